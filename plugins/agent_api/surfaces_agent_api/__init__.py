@@ -1,0 +1,1 @@
+"""AgentApi over WebSocket for Surfaces, and a reference agent."""

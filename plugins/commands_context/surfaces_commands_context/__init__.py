@@ -1,0 +1,1 @@
+"""Commands of Surfaces for conversations, contexts and staged files."""

@@ -1,0 +1,1 @@
+"""Shows Surfaces on one machine with nothing prepared."""

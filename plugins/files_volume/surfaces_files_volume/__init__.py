@@ -1,0 +1,1 @@
+"""Files for Surfaces on a volume shared with the agents."""

@@ -1,0 +1,1 @@
+"""Durable state for Surfaces in one SQLite file."""

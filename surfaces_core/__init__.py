@@ -1,0 +1,95 @@
+"""Surfaces connects messengers to AI agents: these are the public names for plugins.
+
+Names are loaded on first use, so that the program's `--help` does not wait for them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from surfaces_core.contracts import CONTRACT as CONTRACT
+    from surfaces_core.contracts import Command as Command
+    from surfaces_core.contracts import CommandCall as CommandCall
+    from surfaces_core.contracts import Context as Context
+    from surfaces_core.contracts import Conversations as Conversations
+    from surfaces_core.contracts import Desk as Desk
+    from surfaces_core.contracts import Driver as Driver
+    from surfaces_core.contracts import Files as Files
+    from surfaces_core.contracts import Intake as Intake
+    from surfaces_core.contracts import OpenFile as OpenFile
+    from surfaces_core.contracts import Overview as Overview
+    from surfaces_core.contracts import Pace as Pace
+    from surfaces_core.contracts import Reconciled as Reconciled
+    from surfaces_core.contracts import Settings as Settings
+    from surfaces_core.contracts import Shaper as Shaper
+    from surfaces_core.contracts import Staged as Staged
+    from surfaces_core.contracts import Storage as Storage
+    from surfaces_core.contracts import Store as Store
+    from surfaces_core.contracts import Surface as Surface
+    from surfaces_core.contracts import SurfaceContext as SurfaceContext
+    from surfaces_core.contracts import Transport as Transport
+    from surfaces_core.contracts import Tx as Tx
+    from surfaces_core.errors import CommandError as CommandError
+    from surfaces_core.errors import ConfigError as ConfigError
+    from surfaces_core.errors import DriverError as DriverError
+    from surfaces_core.errors import Rejected as Rejected
+    from surfaces_core.errors import StateError as StateError
+    from surfaces_core.errors import SurfacesError as SurfacesError
+    from surfaces_core.errors import Unavailable as Unavailable
+    from surfaces_core.events import Accepted as Accepted
+    from surfaces_core.events import Address as Address
+    from surfaces_core.events import Agent as Agent
+    from surfaces_core.events import AgentEvent as AgentEvent
+    from surfaces_core.events import AgentRequest as AgentRequest
+    from surfaces_core.events import Attachment as Attachment
+    from surfaces_core.events import Binding as Binding
+    from surfaces_core.events import Confirm as Confirm
+    from surfaces_core.events import Delivered as Delivered
+    from surfaces_core.events import Draft as Draft
+    from surfaces_core.events import End as End
+    from surfaces_core.events import File as File
+    from surfaces_core.events import FileKind as FileKind
+    from surfaces_core.events import FileRef as FileRef
+    from surfaces_core.events import Inbound as Inbound
+    from surfaces_core.events import Kind as Kind
+    from surfaces_core.events import Observed as Observed
+    from surfaces_core.events import Opening as Opening
+    from surfaces_core.events import Outbound as Outbound
+    from surfaces_core.events import Progress as Progress
+    from surfaces_core.events import Receipt as Receipt
+    from surfaces_core.events import Text as Text
+    from surfaces_core.events import Tool as Tool
+    from surfaces_core.events import TurnEnded as TurnEnded
+    from surfaces_core.events import TurnEvent as TurnEvent
+    from surfaces_core.hooks import hookimpl as hookimpl
+
+_HOMES = {
+    "surfaces_core.contracts": (
+        "CONTRACT Command CommandCall Context Conversations Desk Driver Files Intake OpenFile Overview Pace "
+        "Reconciled Settings Shaper Staged Storage Store Surface SurfaceContext Transport Tx"
+    ),
+    "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
+    "surfaces_core.events": (
+        "Accepted Address Agent AgentEvent AgentRequest Attachment Binding Confirm Delivered Draft End File "
+        "FileKind FileRef Inbound Kind Observed Opening Outbound Progress Receipt Text Tool TurnEnded TurnEvent"
+    ),
+    "surfaces_core.hooks": "hookimpl",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,464 @@
+"""What plugins implement (base classes) and what they are handed (protocols).
+
+A driver's lifetime is its `async with` block; `__init__` must do no I/O. Required methods are
+abstract and few; everything optional has a default, so a contract can grow without breaking
+anybody. A driver may name the contract version that it was built for as `surfaces_contract = 1`
+on its class (a hooks module: at module level); without it 1 is meant.
+
+Which checks a driver must pass stands in `surfaces_core.testing`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from surfaces_core.errors import Rejected
+from surfaces_core.events import (
+    Address,
+    Agent,
+    AgentEvent,
+    AgentRequest,
+    Attachment,
+    Binding,
+    Draft,
+    FileRef,
+    Inbound,
+    Opening,
+    Outbound,
+    Receipt,
+)
+
+CONTRACT = 1
+"""The contract version of this host, one for all kinds until one of them has to move alone."""
+
+
+class Settings(BaseModel):
+    """Base of every driver's settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# What drivers are handed -------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """A small durable namespace of one driver's own, kept in the host's storage.
+
+    Keys are text without NUL. Each call is one committed transaction; raises `StateError`.
+    """
+
+    async def get(self, key: str) -> bytes | None: ...
+    async def put(self, key: str, value: bytes) -> None: ...
+    async def delete(self, key: str) -> None: ...
+    async def scan(self, prefix: str = "") -> Mapping[str, bytes]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What every driver is handed beside its settings."""
+
+    name: str
+    """The operator's name for this instance."""
+    log: structlog.typing.FilteringBoundLogger
+    """Bound to the instance; events and keys, never message text or secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceContext(Context):
+    """What a surface is handed beside its settings."""
+
+    store: Store
+    files: Files
+    """To open the file of an `Outbound`."""
+    prefix: str = "!"
+    """What commands begin with."""
+
+
+class Intake(Protocol):
+    """A surface's way into the host."""
+
+    async def cursor(self) -> str | None:
+        """The last cursor that was stored with `accept`, or None on the first start."""
+        ...
+
+    async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
+        """Store a batch and the cursor behind it in one transaction; those seen before are dropped.
+
+        Only when this returns may the cursor be used. May wait while lanes are full; raises
+        `StateError` when nothing could be stored.
+        """
+        ...
+
+    async def restore(self, found: Sequence[Binding]) -> Reconciled:
+        """Tell the host every binding that the messenger's own state shows, before live messages."""
+        ...
+
+    def ready(self) -> None:
+        """Say that the first exchange with the messenger went well; more than once does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What a reconciliation changed in the host's record; counts of conversations."""
+
+    restored: int = 0
+    repaired: int = 0
+    unchanged: int = 0
+    conflicts: tuple[str, ...] = ()
+    """A sentence for each binding that was not believed."""
+
+
+# What plugins implement --------------------------------------------------------------------------
+
+
+class Driver(ABC):
+    """Base of all drivers: settings in, one `async with` block, nothing else in common.
+
+    A driver with settings gives its own inner `class Settings(surfaces_core.Settings)`.
+    """
+
+    Settings: ClassVar[type[BaseModel]] = Settings
+
+    settings: Any
+    context: Any
+    surfaces_contract: ClassVar[int] = 1
+
+    def __init__(self, settings: Any, context: Any) -> None:
+        self.settings = settings
+        self.context = context
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Conversations(ABC):
+    """How a surface that can hold several conversations with one person manages them.
+
+    Every method may be repeated after a crash and must then end in the same state.
+    Raises `Unavailable` or `Rejected`.
+    """
+
+    @abstractmethod
+    async def enter(self, entry: Address, person: str) -> bool:
+        """Come to the place a person called from; False when the call is not one to answer."""
+
+    @abstractmethod
+    async def open(self, opening: Opening) -> Address:
+        """Make a conversation, let its owner in and record its binding there."""
+
+    @abstractmethod
+    async def find(self, address: Address) -> Binding | None:
+        """The binding that the messenger itself shows at an address, if one does."""
+
+    @abstractmethod
+    async def record(self, binding: Binding) -> None:
+        """Write a changed binding (name, context, archived) where `find` will see it, and show it."""
+
+    @abstractmethod
+    async def recall(self, person: str, live: Sequence[Binding]) -> None:
+        """Let a person in again wherever they are neither in nor invited."""
+
+    @abstractmethod
+    def link(self, address: Address) -> str:
+        """A Markdown link that leads a person to a conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often a surface wants to be shown drafts, all in seconds but the counts."""
+
+    typing_after_s: float = 0.3
+    """A turn shorter than this is never announced."""
+    first_s: float = 1.0
+    first_chars: int = 40
+    """The first text waits for this much time or this many characters, whichever is later reached."""
+    interval_s: float = 1.0
+    """Between two drafts at first; it widens so that `budget` is never passed."""
+    budget: int = 30
+    """The most drafts with text that one answer may cost."""
+    heartbeat_s: float = 20.0
+    """Shown again at least this often while a turn runs, so that typing does not lapse."""
+
+
+class Surface(Driver):
+    """Connects one messenger account. It never learns that there is an agent."""
+
+    context: SurfaceContext
+    conversations: Conversations | None = None
+    """None: each native conversation is bound to its first sender as it comes."""
+    pace: Pace | None = None
+    """None: `show` is never called."""
+
+    @abstractmethod
+    async def run(self, intake: Intake) -> None:
+        """Receive until cancelled. `Unavailable` = start me again later; `ConfigError` ends the host."""
+
+    @abstractmethod
+    async def send(self, message: Outbound) -> Receipt:
+        """Say something for good; the same key twice shows once. `Unavailable` or `Rejected`."""
+
+    async def show(self, draft: Draft) -> None:
+        """Show a running turn. `Unavailable` only slows the next one; anything it shows may vanish."""
+
+    def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
+        """The bytes of a file that a person sent, in pieces. `Unavailable` or `Rejected`."""
+        raise Rejected(f"{self.context.name} has no files", public="I can't take files here.")
+
+    def split(self, text: str) -> Sequence[str]:
+        """Cut an answer into parts that each fit one message; the same text is always cut alike."""
+        return [text]
+
+
+class Transport(Driver):
+    """Talks to agents. It never learns which surface asked."""
+
+    context: Context
+
+    AgentSettings: ClassVar[type[BaseModel]] = Settings
+    """What the registry entry of an agent of this transport may say beside id, label and workspace.
+
+    The host checks `Agent.options` against it at start; parse it again with
+    `self.AgentSettings.model_validate(agent.options)`.
+    """
+
+    @abstractmethod
+    def run(self, request: AgentRequest) -> AsyncIterator[AgentEvent]:
+        """One turn; ends with `End`. Closing it early stops the agent's work.
+
+        `Unavailable` only while the agent has seen nothing of the request; afterwards every failure
+        is `Rejected`, and what came before it stays said.
+        """
+
+    async def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
+        """Answer a `Confirm` of a running turn."""
+        raise Rejected("this transport asks nothing")
+
+    async def forget(self, agent: Agent, context: str) -> None:
+        """The context is over: close what is kept open for it."""
+
+    def repeatable(self, agent: Agent) -> bool:
+        """Whether an agent recognises a repeated `AgentRequest.turn`, so that asking again is harmless."""
+        return False
+
+
+class Tx(ABC):
+    """One transaction on an ordered map from bytes to bytes. Reads see its own writes.
+
+    Inside the block wait for nothing but the transaction itself: others wait for its end.
+    """
+
+    @abstractmethod
+    async def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    @abstractmethod
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Set a value."""
+
+    @abstractmethod
+    async def delete(self, key: bytes) -> None:
+        """Remove a key; removing one that is not there is no error."""
+
+    @abstractmethod
+    def scan(self, prefix: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
+        """Every pair whose key begins with `prefix`, ordered by key as bytes.
+
+        What this transaction writes while it scans may or may not be seen by that scan.
+        """
+
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """The values of several keys, in their order; worth overriding where a call is a round trip."""
+        return [await self.get(key) for key in keys]
+
+
+class Storage(Driver):
+    """An ordered, transactional, durable map from bytes to bytes; one process at a time.
+
+    Keys are 1 to 1,024 bytes, values up to 16 MiB. Entering raises `StateError`
+    (with its exit code) when the state cannot be used.
+    """
+
+    context: Context
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+        """All or nothing: leaving normally returns only when the changes are durable; an exception undoes all.
+
+        Transactions are serialisable. Raises `StateError` when the changes could not be made durable.
+        """
+
+
+class OpenFile(ABC):
+    """One opened, checked file; what was checked is what is read. Close it by `async with`."""
+
+    ref: FileRef
+
+    @abstractmethod
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 1 MiB; `Unavailable` when it shrank meanwhile."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release it; more than once does nothing."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class Files(Driver):
+    """Moves attachments between a surface and an agent's workspace."""
+
+    context: Context
+    max_staged: int = 20
+    """How many files may wait in one conversation."""
+
+    @abstractmethod
+    async def save(
+        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+    ) -> FileRef:
+        """Store a stream under a cleaned, free name; a failure leaves nothing behind.
+
+        `Rejected` (with a sentence for the person) over the size limit, `Unavailable` on a full disk.
+        """
+
+    @abstractmethod
+    async def open(self, workspace: str, path: str) -> OpenFile:
+        """Open a file that an agent named, however it spells it; never one outside its workspace.
+
+        `Rejected` with a sentence for the person.
+        """
+
+    @abstractmethod
+    async def remove(self, workspace: str, path: str) -> None:
+        """Remove a file that `save` stored; one that is gone already is no error."""
+
+
+# What hooks plugins contribute -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A file that waits for its conversation's next text."""
+
+    file: FileRef
+    staged_at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What a conversation is right now."""
+
+    binding: Binding
+    agent_label: str
+    messages: int
+    """Turns answered by the agent in this context."""
+    tokens: int
+    """As the agent counts them, in this context; 0 when it doesn't say."""
+    staged: int
+    waiting: int
+    """Messages behind this one."""
+    last_active: float
+    """Unix seconds."""
+
+
+class Desk(Protocol):
+    """What a command can do: the public door of the host, for our own commands and anybody's.
+
+    Everything acts for the person and conversation of the call. Raises `CommandError` with a
+    sentence for the person where the act makes no sense, `Unavailable` when it may work later.
+    """
+
+    async def overview(self) -> Overview: ...
+    async def chats(self) -> Sequence[Overview]:
+        """The person's live conversations, by number."""
+        ...
+
+    async def open_chat(self, name: str = "") -> Binding: ...
+    async def rename_chat(self, name: str) -> Binding: ...
+    async def archive_chat(self, archived: bool = True) -> Binding: ...
+    async def clear_context(self) -> Binding:
+        """Give this conversation a new context; the old one is forgotten."""
+        ...
+
+    async def staged(self) -> Sequence[Staged]: ...
+    async def unstage(self, number: int | None = None) -> Sequence[Staged]:
+        """Drop the n-th staged file (from 1), or all; what was dropped."""
+        ...
+
+    async def stop_turn(self) -> bool:
+        """Cancel the running turn of this conversation; False when none ran."""
+        ...
+
+    async def answer_question(self, approved: bool) -> bool:
+        """Answer the agent's waiting question; False when none waits."""
+        ...
+
+    def link(self, binding: Binding) -> str:
+        """A Markdown link to a conversation, or its label where the surface has no links."""
+        ...
+
+    def commands(self) -> Sequence[Command]:
+        """Those that this person may use, by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCall:
+    """One use of a command."""
+
+    name: str
+    args: tuple[str, ...]
+    """Split at white space, quotes kept together."""
+    rest: str
+    """Everything behind the command's name, as typed."""
+    prefix: str
+    message: Inbound
+    desk: Desk
+
+
+Handler = Callable[[CommandCall], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A `!command`. The handler's answer is Markdown and goes out through the outbox; empty says nothing.
+
+    A handler may run again after a crash, so what it does must bear repeating; everything on the
+    `Desk` does.
+    """
+
+    name: str
+    help: str
+    """One line without a full stop at its end."""
+    handler: Handler
+    usage: str = ""
+    """The arguments, like `<name>` or `[undo]`."""
+    aliases: tuple[str, ...] = ()
+    who: Literal["owner", "anyone", "operator"] = "owner"
+    """`owner` of the conversation, `anyone` in it, or `operator`."""
+    urgent: bool = False
+    """Does not wait behind the running turn."""
+
+
+Shaper = Callable[[AgentRequest, Inbound], AgentRequest]
+"""Changes a request before the agent gets it; quick, without I/O."""

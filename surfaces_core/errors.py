@@ -1,0 +1,100 @@
+"""The errors of the host; an error's class decides the next step.
+
+    SurfacesError            .public = a sentence that may be shown; .code = a stable word
+    ├── ConfigError          where, problem: before start, one line, exit 78
+    ├── StateError           the durable state cannot be used: one line, its own exit code
+    ├── DriverError
+    │   ├── Unavailable      try again later (retry_after)
+    │   └── Rejected         trying again will not help
+    └── CommandError         the person's mistake, shown as it is
+
+Anything else is a bug: in a turn it is logged with its traceback, the person gets the general
+sentence and the host lives; in a surface's run or in the core it ends the host loudly.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class SurfacesError(Exception):
+    """Base of all errors that the host expects.
+
+    `str(error)` is for the log and may name hosts and paths; `public` may be shown to a person.
+    """
+
+    code: str = "ERROR"
+    public: str = "Something went wrong on my side."
+
+    def __init__(self, message: str, *, code: str | None = None, public: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        if public is not None:
+            self.public = public
+
+
+class ConfigError(SurfacesError):
+    """The configuration cannot work. `where` is the dotted place, `problem` says what and the remedy."""
+
+    code = "CONFIG"
+
+    def __init__(self, where: str, problem: str, *, file: str | None = None, line: int | None = None) -> None:
+        place = "" if file is None else f" ({file})" if line is None else f" ({file}:{line})"
+        super().__init__(f"{where}: {problem}{place}" if where else f"{problem}{place}")
+        self.where = where
+        self.problem = problem
+
+
+class StateError(SurfacesError):
+    """The durable state cannot be used.
+
+    `exit_code` is one of sysexits.h: 65 unreadable or newer, 74 input/output, 75 held by another
+    process, 77 file rights.
+    """
+
+    code = "STATE"
+
+    def __init__(self, message: str, *, exit_code: int = os.EX_IOERR) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class DriverError(SurfacesError):
+    """A driver could not do what it was asked."""
+
+    code = "DRIVER"
+
+
+class Unavailable(DriverError):
+    """Not now: the same call may work later. `retry_after` in seconds where the far side named it."""
+
+    code = "UNAVAILABLE"
+    public = "I can't reach what I need right now."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        public: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, public=public)
+        self.retry_after = retry_after
+
+
+class Rejected(DriverError):
+    """Never: the same call will fail again."""
+
+    code = "REJECTED"
+    public = "That was refused."
+
+
+class CommandError(SurfacesError):
+    """A command was used in a way that cannot work; the message is shown to the person as it is."""
+
+    code = "COMMAND"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, public=message)

@@ -1,0 +1,305 @@
+"""The frozen values that flow through the host; none of them knows a messenger, an agent or a database.
+
+Read top to bottom they tell the way of a message: an `Inbound` comes in at an `Address`, its
+conversation's `Binding` says which `Agent` and context it belongs to, an `AgentRequest` goes to a
+transport, `AgentEvent`s come back, `Draft`s show them early and `Outbound`s say them for good.
+Words are those of the project's vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a conversation lives: a surface instance and the conversation's native id there."""
+
+    surface: str
+    conversation: str
+
+
+class Kind(StrEnum):
+    """What an inbound entry asks of the host."""
+
+    MESSAGE = "message"
+    """A person said something; `text`, `attachments` or both are set."""
+    START = "start"
+    """A person wants to begin (a Matrix invite); `address` is the place they called from."""
+    LEFT = "left"
+    """The bot can no longer talk at `address` (kicked, banned, room gone)."""
+    GAP = "gap"
+    """Messages at `address` were passed over for good; `text` is the sentence to say about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that a person sent and that the surface can fetch; nothing of it is read yet."""
+
+    ref: str
+    """Opaque to the host: what the surface needs to fetch it."""
+    name: str
+    mime: str = "application/octet-stream"
+    size: int | None = None
+    """In bytes, as the messenger claims; never trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """One thing that came in. `(address.surface, event_id)` is unique for all time."""
+
+    address: Address
+    event_id: str
+    sender: str
+    """The person's native id; with `address.surface` it is their identity."""
+    sent_at: float
+    """Unix seconds, as the messenger claims."""
+    kind: Kind = Kind.MESSAGE
+    text: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    sender_name: str = ""
+    """For people to read; never for deciding anything."""
+
+
+class FileKind(StrEnum):
+    """How clients should show a file."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRef:
+    """A stored file in an agent's workspace. `path` is relative to the workspace, `/` between parts."""
+
+    workspace: str
+    path: str
+    size: int
+    """In bytes."""
+    mime: str = "application/octet-stream"
+    kind: FileKind = FileKind.OTHER
+    width: int | None = None
+    height: int | None = None
+    """Pixels, for images where they could be read."""
+    duration_ms: int | None = None
+    """For audio and video where it could be read."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """One part of an answer, frozen when it is stored. The same `key` sent twice shows once."""
+
+    key: str
+    """Made from `turn` and `part`, at most 32 characters of `a-z0-9.-`."""
+    turn: str
+    part: int
+    address: Address
+    text: str = ""
+    """Markdown; the caption where `file` is set."""
+    file: FileRef | None = None
+    notice: bool = False
+    """The host speaks, not the agent."""
+    streamed: bool = False
+    """A `Draft` with this key may already show: replace it, don't say it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A surface's word that an `Outbound` shows; `remote_id` is its native event id."""
+
+    remote_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What can be shown of a running turn right now; may be dropped at any time."""
+
+    key: str
+    """The key of the `Outbound` that will replace it."""
+    turn: str
+    part: int
+    address: Address
+    attempt: int
+    """Which try of the turn this is, from 1; a draft of a later try replaces one of an earlier."""
+    version: int
+    """Counts the drafts of this try that carry something to show, from 1; 0 while there is nothing yet."""
+    text: str = ""
+    """All of the answer so far, Markdown."""
+    status: str = ""
+    """One line on what the agent is doing, or empty."""
+    done: bool = False
+    """Nothing more comes: stop typing. `text` is then to be ignored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """The durable fact that a conversation belongs to an owner, has a number, an agent and a context."""
+
+    address: Address
+    owner: str
+    """Native id of the person."""
+    number: int
+    """Per owner and surface, from 1, never reused."""
+    name: str
+    agent: str
+    """An agent's id in the registry."""
+    context: str
+    """The memory boundary on the agent's side; decimal digits."""
+    created_at: float
+    """Unix seconds."""
+    archived: bool = False
+    left: bool = False
+    """The bot is no longer in it."""
+
+    @property
+    def label(self) -> str:
+        """`C1`, `C2`, …"""
+        return f"C{self.number}"
+
+    @property
+    def live(self) -> bool:
+        """Can be talked in."""
+        return not (self.archived or self.left)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A conversation that is to be made. The same `key` opened twice makes one."""
+
+    key: str
+    """Stable over retries and restarts, unique over all openings."""
+    surface: str
+    owner: str
+    owner_name: str
+    number: int
+    name: str
+    agent: str
+    context: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One entry of the agent registry."""
+
+    id: str
+    label: str
+    transport: str
+    """The name of a transport instance."""
+    workspace: str
+    """What the files plugin calls this agent's folder."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Further keys of the registry entry; they belong to the transport."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequest:
+    """One turn, as a transport gets it."""
+
+    turn: str
+    """Stable over retries: an agent that takes message ids can drop a repeat."""
+    agent: Agent
+    context: str
+    text: str
+    attachments: tuple[str, ...] = ()
+    """Paths relative to the agent's workspace, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """The agent calls a tool, or (`done`) a tool answered."""
+
+    name: str = ""
+    id: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The agent says how far it is."""
+
+    text: str = ""
+    fraction: float | None = None
+    """0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """The agent sends a file of its workspace, named as the agent spells it: check it before use."""
+
+    path: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """The agent asks for leave and waits for `Transport.answer`."""
+
+    id: str
+    text: str
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The turn is over; always the last event of a turn that went well."""
+
+    tokens: int | None = None
+
+
+AgentEvent = Text | Tool | Progress | File | Confirm | End
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Observed: a message was stored."""
+
+    message: Inbound
+    turn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEvent:
+    """Observed: something came from the agent."""
+
+    turn: str
+    address: Address
+    event: AgentEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """Observed: a turn is over and what it says is stored in the outbox."""
+
+    turn: str
+    address: Address
+    outcome: str
+    """`answered`, `command`, `refused`, `failed`, `stopped`, `retried` or `dead`."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Observed: a part of an answer shows."""
+
+    outbound: Outbound
+    receipt: Receipt
+
+
+Observed = Accepted | TurnEvent | TurnEnded | Delivered
