@@ -1,0 +1,17 @@
+"""What the tests of all packages share: one real homeserver for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from surfaces_demo.synapse import Synapse
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Synapse]:
+    """A real homeserver, started once: use names of your own for `register`, others use it too."""
+    async with Synapse(tmp_path_factory.mktemp("synapse")) as server:
+        yield server
