@@ -1,0 +1,214 @@
+"""Finds and loads what the config names; the only module that knows stevedore.
+
+An installed plugin that the config does not name is listed from its metadata and never imported.
+Every fault of a plugin becomes one line that names the distribution, the entry point and the remedy.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import pluggy
+from pydantic import BaseModel
+from stevedore import DriverManager
+from stevedore.exception import MultipleMatches, NoMatches
+
+from surfaces_core._engine.settings import Config, Instance, Registry, validate
+from surfaces_core.contracts import CONTRACT, Command, Driver, Files, Shaper, Storage, Surface, Transport
+from surfaces_core.errors import ConfigError
+from surfaces_core.hooks import PROJECT, HookSpecs
+
+DRIVERS: Mapping[str, type[Driver]] = {
+    "surfaces.surface": Surface,
+    "surfaces.transport": Transport,
+    "surfaces.storage": Storage,
+    "surfaces.files": Files,
+}
+HOOKS = "surfaces.hooks"
+GROUPS = (*DRIVERS, HOOKS)
+
+D = TypeVar("D", bound=Driver)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One entry point that some distribution offers, known without importing it."""
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """How errors name it."""
+        return f"{self.distribution} {self.version}, entry point {self.group}:{self.name}"
+
+
+def offers() -> list[Offer]:
+    """Everything that is installed, by group and name."""
+    found = [_offer(entry) for group in GROUPS for entry in entry_points(group=group)]
+    return sorted(found, key=lambda offer: (GROUPS.index(offer.group), offer.name, offer.distribution))
+
+
+def _offer(entry: EntryPoint) -> Offer:
+    name = entry.dist.name if entry.dist else "unknown distribution"
+    version = entry.dist.version if entry.dist else "?"
+    return Offer(group=entry.group, name=entry.name, value=entry.value, distribution=name, version=version)
+
+
+def load(group: str, name: str) -> tuple[Offer, Any]:
+    """Import what an entry point names. Raises `ConfigError` when there is none, several, or it fails."""
+    matching = [offer for offer in offers() if (offer.group, offer.name) == (group, name)]
+    if len(matching) > 1:
+        names = " and ".join(offer.distribution for offer in matching)
+        raise ConfigError("", f"{names} both offer {group}:{name}; uninstall one of them")
+    if not matching:
+        there = ", ".join(offer.name for offer in offers() if offer.group == group) or "none"
+        raise ConfigError("", f"no installed plugin offers {group}:{name}; installed are: {there}")
+    failures: list[BaseException] = []
+
+    def note(_manager: object, _entry: EntryPoint, error: BaseException) -> None:
+        failures.append(error)
+
+    try:
+        manager = DriverManager(group, name, invoke_on_load=False, on_load_failure_callback=note)
+    except (NoMatches, MultipleMatches, RuntimeError) as error:
+        raise _broken(matching[0], failures[0] if failures else error) from error
+    return matching[0], manager.driver
+
+
+def _broken(offer: Offer, error: BaseException) -> ConfigError:
+    said = " ".join(str(error).split())
+    problem = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        remedy = f"install what provides {error.name}, or reinstall {offer.distribution}"
+    else:
+        remedy = f"update or uninstall {offer.distribution}, or take it out of the config"
+    return ConfigError("", f"{offer}: cannot be imported ({problem}); {remedy}")
+
+
+def check_contract(offer: Offer, plugin: object) -> None:
+    """Refuse a plugin that was built for another contract version."""
+    wanted = getattr(plugin, "surfaces_contract", 1)
+    if wanted != CONTRACT:
+        remedy = "update surfaces-core" if isinstance(wanted, int) and wanted > CONTRACT else "update the plugin"
+        raise ConfigError("", f"{offer}: built for contract version {wanted}, this host has {CONTRACT}; {remedy}")
+
+
+def load_driver(group: str, name: str) -> tuple[Offer, type[Driver]]:
+    """A driver's class, checked. Raises `ConfigError`."""
+    offer, found = load(group, name)
+    base = DRIVERS[group]
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError("", f"{offer}: {offer.value} is no {base.__name__} class; fix the plugin's entry point")
+    check_contract(offer, found)
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigError("", f"{offer}: {found.__name__} does not implement {', '.join(missing)}; update the plugin")
+    return offer, found
+
+
+def make(group: str, kind: type[D], instance: Instance, context: object) -> D:
+    """An instance of the driver that the config names, its settings checked. Raises `ConfigError`."""
+    try:
+        _, found = load_driver(group, instance.use)
+        if not issubclass(found, kind):  # the group says so already; this tells the type checker
+            raise TypeError(found)
+    except ConfigError as error:
+        raise instance.source.error((*instance.place, "use"), error.problem) from error
+    return found(validate(found.Settings, instance.options, instance.source, instance.place), context)
+
+
+def check_settings(group: str, instance: Instance) -> type[Driver]:
+    """Load a driver and check its settings without making it. Raises `ConfigError`."""
+    try:
+        _, found = load_driver(group, instance.use)
+    except ConfigError as error:
+        raise instance.source.error((*instance.place, "use"), error.problem) from error
+    validate(found.Settings, instance.options, instance.source, instance.place)
+    return found
+
+
+def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> None:
+    """Check every agent's further keys against its transport's model. Raises `ConfigError`."""
+    for agent in registry.agents.values():
+        validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id])
+
+
+# Hooks --------------------------------------------------------------------------------------------
+
+
+class Hooks:
+    """The loaded hook plugins: what they contributed, and the two that are called as messages pass."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(PROJECT)
+        self.manager.add_hookspecs(HookSpecs)
+        self.commands: dict[str, Command] = {}
+        """By name and alias."""
+        self.shapers: list[Shaper] = []
+
+    def add(self, offer: Offer, plugin: object) -> None:
+        """Register one plugin and take what it contributes. Raises `ConfigError`."""
+        check_contract(offer, plugin)
+        check_hooks(offer, plugin)
+        if isinstance(plugin, type):
+            plugin = plugin()
+        self.manager.register(plugin, name=f"{offer.distribution}:{offer.name}")
+        try:
+            self.manager.check_pending()
+            contributed = self._contributed(plugin)
+        except pluggy.PluginValidationError as error:
+            raise ConfigError("", f"{offer}: {error}; update the plugin") from error
+        for command in contributed:
+            self._add_command(offer, command)
+
+    def _contributed(self, plugin: object) -> Sequence[Command]:
+        callers = {name: self.manager.subset_hook_caller(name, self._others(plugin)) for name in _CONTRIBUTE}
+        self.shapers += [shaper for some in callers["surfaces_shapers"]() for shaper in some]
+        return [command for some in callers["surfaces_commands"]() for command in some]
+
+    def _others(self, plugin: object) -> list[object]:
+        return [other for other in self.manager.get_plugins() if other is not plugin]
+
+    def _add_command(self, offer: Offer, command: Command) -> None:
+        for name in (command.name, *command.aliases):
+            if name in self.commands:
+                raise ConfigError("", f"{offer}: the command {name} is there already; take one of the two out of hooks")
+            if name != name.lower() or any(char.isspace() for char in name) or not name:
+                raise ConfigError("", f"{offer}: a command cannot be named {name!r}; use lower case without spaces")
+            self.commands[name] = command
+
+
+_CONTRIBUTE = ("surfaces_commands", "surfaces_shapers")
+
+
+def check_hooks(offer: Offer, plugin: object) -> None:
+    """Refuse what pluggy would only stumble over later: async, unmarked and unknown hooks."""
+    known = [name for name in vars(HookSpecs) if name.startswith("surfaces_")]
+    found: dict[str, Callable[..., object]] = {
+        name: value
+        for name, value in inspect.getmembers(plugin, inspect.isroutine)
+        if name.startswith("surfaces_") or hasattr(value, f"{PROJECT}_impl")
+    }
+    for name, function in found.items():
+        if name not in known:
+            raise ConfigError("", f"{offer}: unknown hook {name}; there are {', '.join(known)}")
+        if not hasattr(function, f"{PROJECT}_impl"):
+            raise ConfigError("", f"{offer}: {name} is not marked; put @hookimpl above it")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError("", f"{offer}: {name} is async; hooks are plain functions")
+
+
+def load_hooks(config: Config, hooks: Hooks) -> None:
+    """Load the plugins that `hooks:` names, in its order. Raises `ConfigError`."""
+    for index, name in enumerate(config.hooks):
+        try:
+            hooks.add(*load(HOOKS, name))
+        except ConfigError as error:
+            raise config.source.error(("hooks", index), error.problem) from error

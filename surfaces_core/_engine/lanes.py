@@ -1,0 +1,91 @@
+"""Lanes: strictly in order inside a lane, side by side across lanes, with a bound on both.
+
+A waiting lane costs a queue, not a task: a fixed set of workers takes the lane that has waited
+longest, does its first item once and puts the lane back behind the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Lane(Generic[T]):
+    __slots__ = ("items", "name", "timer")
+
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
+        self.items: deque[T] = deque()
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Lanes(Generic[T]):
+    """Runs `work` on every item. What `work` returns is None when the item is done, or the item to
+    try again and the seconds to wait before; an exception from it ends `run`."""
+
+    def __init__(self, work: Callable[[T], Awaitable[tuple[T, float] | None]], limit: int) -> None:
+        self._work = work
+        self._limit = limit
+        self._lanes: dict[Hashable, _Lane[T]] = {}
+        self._ready: asyncio.Queue[_Lane[T] | None] = asyncio.Queue()
+        self._stopping = False
+
+    def put(self, name: Hashable, item: T) -> None:
+        """Add an item at the end of a lane."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane(name)
+            self._ready.put_nowait(lane)
+        lane.items.append(item)
+
+    def depth(self, name: Hashable) -> int:
+        """Items of a lane that are not done, the running one included."""
+        lane = self._lanes.get(name)
+        return 0 if lane is None else len(lane.items)
+
+    def __len__(self) -> int:
+        """Items of all lanes that are not done."""
+        return sum(len(lane.items) for lane in self._lanes.values())
+
+    def wake(self, name: Hashable) -> bool:
+        """Do a waiting lane's first item now; False when the lane does not wait."""
+        lane = self._lanes.get(name)
+        if lane is None or lane.timer is None:
+            return False
+        lane.timer.cancel()
+        self._rejoin(lane)
+        return True
+
+    def stop(self) -> None:
+        """Begin no further item; `run` returns when those that run are done."""
+        if not self._stopping:
+            self._stopping = True
+            for _ in range(self._limit):
+                self._ready.put_nowait(None)
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._limit):
+                workers.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while not self._stopping and (lane := await self._ready.get()) is not None and not self._stopping:
+            again = await self._work(lane.items[0])
+            if again is not None:
+                lane.items[0], delay = again
+                lane.timer = asyncio.get_running_loop().call_later(delay, self._rejoin, lane)
+                continue
+            lane.items.popleft()
+            if lane.items:
+                self._ready.put_nowait(lane)
+            else:
+                del self._lanes[lane.name]
+
+    def _rejoin(self, lane: _Lane[T]) -> None:
+        lane.timer = None
+        self._ready.put_nowait(lane)
