@@ -1,0 +1,88 @@
+# Everything from nothing but Python 3.11+, git and make. `make` alone lists the targets.
+
+PYTHON ?= python3
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+PLUGIN_FOLDERS := $(patsubst %/pyproject.toml,%,$(PLUGINS))
+BIN := .venv/bin
+empty :=
+space := $(empty) $(empty)
+
+export PYTHON
+# Plugins are namespaces of their own: each folder is a root for imports.
+TYPES := MYPYPATH=$(subst $(space),:,$(PLUGIN_FOLDERS)) $(BIN)/mypy
+TEST_TYPES := $(BIN)/mypy --cache-dir .mypy_cache/tests
+MEMBERS = $(shell sed -n 's/^name = "\(surfaces-.*\)"/--no-emit-package \1/p' pyproject.toml $(PLUGINS))
+UV = $(shell command -v uv || echo .uv/bin/uv)
+COMPILE = $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || \
+		sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.stamp ## make .venv with the host, all plugins and the tools
+
+.PHONY: synapse
+synapse: .synapse/.stamp ## make .synapse with the homeserver for demos and tests
+
+.PHONY: demo
+demo: setup synapse ## show a person talking to their agent, on this machine alone
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
+
+.PHONY: test
+test: lint synapse ## run everything: lint, types, layers, all tests
+	$(BIN)/pytest -n 2
+
+.PHONY: quick
+quick: lint ## run lint and the tests that need no server
+	$(BIN)/pytest -n 2 -m "not slow"
+
+.PHONY: lint
+lint: setup ## check style, types and which package imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*)
+	$(TEST_TYPES) conftest.py tests $(wildcard plugins/*/tests)
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: setup .bench/.stamp ## measure against a plain nio loop and write the table
+	$(BIN)/python tools/bench.py
+
+.PHONY: docs
+docs: setup ## write the generated pages of docs/reference
+	$(BIN)/python tools/docs.py
+
+.PHONY: wheels
+wheels: setup ## build a wheel of every distribution into dist/
+	for folder in . $(PLUGIN_FOLDERS); do \
+		(cd $$folder && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist) || exit; done
+
+.PHONY: lock
+lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer versions
+	@command -v $(UV) > /dev/null || $(PYTHON) -m pip install --quiet --target .uv -r requirements/uv.txt
+	$(COMPILE) -o requirements/uv.txt requirements/uv.in
+	$(COMPILE) -o requirements/dev.txt --extra testing $(MEMBERS) pyproject.toml $(PLUGINS) requirements/dev.in
+	$(COMPILE) -o requirements/synapse.txt requirements/synapse.in
+	$(COMPILE) -o requirements/bench.txt requirements/bench.in
+
+.PHONY: clean
+clean: ## remove everything that make made
+	rm -rf .venv .uv .synapse .bench var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment pyproject.toml $(PLUGINS)
+	tools/environment .venv requirements/dev.txt . $(PLUGIN_FOLDERS)
+	@touch $@
+
+.synapse/.stamp: requirements/synapse.txt requirements/uv.txt tools/environment
+	tools/environment .synapse requirements/synapse.txt
+	@touch $@
+
+.bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment
+	tools/environment .bench requirements/bench.txt
+	@touch $@
