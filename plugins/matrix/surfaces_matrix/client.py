@@ -1,0 +1,203 @@
+"""Speaks the Matrix client-server API over HTTP for one account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote as _quote
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from surfaces_core import Unavailable
+from surfaces_matrix.errors import LIBRARY_ERRORS, TooLarge, from_answer, from_library
+from surfaces_matrix.gate import Gate
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CONNECTIONS = 48
+CONNECT_TIMEOUT_S = 10.0
+
+_AGENT = {"User-Agent": "surfaces-matrix"}
+
+
+def quote(*parts: str) -> str:
+    """A path of percent-quoted parts: `quote("v3", "rooms", "!a:b")` is `/v3/rooms/%21a%3Ab`."""
+    return "".join(["/" + _quote(part, safe="") for part in parts])
+
+
+@lru_cache(maxsize=32)
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
+
+
+class Client:
+    """One account's HTTP. Enter it as a context manager; `authorize` it before `call` can go out."""
+
+    def __init__(self, homeserver: str, user_id: str) -> None:
+        self.user_id = user_id
+        self.device_id = ""
+        self._base = homeserver.rstrip("/")
+        self._gate = Gate()
+        self._authorized = asyncio.Event()
+        self._headers = _AGENT
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60.0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def authorize(self, device_id: str, token: str) -> None:
+        """Use this access token from now on."""
+        self.device_id = device_id
+        self._headers = {**_AGENT, "Authorization": f"Bearer {token}"}
+        self._authorized.set()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> dict[str, Any]:
+        """One authenticated request; `path` is below `/_matrix/client` and already quoted.
+
+        Waits, at most `timeout_s`, for the login. Raises `Unavailable` for trouble that may pass
+        (`retry_after` where the homeserver named it; `LoggedOut` and `TooLarge` are of that kind) and
+        `Refused` where the homeserver said no.
+        """
+        if not self._authorized.is_set():
+            await self._wait_for_login(timeout_s)
+        return await self._exchange(method, path, body, query, timeout_s, max_bytes, self._headers)
+
+    async def call_as(self, token: str | None, method: str, path: str, body: object | None = None) -> dict[str, Any]:
+        """One request with another token, or without one; for logging in."""
+        headers = _AGENT if token is None else {**_AGENT, "Authorization": f"Bearer {token}"}
+        return await self._exchange(method, path, body, None, 30.0, MAX_ANSWER_BYTES, headers)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One authenticated request whose body or answer is too big to hold; `path` is below `/_matrix`.
+
+        The answer's headers are there, its status is good, its content is for the caller to read; what
+        aiohttp raises in the block is translated too.
+        """
+        if not self._authorized.is_set():
+            await self._wait_for_login(timeout_s)
+        await self._gate.enter(timeout_s)
+        url = URL(f"{self._base}/_matrix{path}", encoded=True)
+        what = f"{method} {path}"
+        try:
+            async with self._http.request(
+                method, url, data=data, headers={**self._headers, **(headers or {})}, timeout=_timeout(timeout_s)
+            ) as response:
+                if response.status != 200:
+                    raw = await _read(response, 64 * 1024)
+                    raise from_answer(response.status, response.headers, _parse(raw), what)
+                yield response
+        except LIBRARY_ERRORS as error:
+            self._gate.failed()
+            raise from_library(error, what) from error
+        self._gate.succeeded()
+
+    @property
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise Unavailable("the connection to the homeserver is closed")
+        return self._session
+
+    async def _wait_for_login(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._authorized.wait()
+        except TimeoutError:
+            raise Unavailable("not logged in to the homeserver yet") from None
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: object | None,
+        query: Mapping[str, str] | None,
+        timeout_s: float,
+        max_bytes: int,
+        headers: Mapping[str, str],
+    ) -> dict[str, Any]:
+        await self._gate.enter(timeout_s)
+        address = f"{self._base}/_matrix/client{path}"
+        url = URL(f"{address}?{urlencode(query)}" if query else address, encoded=True)
+        data = None if body is None else orjson.dumps(body)
+        what = f"{method} {path}"
+        try:
+            # A redirect would carry the token elsewhere: it counts as an answer that makes no sense.
+            async with self._http.request(
+                method, url, data=data, headers=headers, timeout=_timeout(timeout_s), allow_redirects=False
+            ) as response:
+                raw = await _read(response, max_bytes)
+        except LIBRARY_ERRORS as error:
+            self._gate.failed()
+            raise from_library(error, what) from error
+        return self._judge(response, raw, what)
+
+    def _judge(self, response: aiohttp.ClientResponse, raw: bytes, what: str) -> dict[str, Any]:
+        answer = _parse(raw)
+        if response.status == 200 and isinstance(answer, dict):
+            self._gate.succeeded()
+            return answer
+        if response.status == 200:
+            self._gate.failed()
+            raise Unavailable(f"{what}: the answer is no JSON object")
+        error = from_answer(response.status, response.headers, answer, what)
+        if isinstance(error, Unavailable):
+            self._gate.failed()
+        else:
+            self._gate.succeeded()
+        raise error
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The whole body. `TooLarge` before more than `max_bytes` (as unpacked) are held."""
+    length = response.content_length
+    if length is not None and length > max_bytes:
+        raise TooLarge(f"the answer has {length} bytes")
+    if length is not None and "Content-Encoding" not in response.headers:
+        return await response.read()
+    pieces = bytearray()
+    async for piece in response.content.iter_any():
+        pieces += piece
+        if len(pieces) > max_bytes:
+            raise TooLarge(f"the answer has more than {max_bytes} bytes")
+    return bytes(pieces)
+
+
+def _parse(raw: bytes) -> object:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None

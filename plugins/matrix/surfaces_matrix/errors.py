@@ -1,0 +1,77 @@
+"""What a homeserver's or aiohttp's failure means to the host; the one place where that is decided.
+
+DriverError
+├── Unavailable
+│   ├── TooLarge     the answer is bigger than what was allowed
+│   └── LoggedOut    the access token is no longer good; `sync` decides what follows from that
+└── Rejected
+    └── Refused      the homeserver said no, with `status` and `errcode`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from surfaces_core import Rejected, Unavailable
+
+LIBRARY_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
+"""All that aiohttp raises for what the network or the far side does; `OSError` covers TLS and sockets."""
+
+_LOGGED_OUT = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"})
+_LATER = frozenset({"M_LIMIT_EXCEEDED", "M_USER_LOCKED", "M_NOT_YET_UPLOADED"})
+_LATER_STATUS = frozenset({408, 425, 429})
+_LONGEST_WAIT_S = 3600.0
+
+
+class TooLarge(Unavailable):
+    """The far side sends more than was allowed; asking for less may work."""
+
+
+class LoggedOut(Unavailable):
+    """The access token is not, or no longer, good (Matrix spec, "Using access tokens")."""
+
+
+class Refused(Rejected):
+    """The homeserver refused a request and would refuse it again."""
+
+    def __init__(self, message: str, *, status: int, errcode: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errcode = errcode
+
+
+def from_library(error: BaseException, what: str) -> Unavailable:
+    """One of `LIBRARY_ERRORS`, raised while doing `what`."""
+    if isinstance(error, TimeoutError):
+        return Unavailable(f"{what}: no answer in time")
+    return Unavailable(f"{what}: {type(error).__name__} {error}".rstrip())
+
+
+def from_answer(status: int, headers: Mapping[str, str], answer: object, what: str) -> Unavailable | Refused:
+    """An answer to `what` that is no success; `answer` is its parsed body, or None when it was no JSON.
+
+    Without a Matrix error code it was not the homeserver that answered (a proxy's page, a wrong
+    path): that may pass.
+    """
+    body: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
+    errcode = body.get("errcode")
+    text = f"{what}: {status} {errcode or 'without a Matrix error'}"
+    if errcode in _LOGGED_OUT:
+        return LoggedOut(text)
+    if not isinstance(errcode, str) or status >= 500 or status in _LATER_STATUS or errcode in _LATER:
+        return Unavailable(text, retry_after=_retry_after(headers, body))
+    return Refused(f"{text} {str(body.get('error', ''))[:200]}".rstrip(), status=status, errcode=errcode)
+
+
+def _retry_after(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:
+    """Seconds from the header (whole seconds only; a date is ignored) or from `retry_after_ms`."""
+    header = headers.get("Retry-After", "")
+    if header.isascii() and header.isdigit():
+        return min(float(header[:9]), _LONGEST_WAIT_S)
+    told = body.get("retry_after_ms")
+    if isinstance(told, int | float) and told >= 0:
+        return min(told / 1000, _LONGEST_WAIT_S)
+    return None

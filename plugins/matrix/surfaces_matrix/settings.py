@@ -1,0 +1,75 @@
+"""What an operator can set for one Matrix account."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from surfaces_core import Settings
+
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+class MatrixSettings(Settings):
+    """One Matrix account and how the bot behaves there."""
+
+    homeserver: str = Field(
+        description="Address of the homeserver's client API, like `https://matrix.example.org`",
+        pattern=r"^https?://[^/?#\s@]+(/[^?#\s]*)?$",
+    )
+    user_id: str = Field(description="The bot's full id, like `@bot:example.org`", pattern=r"^@[^:\s]+:\S+$")
+    password: SecretStr | None = Field(default=None, description="The bot's password; or set `access_token`")
+    access_token: SecretStr | None = Field(default=None, description="An access token; or set `password`")
+    device_id: str | None = Field(
+        default=None, min_length=1, description="Device to log in as; without it one is made and kept"
+    )
+    device_name: str = Field(default="Surfaces", description="What the bot's device is called in lists of sessions")
+
+    allow_users: tuple[Pattern, ...] | None = Field(
+        default=None,
+        description="Who may talk to the bot, as patterns like `@*:example.org`; without it everybody on the bot's "
+        "own homeserver",
+    )
+    deny_users: tuple[Pattern, ...] = Field(default=(), description="Who may not, though `allow_users` lets them")
+    space_name: str = Field(
+        default="{bot} – {display_name}",  # noqa: RUF001 - the dash is meant
+        description="Name of a person's Space; knows `{bot}`, `{display_name}` and `{user_id}`",
+    )
+
+    streaming: bool = Field(default=True, description="Show an answer while it comes, by editing its message")
+    stream_interval_s: float = Field(default=1.0, ge=0.2, description="Least time between two edits")
+    stream_first_chars: int = Field(default=40, ge=0, description="Characters that the first version waits for")
+    stream_first_s: float = Field(default=1.0, ge=0, description="Seconds that the first version waits")
+    stream_budget: int = Field(default=30, ge=1, le=500, description="The most edits that one answer may cost")
+
+    catch_up_max_age_s: float = Field(
+        default=86_400, ge=0, description="Older messages are passed over after a time away; 0 passes over all"
+    )
+    catch_up_max_messages: int = Field(
+        default=100, ge=0, le=10_000, description="The most missed messages per conversation that are fetched"
+    )
+    max_file_bytes: int = Field(default=104_857_600, ge=1, description="Bigger files are not fetched")
+    sync_timeout_s: float = Field(default=30.0, ge=1, le=300, description="How long the homeserver may hold a sync")
+    request_timeout_s: float = Field(default=30.0, ge=1, description="How long any other request may take")
+    transfer_timeout_s: float = Field(default=300.0, ge=1, description="How long a file may take either way")
+
+    @field_validator("space_name")
+    @classmethod
+    def _space_name(cls, value: str) -> str:
+        try:
+            value.format(bot="", display_name="", user_id="")
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError("may use {bot}, {display_name} and {user_id} only") from error
+        return value
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if (self.password is None) == (self.access_token is None):
+            raise ValueError("set either password or access_token")
+        return self
+
+    @property
+    def server_name(self) -> str:
+        """The part of the bot's id behind the first colon."""
+        return self.user_id.partition(":")[2]
