@@ -1,0 +1,79 @@
+"""Owns the statements on the one table; each is run in the writer's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain, islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+Changes = Mapping[bytes, bytes | None]
+"""What to store by key; None deletes."""
+Page = list[tuple[bytes, bytes]]
+
+PAGE_ROWS = 500
+_PAGE_BYTES = 1024 * 1024
+_CHUNK = 64
+"""Rows per statement. Each step of a statement gives up the interpreter lock and then waits for it
+beside a busy event loop, up to 5 ms each time, so few large statements are worth their longer texts."""
+
+
+def select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The values of those keys that are there."""
+    found: dict[bytes, bytes] = {}
+    for chunk in _chunks(keys):
+        found.update(connection.execute(_select(len(chunk)), chunk))
+    return found
+
+
+def page(connection: sqlite3.Connection, start: bytes, end: bytes) -> tuple[Page, bool]:
+    """The pairs from `start` up to but without `end`, cut by count and size, and whether they are all."""
+    rows: Page = []
+    size = 0
+    for row in connection.execute(_PAGE, (start, end)):
+        rows.append(row)
+        size += len(row[1])
+        if size >= _PAGE_BYTES:
+            return rows, False
+    return rows, len(rows) < PAGE_ROWS
+
+
+def apply(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Store and delete inside the open transaction."""
+    for chunk in _chunks([pair for pair in changes.items() if pair[1] is not None]):
+        connection.execute(_upsert(len(chunk)), list(chain.from_iterable(chunk)))
+    for gone in _chunks([key for key, value in changes.items() if value is None]):
+        connection.execute(_delete(len(gone)), gone)
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
+# The texts are put together from constants and counts alone.
+_PAGE = f"SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT {PAGE_ROWS}"  # noqa: S608
+
+
+@cache
+def _select(count: int) -> str:
+    return f"SELECT key, value FROM kv WHERE key IN ({_marks('?', count)})"  # noqa: S608
+
+
+@cache
+def _upsert(count: int) -> str:
+    rows = _marks("(?,?)", count)
+    return f"INSERT INTO kv VALUES {rows} ON CONFLICT (key) DO UPDATE SET value = excluded.value"  # noqa: S608
+
+
+@cache
+def _delete(count: int) -> str:
+    return f"DELETE FROM kv WHERE key IN ({_marks('?', count)})"  # noqa: S608
+
+
+def _marks(mark: str, count: int) -> str:
+    return ",".join([mark] * count)
