@@ -76,7 +76,7 @@ def load(group: str, name: str) -> tuple[Offer, Any]:
         failures.append(error)
 
     try:
-        manager = DriverManager(group, name, invoke_on_load=False, on_load_failure_callback=note)
+        manager: DriverManager[Any] = DriverManager(group, name, invoke_on_load=False, on_load_failure_callback=note)
     except (NoMatches, MultipleMatches, RuntimeError) as error:
         raise _broken(matching[0], failures[0] if failures else error) from error
     return matching[0], manager.driver

@@ -31,7 +31,7 @@ _left = int(_count) if _count.isdecimal() else 1
 
 def point(name: str) -> None:
     """Die here if that was ordered."""
-    global _left  # noqa: PLW0603 - one countdown a process
+    global _left
     if name == _armed:
         _left -= 1
         if _left == 0:

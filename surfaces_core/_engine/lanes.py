@@ -25,7 +25,8 @@ class _Lane(Generic[T]):
 
 class Lanes(Generic[T]):
     """Runs `work` on every item. What `work` returns is None when the item is done, or the item to
-    try again and the seconds to wait before; an exception from it ends `run`."""
+    try again and the seconds to wait before; an exception from it ends `run`.
+    """
 
     def __init__(self, work: Callable[[T], Awaitable[tuple[T, float] | None]], limit: int) -> None:
         self._work = work
@@ -33,12 +34,15 @@ class Lanes(Generic[T]):
         self._lanes: dict[Hashable, _Lane[T]] = {}
         self._ready: asyncio.Queue[_Lane[T] | None] = asyncio.Queue()
         self._stopping = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def put(self, name: Hashable, item: T) -> None:
         """Add an item at the end of a lane."""
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = _Lane(name)
+            self._empty.clear()
             self._ready.put_nowait(lane)
         lane.items.append(item)
 
@@ -59,6 +63,10 @@ class Lanes(Generic[T]):
         lane.timer.cancel()
         self._rejoin(lane)
         return True
+
+    async def drained(self) -> None:
+        """Wait until every item is done."""
+        await self._empty.wait()
 
     def stop(self) -> None:
         """Begin no further item; `run` returns when those that run are done."""
@@ -85,6 +93,8 @@ class Lanes(Generic[T]):
                 self._ready.put_nowait(lane)
             else:
                 del self._lanes[lane.name]
+                if not self._lanes:
+                    self._empty.set()
 
     def _rejoin(self, lane: _Lane[T]) -> None:
         lane.timer = None

@@ -301,7 +301,7 @@ def validate(model: type[M], options: Mapping[str, Any], source: Source, place: 
         return model.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where: Place = (*place, *(part for part in first["loc"] if isinstance(part, str | int)))
+        where: Place = (*place, *first["loc"])
         raise source.error(where, _problem(first, model)) from None
 
 

@@ -1,0 +1,241 @@
+"""What each command of the `surfaces` program does, and what its errors look like."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import entry_points, version
+
+from pydantic import BaseModel
+
+from surfaces_core._engine import host, log
+from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
+from surfaces_core._engine.settings import Config
+from surfaces_core._engine.settings import load as load_config
+from surfaces_core.contracts import CONTRACT, Driver, Transport
+from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Do what was asked; the exit code."""
+    match options.command:
+        case "run":
+            return run(options)
+        case "demo":
+            return demo(options.rest)
+        case "plugins" if options.plugins == "list":
+            return plugins_list(options)
+        case "plugins":
+            return plugins_show(options)
+        case "check":
+            return check(options)
+        case "export":
+            return export(options)
+        case _:
+            return versions()
+
+
+def say(line: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(f"{line}\n")
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+def first(error: BaseException) -> BaseException:
+    """What really happened, out of the groups that nested tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        expected = [inner for inner in error.exceptions if isinstance(first(inner), SurfacesError)]
+        error = (expected or error.exceptions)[0]
+    return error
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    match error:
+        case SystemExit(code=int(code)):
+            return code
+        case ConfigError():
+            return os.EX_CONFIG
+        case StateError(exit_code=code):
+            return code
+        case Unavailable():
+            return os.EX_UNAVAILABLE
+        case KeyboardInterrupt() | asyncio.CancelledError():
+            return 130
+        case OSError():
+            return os.EX_IOERR
+        case _:
+            return os.EX_SOFTWARE
+
+
+def explain(error: BaseException) -> int:
+    """One line on standard error for what is expected, the traceback for a bug; the exit code."""
+    cause = first(error)
+    if isinstance(cause, SurfacesError):
+        sys.stderr.write(f"surfaces: {cause.code}: {cause}\n")
+    elif isinstance(cause, OSError):
+        sys.stderr.write(f"surfaces: {cause}\n")
+    elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
+        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
+    return exit_code(cause)
+
+
+# Commands -----------------------------------------------------------------------------------------
+
+
+def run(options: argparse.Namespace) -> int:
+    """`surfaces run`."""
+    config = load_config(options.config)
+    log.configure("debug" if options.debug else config.host.log_level)
+    asyncio.run(host.run(config))
+    return os.EX_OK
+
+
+def demo(rest: list[str]) -> int:
+    """`surfaces demo`, where its distribution is installed."""
+    for entry in entry_points(group="surfaces.programs", name="demo"):
+        result: int = entry.load()(rest)
+        return result
+    raise ConfigError("", "the demo is not installed; pip install surfaces-demo")
+
+
+def check(options: argparse.Namespace) -> int:
+    """`surfaces check`."""
+    config = load_config(options.config)
+    problems = host.check(config)
+    for problem in problems:
+        sys.stderr.write(f"surfaces: {problem.code}: {problem}\n")
+    if problems:
+        return os.EX_CONFIG
+    drivers = ", ".join(f"{instance.name} ({instance.use})" for _, instance in host.instances(config))
+    say(f"{options.config}: all is well")
+    say(f"  drivers: {drivers}")
+    say(f"  hooks:   {', '.join(config.hooks) or 'none'}")
+    say(f"  agents:  {', '.join(config.registry.agents)}")
+    return os.EX_OK
+
+
+def versions() -> int:
+    """`surfaces version`."""
+    say(f"surfaces-core {version('surfaces-core')} (contract {CONTRACT}, Python {platform.python_version()})")
+    for name, number in sorted({(offer.distribution, offer.version) for offer in offers()}):
+        say(f"{name} {number}")
+    return os.EX_OK
+
+
+def _enabled(config: Config | None) -> set[tuple[str, str]]:
+    if config is None:
+        return set()
+    named = {(group, instance.use) for group, instance in host.instances(config)}
+    return named | {(HOOKS, name) for name in config.hooks}
+
+
+def _loaded(offer: Offer) -> object:
+    """Import and check one offer as a start would. Raises `ConfigError`."""
+    if offer.group in DRIVERS:
+        return load_driver(offer.group, offer.name)[1]
+    found = load(offer.group, offer.name)[1]
+    Hooks().add(offer, found)
+    return found
+
+
+def plugins_list(options: argparse.Namespace) -> int:
+    """`surfaces plugins list`: only what the config names is imported."""
+    config = load_config(options.config) if options.config.exists() else None
+    enabled = _enabled(config)
+    rows = [("KIND", "NAME", "STATE", "DISTRIBUTION")]
+    notes: list[str] = []
+    for offer in offers():
+        state = "installed"
+        if (offer.group, offer.name) in enabled:
+            state = "enabled"
+            try:
+                _loaded(offer)
+            except ConfigError as error:
+                state = "broken"
+                notes.append(f"broken: {error}")
+        rows.append((offer.group.removeprefix("surfaces."), offer.name, state, f"{offer.distribution} {offer.version}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for note in notes:
+        say(note)
+    return os.EX_OK
+
+
+def plugins_show(options: argparse.Namespace) -> int:
+    """`surfaces plugins show NAME`."""
+    group, _, name = options.name.rpartition(":")
+    group = group if group.startswith("surfaces.") or not group else f"surfaces.{group}"
+    chosen = [offer for offer in offers() if offer.name == name and group in ("", offer.group)]
+    if not chosen:
+        there = ", ".join(sorted({offer.name for offer in offers()})) or "none"
+        raise ConfigError("", f"no plugin is named {options.name}; installed are: {there}")
+    for offer in chosen:
+        for line in described(offer):
+            say(line)
+    return os.EX_OK
+
+
+def described(offer: Offer) -> Iterator[str]:
+    """One plugin in words. Raises `ConfigError` when it cannot be loaded."""
+    found = _loaded(offer)
+    kind = offer.group.removeprefix("surfaces.")
+    yield f"{offer.name} ({kind}), {offer.distribution} {offer.version}"
+    yield f"  contract {getattr(found, 'surfaces_contract', 1)}, {offer.value}"
+    if isinstance(found, type) and issubclass(found, Driver):
+        yield from _settings_lines("settings", found.Settings)
+        if issubclass(found, Transport):
+            yield from _settings_lines("per agent", found.AgentSettings)
+        return
+    hooks = Hooks()
+    hooks.add(offer, found)
+    names = [caller.name for caller in hooks.manager.get_hookcallers(hooks.manager.get_plugins().pop()) or ()]
+    yield f"  hooks: {', '.join(sorted(names)) or 'none'}"
+    for command in sorted(set(hooks.commands.values()), key=lambda command: command.name):
+        yield f"  !{command.name} {command.usage}".rstrip() + f" – {command.help}"
+
+
+def _settings_lines(title: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"  {title}:" + ("" if model.model_fields else " none")
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+        yield f"    {name}: {default}" + (f" – {field.description}" if field.description else "")
+
+
+def export(options: argparse.Namespace) -> int:
+    """`surfaces export`: what is stored, a row a line; values that are no JSON come as base64."""
+    config = load_config(options.config)
+    log.configure("error")
+
+    async def rows() -> None:
+        engine = host.build(config)
+        async with engine.drivers.storage as storage, storage.transaction() as tx:
+            async for row, value in tx.scan(b""):
+                parts = row.decode().split("\0")
+                say(json.dumps({"kind": parts[0], "key": parts[1:], "value": _readable(parts[0], value)}))
+
+    asyncio.run(rows())
+    return os.EX_OK
+
+
+def _readable(kind: str, value: bytes) -> object:
+    if kind == "plug":  # a driver's own, which may hold its credentials
+        return "[private]"
+    try:
+        return json.loads(value)
+    except ValueError:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}

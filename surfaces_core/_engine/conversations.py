@@ -1,0 +1,276 @@
+"""The book of conversations: whose each is, its number, agent and context, and what it has used.
+
+The messenger's own state is the truth, this book is kept in step with it: a change is written to
+the messenger first, and what was cut short by a crash is done again by its inbox entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from surfaces_core._engine import words
+from surfaces_core._engine.journal import Changes, Journal, Rows, key, place
+from surfaces_core._engine.killpoints import point
+from surfaces_core._engine.settings import Registry
+from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport
+from surfaces_core.errors import CommandError, Rejected
+from surfaces_core.events import Address, Binding, Inbound, Opening
+
+BINDINGS = Rows(Binding)
+OPENINGS = Rows(Opening)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a conversation has used in its present context."""
+
+    messages: int = 0
+    tokens: int = 0
+    last_active: float = 0.0
+
+
+USAGES = Rows(Usage)
+
+
+def context_id(owner: str, cause: str) -> str:
+    """A context's name: decimal digits below 2**53, so that agents may read it as a number.
+
+    It is made from what caused it, so a repeat after a crash names the same context.
+    """
+    digest = hashlib.sha256(f"{owner}\0{cause}".encode()).digest()
+    return str(int.from_bytes(digest[:8]) >> 11)
+
+
+class Book:
+    """All bindings, in memory and in the journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        surfaces: Mapping[str, Surface],
+        transports: Mapping[str, Transport],
+        registry: Registry,
+    ) -> None:
+        self._journal = journal
+        self._surfaces = surfaces
+        self._transports = transports
+        self._registry = registry
+        self._bindings: dict[Address, Binding] = {}
+        self._usages: dict[Address, Usage] = {}
+
+    async def open(self) -> None:
+        """Read all bindings."""
+        for value in (await self._journal.scan("conv")).values():
+            binding = BINDINGS.load(value)
+            self._bindings[binding.address] = binding
+
+    def at(self, address: Address) -> Binding | None:
+        """The binding of a conversation."""
+        return self._bindings.get(address)
+
+    def live(self, surface: str, owner: str) -> list[Binding]:
+        """A person's conversations that can be talked in, by number."""
+        mine = [b for b in self._bindings.values() if b.live and (b.address.surface, b.owner) == (surface, owner)]
+        return sorted(mine, key=lambda binding: binding.number)
+
+    def door(self, surface: str) -> Conversations | None:
+        """How a surface manages conversations, if it does."""
+        return self._surfaces[surface].conversations
+
+    def link(self, binding: Binding) -> str:
+        """How a conversation is named to people."""
+        door = self.door(binding.address.surface)
+        if door is None:
+            return binding.label
+        named = f"{binding.label} {binding.name}" if binding.name != binding.label else binding.label
+        return f"[{_plain(named)}]({door.link(binding.address)})"
+
+    # Making conversations
+
+    async def adopt(self, message: Inbound) -> Binding | None:
+        """The binding of a message's conversation, looked up or made; None for a place that is none."""
+        known = self.at(message.address)
+        if known is not None and not known.left:
+            return known
+        door = self.door(message.address.surface)
+        if door is None:
+            return await self._bind(message)
+        found = await door.find(message.address)
+        if found is not None:
+            await self.restore(message.address.surface, [found], complete=False)
+        return found
+
+    async def _bind(self, message: Inbound) -> Binding:
+        opening = await self._opening(message.event_id, message.address.surface, message.sender, "", "")
+        binding = _binding(opening, message.address)
+        await self._keep(binding, {key("opening", message.event_id): None})
+        return binding
+
+    async def create(self, cause: str, surface: str, owner: str, owner_name: str, name: str = "") -> Binding:
+        """Make a person's next conversation; the same `cause` makes it once."""
+        door = self.door(surface)
+        if door is None:
+            raise CommandError(words.ONE_CHAT_ONLY)
+        opening = await self._opening(cause, surface, owner, owner_name, name)
+        point("open.before")
+        address = await door.open(opening)
+        point("open.after")
+        binding = self.at(address) or _binding(opening, address)
+        await self._keep(binding, {})
+        return binding
+
+    async def _opening(self, cause: str, surface: str, owner: str, owner_name: str, name: str) -> Opening:
+        agent = self._registry.of(owner)
+        if agent is None:
+            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT)
+        row, counter = key("opening", cause), key("number", surface, owner)
+        async with self._journal.storage.transaction() as tx:
+            begun = await tx.get(row)
+            if begun is not None:
+                return OPENINGS.load(begun)
+            number = int(await tx.get(counter) or 0) + 1
+            opening = Opening(
+                key=cause,
+                surface=surface,
+                owner=owner,
+                owner_name=owner_name,
+                number=number,
+                name=name or f"C{number}",
+                agent=agent.id,
+                context=context_id(owner, cause),
+                created_at=self._journal.now(),
+            )
+            await tx.put(counter, str(number).encode())
+            await tx.put(row, OPENINGS.dump(opening))
+        return opening
+
+    async def begun(self, cause: str) -> bool:
+        """An earlier try of the same cause began to make a conversation."""
+        async with self._journal.storage.transaction() as tx:
+            return await tx.get(key("opening", cause)) is not None
+
+    def finished(self, cause: str) -> Changes:
+        """What to forget when the entry that made a conversation is done."""
+        return {key("opening", cause): None}
+
+    # Changing them
+
+    async def change(self, binding: Binding, **changes: object) -> Binding:
+        """Write a changed binding to the messenger, then to the book."""
+        changed = replace(binding, **changes)  # type: ignore[arg-type]
+        door = self.door(binding.address.surface)
+        if door is not None:
+            await door.record(changed)
+        await self._keep(changed, {})
+        return changed
+
+    async def clear(self, binding: Binding, cause: str) -> Binding:
+        """Give a conversation a new context and tell its agent that the old one is over."""
+        old = binding.context
+        cleared = await self.change(binding, context=context_id(binding.owner, cause))
+        await self._journal.write({key("stat", *place(binding.address)): None})
+        self._usages.pop(binding.address, None)
+        if old != cleared.context:
+            await self.forget(replace(cleared, context=old))
+        return cleared
+
+    async def forget(self, binding: Binding) -> None:
+        """Tell the agent that a context is over, or rests."""
+        agent = self._registry.agents.get(binding.agent)
+        if agent is not None:
+            await self._transports[agent.transport].forget(agent, binding.context)
+
+    async def leave(self, address: Address) -> None:
+        """The bot is no longer in a conversation."""
+        binding = self.at(address)
+        if binding is not None and not binding.left:
+            await self._keep(replace(binding, left=True), {})
+            await self.forget(binding)
+
+    async def _keep(self, binding: Binding, changes: Changes) -> None:
+        if self._bindings.get(binding.address) == binding and not changes:
+            return
+        rows = {**changes, key("conv", *place(binding.address)): BINDINGS.dump(binding)}
+        await self._journal.write(rows)
+        self._bindings[binding.address] = binding
+
+    # Reconciling
+
+    async def restore(self, surface: str, found: Sequence[Binding], *, complete: bool = True) -> Reconciled:
+        """Bring the book in step with what the messenger shows; `complete` when `found` is all there is."""
+        rows: dict[bytes, bytes | None] = {}
+        restored = repaired = unchanged = 0
+        taken: dict[tuple[str, int], Address] = {}
+        conflicts: list[str] = []
+        for binding in found:
+            other = taken.setdefault((binding.owner, binding.number), binding.address)
+            if other != binding.address:
+                conflicts.append(f"{binding.label} of {binding.owner} stands for two conversations")
+            known = self.at(binding.address)
+            restored += known is None
+            repaired += known is not None and known != binding
+            unchanged += known == binding
+            if known != binding:
+                rows[key("conv", *place(binding.address))] = BINDINGS.dump(binding)
+                self._bindings[binding.address] = binding
+        if complete:
+            repaired += self._mark_left(surface, {binding.address for binding in found}, rows)
+        await self._raise_numbers(surface, found, rows)
+        return Reconciled(restored=restored, repaired=repaired, unchanged=unchanged, conflicts=tuple(conflicts))
+
+    def _mark_left(self, surface: str, found: set[Address], rows: dict[bytes, bytes | None]) -> int:
+        gone = [b for a, b in self._bindings.items() if a.surface == surface and a not in found and not b.left]
+        for binding in gone:
+            self._bindings[binding.address] = replace(binding, left=True)
+            rows[key("conv", *place(binding.address))] = BINDINGS.dump(self._bindings[binding.address])
+        return len(gone)
+
+    async def _raise_numbers(self, surface: str, found: Sequence[Binding], rows: dict[bytes, bytes | None]) -> None:
+        highest: dict[str, int] = {}
+        for binding in found:
+            highest[binding.owner] = max(highest.get(binding.owner, 0), binding.number)
+        counters = {owner: key("number", surface, owner) for owner in highest}
+        async with self._journal.storage.transaction() as tx:
+            stored = await tx.get_many(list(counters.values())) if counters else ()
+            for (owner, counter), value in zip(counters.items(), stored, strict=True):
+                if int(value or 0) < highest[owner]:
+                    rows[counter] = str(highest[owner]).encode()
+            for row, new in rows.items():
+                if new is not None:
+                    await tx.put(row, new)
+
+    # What they have used
+
+    async def usage(self, address: Address) -> Usage:
+        """What a conversation has used in its present context."""
+        if address not in self._usages:
+            async with self._journal.storage.transaction() as tx:
+                value = await tx.get(key("stat", *place(address)))
+            self._usages[address] = Usage() if value is None else USAGES.load(value)
+        return self._usages[address]
+
+    async def used(self, address: Address, tokens: int) -> Changes:
+        """Count an answered turn; the rows to store with its answer."""
+        before = await self.usage(address)
+        now = Usage(messages=before.messages + 1, tokens=before.tokens + tokens, last_active=self._journal.now())
+        self._usages[address] = now
+        return {key("stat", *place(address)): USAGES.dump(now)}
+
+
+def _binding(opening: Opening, address: Address) -> Binding:
+    return Binding(
+        address=address,
+        owner=opening.owner,
+        number=opening.number,
+        name=opening.name,
+        agent=opening.agent,
+        context=opening.context,
+        created_at=opening.created_at,
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end a Markdown link's label."""
+    return "".join(f"\\{char}" if char in "[]\\`*_<>" else char for char in text)

@@ -1,0 +1,134 @@
+"""Drafts: a running turn shown early, at the surface's pace and within its budget.
+
+Nothing here is durable but the mark that a draft may show; a draft that is lost harms nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from surfaces_core.contracts import Pace, Surface
+from surfaces_core.errors import DriverError, Unavailable
+from surfaces_core.events import Address, Draft
+
+WIDEN = 1.1
+"""How much each interval is longer than the one before it."""
+
+
+class Drafts:
+    """Shows one turn. `run` is a task of the turn and ends some time after `close`."""
+
+    def __init__(
+        self,
+        *,
+        surface: Surface,
+        pace: Pace,
+        address: Address,
+        turn: str,
+        attempt: int,
+        before_first: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._surface = surface
+        self._pace = pace
+        self._base = Draft(key=f"{turn}.0", turn=turn, part=0, address=address, attempt=attempt, version=0)
+        self._before_first = before_first
+        self._pieces: list[str] = []
+        self._chars = 0
+        self._status = ""
+        self._version = 0
+        self._changed = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    def add(self, text: str) -> None:
+        """More of the answer."""
+        self._pieces.append(text)
+        self._chars += len(text)
+        self._status = ""
+        self._changed.set()
+
+    def status(self, line: str) -> None:
+        """What the agent is doing."""
+        if line != self._status:
+            self._status = line
+            self._changed.set()
+
+    def close(self) -> None:
+        """Show nothing further; what is being shown right now is waited for, so that it can't come late."""
+        self._closed.set()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Show until closed."""
+        if await self._wait(self._pace.typing_after_s):
+            return
+        await self._show(self._draft(text=False))
+        if not await self._first():
+            await self._rest()
+        await self._show(self._draft(text=False, done=True))
+
+    async def _first(self) -> bool:
+        """Wait until the first draft is worth showing; True when the turn ended before."""
+        rest = self._pace.first_s - self._pace.typing_after_s
+        if rest > 0 and await self._wait(rest):
+            return True
+        while self._chars < self._pace.first_chars and not self._status:
+            if await self._next_change():
+                return True
+        await self._before_first()
+        return self._closed.is_set()
+
+    async def _rest(self) -> None:
+        interval = self._pace.interval_s
+        while self._version < self._pace.budget:
+            self._changed.clear()
+            self._version += 1
+            interval = max(interval, await self._show(self._draft(text=True)))
+            if await self._wait(interval) or await self._next_change():
+                return
+            interval *= WIDEN
+        while not await self._wait(self._pace.heartbeat_s):
+            await self._show(self._draft(text=False))
+
+    async def _next_change(self) -> bool:
+        """Wait for something new to show, typing meanwhile; True when the turn ended."""
+        while not self._changed.is_set():
+            try:
+                async with asyncio.timeout(self._pace.heartbeat_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._show(self._draft(text=False))
+        self._changed.clear()
+        return self._closed.is_set()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait some time; True when the turn ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closed.wait()
+        except TimeoutError:
+            return False
+
+    def _draft(self, *, text: bool, done: bool = False) -> Draft:
+        base = self._base
+        return Draft(
+            key=base.key,
+            turn=base.turn,
+            part=base.part,
+            address=base.address,
+            attempt=base.attempt,
+            version=self._version if text else 0,
+            text="".join(self._pieces) if text else "",
+            status=self._status if text else "",
+            done=done,
+        )
+
+    async def _show(self, draft: Draft) -> float:
+        """Show one draft; the least seconds to wait before the next."""
+        try:
+            await self._surface.show(draft)
+        except Unavailable as error:
+            return max(error.retry_after or 0.0, 2 * self._pace.interval_s)
+        except DriverError:
+            return self._pace.heartbeat_s
+        return 0.0

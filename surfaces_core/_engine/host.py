@@ -1,0 +1,147 @@
+"""The host as a program: a config becomes an engine, signals ask it to stop, one line says READY."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from importlib.metadata import version
+
+from pydantic import BaseModel
+
+from surfaces_core._engine import basics, log
+from surfaces_core._engine.discovery import Hooks, Offer, check_agents, check_settings, load_hooks, make
+from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.lifecycle import Drivers, Engine
+from surfaces_core._engine.settings import Config, Instance
+from surfaces_core._engine.store import InstanceStore, NoFiles
+from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, SurfaceContext, Transport
+from surfaces_core.errors import ConfigError
+
+BASICS = Offer(group="surfaces.hooks", name="basics", value=basics.__name__, distribution="surfaces-core", version="")
+
+
+def hooks_of(config: Config) -> Hooks:
+    """Our own commands, then the plugins that the config names. Raises `ConfigError`."""
+    hooks = Hooks()
+    hooks.add(BASICS, basics)
+    load_hooks(config, hooks)
+    return hooks
+
+
+def instances(config: Config) -> list[tuple[str, Instance]]:
+    """Every driver that the config names, with its group."""
+    found = [("surfaces.storage", config.storage)]
+    if config.files is not None:
+        found.append(("surfaces.files", config.files))
+    found += [("surfaces.transport", instance) for instance in config.transports.values()]
+    found += [("surfaces.surface", instance) for instance in config.surfaces.values()]
+    return found
+
+
+def check(config: Config) -> list[ConfigError]:
+    """Every problem of the plugins and their settings that can be found without starting them."""
+    problems: list[ConfigError] = []
+    transports: dict[str, type[Driver]] = {}
+    for group, instance in instances(config):
+        try:
+            found = check_settings(group, instance)
+            if group == "surfaces.transport":
+                transports[instance.name] = found
+        except ConfigError as error:
+            problems.append(error)
+    for step in (lambda: hooks_of(config), lambda: check_agents(config.registry, _agent_models(transports))):
+        try:
+            step()
+        except ConfigError as error:
+            problems.append(error)
+    return problems
+
+
+def _agent_models(transports: dict[str, type[Driver]]) -> dict[str, type[BaseModel]]:
+    return {name: found.AgentSettings for name, found in transports.items() if issubclass(found, Transport)}
+
+
+def _context(name: str) -> Context:
+    return Context(name=name, log=log.logger(instance=name))
+
+
+def build(config: Config) -> Engine:
+    """Load, check and assemble everything that a config names; opens nothing. Raises `ConfigError`."""
+    hooks = hooks_of(config)
+    storage = make("surfaces.storage", Storage, config.storage, _context("storage"))
+    files = make("surfaces.files", Files, config.files, _context("files")) if config.files else NoFiles()
+    transports = {
+        name: make("surfaces.transport", Transport, instance, _context(name))
+        for name, instance in config.transports.items()
+    }
+    check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
+    journal = Journal(storage)
+
+    def context(name: str) -> SurfaceContext:
+        return SurfaceContext(
+            name=name,
+            log=log.logger(surface=name),
+            store=InstanceStore(journal, name),
+            files=files,
+            prefix=config.host.prefix,
+        )
+
+    surfaces = {
+        name: make("surfaces.surface", Surface, instance, context(name)) for name, instance in config.surfaces.items()
+    }
+    return Engine(
+        drivers=Drivers(storage=storage, files=files, transports=transports, surfaces=surfaces),
+        journal=journal,
+        settings=config.host,
+        registry=config.registry,
+        hooks=hooks,
+        log=log.logger(),
+    )
+
+
+# Running it ---------------------------------------------------------------------------------------
+
+
+async def run(config: Config) -> None:
+    """Build and run until a signal asks to stop; a second one cancels. Raises what ended it."""
+    started = time.monotonic()
+    engine = build(config)
+
+    def ready() -> None:
+        announce(
+            {
+                "version": version("surfaces-core"),
+                "pid": os.getpid(),
+                "surfaces": list(config.surfaces),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+        )
+
+    engine.on_ready = ready
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def asked() -> None:
+        if engine.stopping and task is not None:
+            task.cancel()
+        engine.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    await engine.run()
+
+
+def announce(facts: dict[str, object]) -> None:
+    """Say that the host is ready: one line on standard output, and systemd where it asked (sd_notify)."""
+    sys.stdout.write(f"READY {json.dumps(facts)}\n")
+    sys.stdout.flush()
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.sendall(b"READY=1")

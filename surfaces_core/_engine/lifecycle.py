@@ -1,0 +1,253 @@
+"""Who lives how long: drivers in one exit stack, tasks in nested groups, and the order of shutdown.
+
+    storage ⊃ files ⊃ transports ⊃ surfaces          opened in this order, closed in the other
+      delivery ⊃ turns ⊃ sources                     sources end first, delivery last
+
+Leaving the blocks is the order of shutdown: nothing new comes in, running turns get their grace,
+what they said is sent if it can be, everything else is in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine.agent_turn import AgentTurns
+from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.delivery import Delivery, Gate, backoff
+from surfaces_core._engine.desk import Doors
+from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.settings import HostSettings, Registry
+from surfaces_core._engine.staging import Staging
+from surfaces_core._engine.turns import Turns
+from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
+from surfaces_core.errors import Unavailable
+from surfaces_core.events import Accepted, Binding, Inbound, Observed
+
+DRAIN_S = 5.0
+"""How long a stopping host tries to send what is said already."""
+PRUNE_EVERY_S = 3600.0
+STEADY_S = 60.0
+"""A surface that ran this long starts again without a growing wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """The drivers that the host runs, not opened yet."""
+
+    storage: Storage
+    files: Files
+    transports: Mapping[str, Transport]
+    surfaces: Mapping[str, Surface]
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """One host, from opening its drivers to closing them."""
+
+    drivers: Drivers
+    journal: Journal
+    settings: HostSettings
+    registry: Registry
+    hooks: Hooks
+    log: FilteringBoundLogger
+    on_ready: Callable[[], None] = lambda: None
+    book: Book = field(init=False)
+    turns: Turns = field(init=False)
+    deliveries: dict[str, Delivery] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stop = asyncio.Event()
+        self._waiting = set(self.drivers.surfaces)
+        self._broken_observers: set[str] = set()
+        self._assemble()
+
+    def _assemble(self) -> None:
+        surfaces, journal = self.drivers.surfaces, self.journal
+        self.deliveries = {
+            name: Delivery(name=name, surface=surface, journal=journal, observe=self.observe, gate=Gate(), log=self.log)
+            for name, surface in surfaces.items()
+        }
+        self.book = Book(journal, surfaces, self.drivers.transports, self.registry)
+        staging, questions = Staging(journal, self.drivers.files), Questions()
+        agents = AgentTurns(
+            settings=self.settings,
+            journal=journal,
+            book=self.book,
+            staging=staging,
+            questions=questions,
+            registry=self.registry,
+            surfaces=surfaces,
+            transports=self.drivers.transports,
+            files=self.drivers.files,
+            deliveries=self.deliveries,
+            shapers=self.hooks.shapers,
+            observe=self.observe,
+        )
+        self.turns = Turns(
+            settings=self.settings,
+            journal=journal,
+            book=self.book,
+            agents=agents,
+            hooks=self.hooks,
+            surfaces=surfaces,
+            deliveries=self.deliveries,
+            observe=self.observe,
+            log=self.log,
+        )
+        self.turns.doors = Doors(
+            book=self.book,
+            staging=staging,
+            questions=questions,
+            commands=self.hooks.commands,
+            may_use=self.turns.may_use,
+            stop=self.turns.stop,
+            behind=self.turns.behind,
+            agent_label=self._agent_label,
+            prefix=self.settings.prefix,
+        )
+
+    def _agent_label(self, agent: str) -> str:
+        known = self.registry.agents.get(agent)
+        return known.label if known else agent
+
+    def observe(self, event: Observed) -> None:
+        """Show an event to every observer; a bug in one is logged once and changes nothing."""
+        for impl in self.hooks.manager.hook.surfaces_observe.get_hookimpls():
+            try:
+                impl.function(event)
+            except Exception:
+                if impl.plugin_name not in self._broken_observers:
+                    self._broken_observers.add(impl.plugin_name)
+                    self.log.exception("observer.bug", plugin=impl.plugin_name)
+
+    def stop(self) -> None:
+        """Ask the host to end; `run` returns when it has."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """It was asked to end."""
+        return self._stop.is_set()
+
+    async def run(self) -> None:
+        """Open everything, work until `stop`, close everything. Raises what ended it."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.drivers.storage)
+            backlog = await self.journal.open()
+            await self.book.open()
+            for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
+                await stack.enter_async_context(driver)
+            for part in backlog.parts:
+                if part.outbound.address.surface in self.deliveries:
+                    self.deliveries[part.outbound.address.surface].put(part)
+            for entry in backlog.entries:
+                if entry.message.address.surface in self.drivers.surfaces:
+                    self.turns.put(entry)
+            self.log.info("host.open", entries=len(backlog.entries), parts=len(backlog.parts))
+            await self._deliver()
+            self.log.info("host.closed")
+
+    async def _deliver(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for delivery in self.deliveries.values():
+                group.create_task(delivery.lanes.run())
+            await self._turn()
+            try:
+                async with asyncio.timeout(DRAIN_S):
+                    for delivery in self.deliveries.values():
+                        await delivery.lanes.drained()
+            except TimeoutError:
+                self.log.warning("host.unsent", parts=sum(len(delivery.lanes) for delivery in self.deliveries.values()))
+            for delivery in self.deliveries.values():
+                delivery.lanes.stop()
+
+    async def _turn(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            turning = group.create_task(self.turns.lanes.run())
+            await self._receive()
+            self.turns.lanes.stop()
+            _, late = await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
+            for task in late:
+                task.cancel()
+
+    async def _receive(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._source(name)) for name in self.drivers.surfaces]
+            tasks.append(group.create_task(self._housekeep()))
+            await self._stop.wait()
+            self.log.info("host.stopping")
+            for task in tasks:
+                task.cancel()
+
+    async def _source(self, name: str) -> None:
+        surface, intake, log = self.drivers.surfaces[name], SurfaceIntake(self, name), self.log.bind(surface=name)
+        loop = asyncio.get_running_loop()
+        tries = 0
+        while True:
+            begun = loop.time()
+            try:
+                await surface.run(intake)
+            except Unavailable as error:
+                tries = 1 if loop.time() - begun > STEADY_S else tries + 1
+                if tries == 1:
+                    log.warning("surface.down", code=error.code, error=str(error))
+                wait = 0.5 + backoff(tries, base_s=1.0, cap_s=8.0)
+                await asyncio.sleep(max(wait, error.retry_after or 0.0))
+            else:
+                raise RuntimeError(f"surface {name} stopped receiving without a reason")
+
+    async def _housekeep(self) -> None:
+        while True:
+            pruned = await self.journal.prune(self.settings.keep_done_s)
+            self.log.debug("journal.pruned", events=pruned)
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    def surface_ready(self, name: str) -> None:
+        """A surface has had its first exchange."""
+        if name in self._waiting:
+            self._waiting.remove(name)
+            if not self._waiting:
+                self.on_ready()
+
+
+class SurfaceIntake:
+    """One surface's way into the host."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+
+    async def cursor(self) -> str | None:
+        """The stored cursor."""
+        return await self._engine.journal.cursor(self._name)
+
+    async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
+        """Store first; only then does anybody work on it."""
+        turns = self._engine.turns
+        for entry in await self._engine.journal.accept(self._name, batch, cursor, turns.is_full):
+            turns.put(entry)
+            self._engine.observe(Accepted(message=entry.message, turn=entry.turn))
+
+    async def restore(self, found: Sequence[Binding]) -> Reconciled:
+        """Bring the book in step."""
+        result = await self._engine.book.restore(self._name, found)
+        self._engine.log.info(
+            "surface.reconciled",
+            surface=self._name,
+            restored=result.restored,
+            repaired=result.repaired,
+            unchanged=result.unchanged,
+            conflicts=list(result.conflicts),
+        )
+        return result
+
+    def ready(self) -> None:
+        """The first exchange went well."""
+        self._engine.surface_ready(self._name)

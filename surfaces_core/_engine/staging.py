@@ -1,0 +1,88 @@
+"""Files that a person sent and that wait for their next text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from surfaces_core._engine import words
+from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, ordinal, place
+from surfaces_core.contracts import Files, Staged, Surface
+from surfaces_core.errors import Rejected
+from surfaces_core.events import Address, Agent, Attachment, FileRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A stored file that waits."""
+
+    sender: str
+    file: FileRef
+    staged_at: float
+
+
+WAITING = Rows(Waiting)
+
+
+class Staging:
+    """Fetches files into the agent's workspace and remembers which of them wait."""
+
+    def __init__(self, journal: Journal, files: Files) -> None:
+        self._journal = journal
+        self._files = files
+
+    async def waiting(self, address: Address, person: str) -> dict[bytes, Waiting]:
+        """A person's files that wait in a conversation, oldest first, by their rows."""
+        rows = await self._journal.scan("staged", *place(address))
+        every = {row: WAITING.load(value) for row, value in rows.items()}
+        return {row: value for row, value in every.items() if value.sender == person}
+
+    async def take_in(self, entry: Entry, surface: Surface, agent: Agent, prefix: str) -> tuple[list[str], list[str]]:
+        """Fetch and stage what a message carries: the names that were stored, the lines to say.
+
+        A repeat after a crash fetches only what is not staged yet. Raises `Unavailable`.
+        """
+        stored: list[str] = []
+        lines: list[str] = []
+        for index, attachment in enumerate(entry.message.attachments):
+            try:
+                file = await self._fetch(entry, index, attachment, surface, agent, prefix)
+                stored.append(file.name)
+            except Rejected as error:
+                lines.append(error.public)
+        return stored, lines
+
+    async def _fetch(
+        self, entry: Entry, index: int, attachment: Attachment, surface: Surface, agent: Agent, prefix: str
+    ) -> FileRef:
+        message = entry.message
+        row = key("staged", *place(message.address), ordinal(entry.seq), ordinal(index))
+        already = await self.waiting(message.address, message.sender)
+        if row in already:
+            return already[row].file
+        if len(already) >= self._files.max_staged:
+            raise Rejected("too many staged files", public=words.too_many_staged(self._files.max_staged, prefix))
+        chunks = surface.fetch(attachment)
+        file = await self._files.save(agent.workspace, attachment.name, chunks, mime=attachment.mime)
+        waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now())
+        await self._journal.write({row: WAITING.dump(waiting)})
+        return file
+
+    async def listed(self, address: Address, person: str) -> Sequence[Staged]:
+        """As commands see it."""
+        waiting = await self.waiting(address, person)
+        return [Staged(file=item.file, staged_at=item.staged_at) for item in waiting.values()]
+
+    async def drop(self, address: Address, person: str, number: int | None) -> Sequence[Staged]:
+        """Remove the n-th file (from 1) or all, and the stored files; what was removed."""
+        waiting = list((await self.waiting(address, person)).items())
+        chosen = waiting if number is None else waiting[number - 1 : number] if number > 0 else []
+        for row, item in chosen:
+            await self._files.remove(item.file.workspace, item.file.path)
+            await self._journal.write({row: None})
+        return [Staged(file=item.file, staged_at=item.staged_at) for _, item in chosen]
+
+
+def consumed(waiting: dict[bytes, Waiting]) -> Changes:
+    """The rows to forget when the agent has got these files."""
+    return dict.fromkeys(waiting)

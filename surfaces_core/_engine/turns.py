@@ -1,0 +1,332 @@
+"""Turns: what each inbox entry comes to.
+
+refuse? → open question? → command? → agent; whatever it is, the answer leaves through the outbox in
+the transaction that ends the entry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine import words
+from surfaces_core._engine.agent_turn import AgentTurns, Outcome, Say, Work
+from surfaces_core._engine.basics import listing
+from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.delivery import Delivery, backoff
+from surfaces_core._engine.desk import DeskAt, Doors
+from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.journal import Entry, Journal
+from surfaces_core._engine.lanes import Lanes
+from surfaces_core._engine.settings import HostSettings
+from surfaces_core.contracts import Command, CommandCall, Surface
+from surfaces_core.errors import CommandError, DriverError, Rejected, StateError, SurfacesError, Unavailable
+from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, TurnEnded
+
+MAX_INTERRUPTED = 3
+"""An entry whose work ended this often with the process is put aside: it may be what kills it."""
+
+
+class Turns:
+    """Does the work of the inbox, one entry of a conversation at a time."""
+
+    def __init__(
+        self,
+        *,
+        settings: HostSettings,
+        journal: Journal,
+        book: Book,
+        agents: AgentTurns,
+        hooks: Hooks,
+        surfaces: Mapping[str, Surface],
+        deliveries: Mapping[str, Delivery],
+        observe: Callable[[Observed], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._book = book
+        self._agents = agents
+        self._hooks = hooks
+        self._surfaces = surfaces
+        self._deliveries = deliveries
+        self._observe = observe
+        self._log = log
+        self.doors: Doors
+        self.lanes: Lanes[Entry] = Lanes(self._work, settings.max_concurrent_turns)
+        self._command = re.compile(rf"{re.escape(settings.prefix)}([^\W\d_][\w-]*)(?:\s+(.*))?", re.DOTALL)
+        self._told: set[tuple[Address, str]] = set()
+        """What is said once a conversation while the process lives, or until it is taken out."""
+        self._stop_next: set[Address] = set()
+        """Conversations whose waiting turn is to be stopped instead of tried again."""
+
+    # The lanes
+
+    def put(self, entry: Entry) -> None:
+        """Queue a stored entry; urgent commands do not wait behind the running turn."""
+        self.lanes.put(self._lane(entry), entry)
+
+    def _lane(self, entry: Entry) -> Hashable:
+        address = entry.message.address
+        command = self._parse(entry.message)[0]
+        urgent = entry.overflow or (command is not None and command.urgent)
+        return (address, "urgent") if urgent else address
+
+    def behind(self, message: Inbound) -> int:
+        """How many messages of a conversation wait behind the one that is worked on."""
+        return max(0, self.lanes.depth(message.address) - 1)
+
+    def is_full(self, message: Inbound) -> bool:
+        """A message that comes now can't wait."""
+        if message.kind is not Kind.MESSAGE or self._parse(message)[0] is not None:
+            return False
+        return self.lanes.depth(message.address) >= self._settings.max_lane_depth
+
+    def stop(self, message: Inbound) -> bool:
+        """Cancel the turn that runs in a conversation, or waits for its next try."""
+        running = self._agents.running.get(message.address)
+        if running is not None:
+            running.stop()
+            return True
+        if self.lanes.wake(message.address):
+            self._stop_next.add(message.address)
+            return True
+        return False
+
+    async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
+        stopped = entry.message.address in self._stop_next
+        wait = entry.not_before - self._journal.now()
+        if wait > 0 and not stopped:
+            return entry, wait
+        self._stop_next.discard(entry.message.address)
+        started = time.perf_counter()
+        work = Work(entry=await self._journal.begin(entry), stopped=stopped)
+        try:
+            outcome = await self._handle(work)
+        except Unavailable as error:
+            if self._tries(work.entry) < self._settings.max_tries:
+                return await self._put_off(work.entry, error)
+            outcome = Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
+        except StateError:
+            raise
+        except SurfacesError as error:
+            self._log.info("turn.failed", turn=entry.turn, code=error.code, error=str(error))
+            outcome = Outcome(says=[Say(text=error.public)], kind="failed")
+        except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone
+            self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
+            outcome = Outcome(says=[Say(text=words.GENERAL)], kind="failed")
+        await self._finish(work.entry, outcome, time.perf_counter() - started)
+        return None
+
+    @staticmethod
+    def _tries(entry: Entry) -> int:
+        return entry.attempts - entry.interrupted
+
+    async def _put_off(self, entry: Entry, error: Unavailable) -> tuple[Entry, float]:
+        tries = self._tries(entry)
+        wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
+        wait = max(wait, error.retry_after or 0.0)
+        self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
+        entry = await self._journal.postpone(entry, self._journal.now() + wait, error.code)
+        if tries > 1:
+            entry = await self._show_waiting(entry)
+        return entry, wait
+
+    async def _show_waiting(self, entry: Entry) -> Entry:
+        """Tell the person, in the message that the answer will replace, that it takes longer."""
+        message = entry.message
+        surface = self._surfaces[message.address.surface]
+        if surface.pace is None or message.kind is not Kind.MESSAGE:
+            return entry
+        if not entry.shown:
+            entry = await self._journal.mark_shown(entry)
+        draft = Draft(
+            key=f"{entry.turn}.0",
+            turn=entry.turn,
+            part=0,
+            address=message.address,
+            attempt=entry.attempts,
+            version=1,
+            status=words.UNREACHABLE,
+        )
+        with suppress(DriverError):
+            await surface.show(draft)
+        return entry
+
+    async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
+        answer = self._freeze(entry, outcome.says)
+        parts = await self._journal.complete(entry, answer, outcome.changes, dead=outcome.dead)
+        for part in parts:
+            self._deliveries[part.outbound.address.surface].put(part)
+        ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
+        self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
+        self._observe(ended)
+
+    def _freeze(self, entry: Entry, says: Sequence[Say]) -> list[Outbound]:
+        """The outbox parts of an answer: their keys are made from the turn alone."""
+        here = entry.message.address
+        if entry.shown and not (says and says[0].file is None and says[0].address in (None, here)):
+            says = [Say(text=words.NO_ANSWER), *says]
+        answer: list[Outbound] = []
+        for say in says:
+            address = say.address or here
+            texts = [say.text] if say.file else self._surfaces[address.surface].split(say.text)
+            for text in texts:
+                part = len(answer)
+                answer.append(
+                    Outbound(
+                        key=f"{entry.turn}.{part}",
+                        turn=entry.turn,
+                        part=part,
+                        address=address,
+                        text=text,
+                        file=say.file,
+                        notice=say.notice,
+                        streamed=entry.shown and part == 0,
+                    )
+                )
+        return answer
+
+    # What an entry asks for
+
+    async def _handle(self, work: Work) -> Outcome:
+        entry = work.entry
+        if work.stopped:
+            return Outcome(says=[Say(text=words.STOPPED)], kind="stopped")
+        if entry.interrupted >= MAX_INTERRUPTED:
+            return Outcome(says=[Say(text=words.POISON)], kind="dead", dead="INTERRUPTED")
+        message = entry.message
+        match message.kind:
+            case Kind.START:
+                return await self._start(entry)
+            case Kind.LEFT:
+                await self._book.leave(message.address)
+                return Outcome()
+            case Kind.GAP:
+                return Outcome(says=[Say(text=message.text)], kind="dead", dead="PASSED_OVER")
+            case Kind.MESSAGE:
+                return await self._message(work)
+
+    async def _start(self, entry: Entry) -> Outcome:
+        message = entry.message
+        door = self._book.door(message.address.surface)
+        if door is None or not await door.enter(message.address, message.sender):
+            return Outcome()
+        return await self._welcome(entry)
+
+    async def _welcome(self, entry: Entry) -> Outcome:
+        """Lead a person who called from outside to their conversations, making the first where there is none."""
+        message = entry.message
+        surface = message.address.surface
+        door = self._book.door(surface)
+        live = self._book.live(surface, message.sender)
+        if live and door is not None and not await self._book.begun(entry.turn):
+            await door.recall(message.sender, live)
+            links = [self._book.link(binding) for binding in live]
+            return Outcome(says=[Say(text=words.recalled(links, self._settings.prefix))])
+        binding = await self._book.create(entry.turn, surface, message.sender, message.sender_name)
+        greeting = words.greeting(
+            message.sender_name,
+            self.doors.agent_label(binding.agent),
+            listing(DeskAt(self.doors, message, binding, entry.turn).commands(), self._settings.prefix),
+        )
+        return Outcome(
+            says=[Say(text=words.welcome(self._book.link(binding))), Say(text=greeting, address=binding.address)],
+            changes=self._book.finished(entry.turn),
+        )
+
+    async def _message(self, work: Work) -> Outcome:
+        entry, message = work.entry, work.entry.message
+        if entry.overflow:
+            return self._overflowed(message)
+        refusal = self._refusal(message)
+        if refusal is not None:
+            return Outcome(says=[Say(text=refusal)], kind="refused")
+        binding = await self._book.adopt(message)
+        command, rest = self._parse(message)
+        if rest is not None:
+            return await self._run_command(entry, binding, command, rest)
+        if binding is None:
+            return await self._welcome(entry)
+        self._told.discard((message.address, "full"))
+        if message.sender != binding.owner:
+            return Outcome(says=self._once(message.address, words.NOT_YOURS), kind="refused")
+        if binding.archived:
+            return Outcome(says=[Say(text=words.ARCHIVED.format(prefix=self._settings.prefix))], kind="refused")
+        return await self._agents.run(work, binding)
+
+    def _overflowed(self, message: Inbound) -> Outcome:
+        count = self.lanes.depth(message.address)
+        says = self._once(message.address, words.LANE_FULL.format(count=count), "full")
+        return Outcome(says=says, kind="dead", dead="LANE_FULL")
+
+    def _refusal(self, message: Inbound) -> str | None:
+        """What a plugin says against a message; a bug in one refuses too."""
+        answer: str | None = self._hooks.manager.hook.surfaces_refuse(message=message)
+        return answer
+
+    def _once(self, address: Address, line: str, topic: str = "") -> list[Say]:
+        if (address, topic or line) in self._told:
+            return []
+        self._told.add((address, topic or line))
+        return [Say(text=line)]
+
+    # Commands
+
+    def _parse(self, message: Inbound) -> tuple[Command | None, tuple[str, str] | None]:
+        """The command that a message calls, if it exists, and the name and rest as typed, if it looks like one."""
+        if message.kind is not Kind.MESSAGE or not message.text.startswith(self._settings.prefix):
+            return None, None
+        match = self._command.fullmatch(message.text.strip())
+        if match is None:
+            return None, None
+        return self._hooks.commands.get(match[1].lower()), (match[1].lower(), (match[2] or "").strip())
+
+    def may_use(self, command: Command, message: Inbound, binding: Binding | None) -> bool:
+        """Decided by the sender's native id alone."""
+        match command.who:
+            case "anyone":
+                return True
+            case "operator":
+                return message.sender in self._settings.operators
+            case _:
+                return binding is None or binding.owner == message.sender
+
+    async def _run_command(
+        self, entry: Entry, binding: Binding | None, command: Command | None, typed: tuple[str, str]
+    ) -> Outcome:
+        name, rest = typed
+        message, prefix = entry.message, self._settings.prefix
+        if command is None:
+            near = difflib.get_close_matches(name, self._hooks.commands, n=1)
+            line = words.unknown_command(name, near[0] if near else None, prefix)
+            return Outcome(says=[Say(text=line)], kind="command")
+        if not self.may_use(command, message, binding):
+            return Outcome(says=[Say(text=words.NOT_ALLOWED.format(prefix=prefix, name=name))], kind="refused")
+        call = CommandCall(
+            name=name,
+            args=_arguments(rest),
+            rest=rest,
+            prefix=prefix,
+            message=message,
+            desk=DeskAt(self.doors, message, binding, entry.turn),
+        )
+        try:
+            said = await command.handler(call)
+        except (CommandError, Rejected) as error:
+            said = error.public
+        says = [Say(text=said)] if said else []
+        return Outcome(says=says, kind="command", changes=self._book.finished(entry.turn))
+
+
+def _arguments(rest: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(rest))
+    except ValueError:  # a quote that does not close is just a quote
+        return tuple(rest.split())

@@ -1,0 +1,76 @@
+"""The `surfaces` program: what it was asked for is imported only then, so that `--help` is quick.
+
+Exit codes are those of sysexits.h: 0 clean stop, 64 wrong usage, 65 state unreadable or newer, 69 a
+needed service is gone for good, 70 a bug, 74 input/output, 75 another process holds the state, 77
+file rights, 78 configuration or revoked credentials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+DEFAULT_CONFIG = "surfaces.yaml"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    whole = _Parser(prog="surfaces", description="Connects messengers to AI agents.")
+    whole.add_argument("--debug", action="store_true", help="show tracebacks and log everything")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run the host")
+    _config(run)
+    demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)
+    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    plugins = commands.add_parser("plugins", help="what is installed")
+    inner = plugins.add_subparsers(dest="plugins", metavar="COMMAND", required=True)
+    listed = inner.add_parser("list", help="every installed plugin, enabled or not")
+    _config(listed)
+    show = inner.add_parser("show", help="one plugin: its settings, commands and hooks")
+    show.add_argument("name", help="the name of an entry point, like matrix, or GROUP:NAME")
+    _config(show)
+    check = commands.add_parser("check", help="check the config and its plugins")
+    _config(check)
+    export = commands.add_parser("export", help="print every stored row as JSON lines; the host must not run")
+    _config(export)
+    commands.add_parser("version", help="versions of everything")
+    return whole
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-c", "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help="default: %(default)s"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["demo"]:  # everything behind it belongs to the demo, `--help` included
+        options = argparse.Namespace(command="demo", rest=arguments[1:], debug=False)
+    else:
+        options = parser().parse_args(arguments)
+
+    from surfaces_core._engine import commands
+    from surfaces_core.errors import SurfacesError
+
+    try:
+        return commands.dispatch(options)
+    except BaseException as error:
+        if options.debug and not isinstance(error, SystemExit | KeyboardInterrupt | SurfacesError):
+            raise
+        return commands.explain(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
