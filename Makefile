@@ -12,8 +12,7 @@ export PYTHON
 TYPES := MYPYPATH=$(subst $(space),:,$(PLUGIN_FOLDERS)) $(BIN)/mypy
 TEST_TYPES := $(BIN)/mypy --cache-dir .mypy_cache/tests
 MEMBERS = $(shell sed -n 's/^name = "\(surfaces-.*\)"/--no-emit-package \1/p' pyproject.toml $(PLUGINS))
-UV = $(shell command -v uv || echo .uv/bin/uv)
-COMPILE = $(UV) pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --no-annotate \
+COMPILE = tools/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
@@ -64,7 +63,6 @@ wheels: setup ## build a wheel of every distribution into dist/
 
 .PHONY: lock
 lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer versions
-	@command -v $(UV) > /dev/null || $(PYTHON) -m pip install --quiet --target .uv -r requirements/uv.txt
 	$(COMPILE) -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) -o requirements/dev.txt --extra testing $(MEMBERS) pyproject.toml $(PLUGINS) requirements/dev.in
 	$(COMPILE) -o requirements/synapse.txt requirements/synapse.in
@@ -75,14 +73,14 @@ clean: ## remove everything that make made
 	rm -rf .venv .uv .synapse .bench var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment pyproject.toml $(PLUGINS)
+.venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment tools/uv pyproject.toml $(PLUGINS)
 	tools/environment .venv requirements/dev.txt . $(PLUGIN_FOLDERS)
 	@touch $@
 
-.synapse/.stamp: requirements/synapse.txt requirements/uv.txt tools/environment
+.synapse/.stamp: requirements/synapse.txt requirements/uv.txt tools/environment tools/uv
 	tools/environment .synapse requirements/synapse.txt
 	@touch $@
 
-.bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment
+.bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment tools/uv
 	tools/environment .bench requirements/bench.txt
 	@touch $@
