@@ -22,6 +22,8 @@ _DEVICES = frozenset(
 )
 # Without the system's own tables, so that a name does not depend on the machine.
 _MIME_TYPES = MimeTypes()
+for _extension, _mime in ((".md", "text/markdown"), (".log", "text/plain"), (".yaml", "application/yaml")):
+    _MIME_TYPES.add_type(_mime, _extension)  # agents write these; older Pythons don't know them
 
 
 def clean_name(name: str, mime: str = "application/octet-stream") -> str:
