@@ -55,7 +55,7 @@ def opened(label: str, name: str, link: str) -> str:
 
 def welcome(link: str) -> str:
     """Said where a person called from, when their first conversation is ready."""
-    return f"Your conversation is ready: {link}. I have invited you to it and to the Space around it."
+    return f"Your conversation is ready: {link}. I have invited you."
 
 
 def recalled(links: Sequence[str], prefix: str) -> str:

@@ -1,1 +1,1 @@
-"""Commands of Surfaces for conversations, contexts and staged files."""
+"""Commands of Surfaces for conversations (`chats`), contexts (`context`) and staged files (`staging`)."""

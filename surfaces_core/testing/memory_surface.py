@@ -1,0 +1,252 @@
+"""A messenger in memory and the surface that connects it: for tests of the host and of plugins.
+
+`MemoryMessenger` is the far side and outlives restarts of the host; `MemorySurface` is the plugin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from surfaces_core.contracts import Conversations, Files, Intake, Pace, Surface, SurfaceContext
+from surfaces_core.errors import Rejected, SurfacesError
+from surfaces_core.events import (
+    Address,
+    Attachment,
+    Binding,
+    Draft,
+    FileRef,
+    Inbound,
+    Kind,
+    Opening,
+    Outbound,
+    Receipt,
+)
+
+NAME = "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A message of the bot, as people see it now."""
+
+    key: str
+    text: str
+    conversation: str
+    final: bool
+    file: FileRef | None = None
+    versions: tuple[str, ...] = ()
+    """Every text it has had, oldest first."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class MemoryMessenger:
+    """The far side: what people said, and what they see.
+
+    `faults` are raised by the coming calls of `send`, one each, before anything shows;
+    `lost_answers` likewise, but after it shows.
+    """
+
+    name: str = NAME
+    incoming: list[Inbound] = field(default_factory=list)
+    shown: dict[str, Shown] = field(default_factory=dict)
+    """By key, in the order in which they first showed."""
+    rooms: dict[str, Binding] = field(default_factory=dict)
+    """The bindings that the messenger itself knows."""
+    typing: set[str] = field(default_factory=set)
+    recalled: list[str] = field(default_factory=list)
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    faults: list[SurfacesError] = field(default_factory=list)
+    lost_answers: list[SurfacesError] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
+    """Conversations in which `send` waits for ever."""
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def say(
+        self,
+        text: str = "",
+        *,
+        conversation: str = "home",
+        sender: str = "@ann",
+        files: Mapping[str, bytes] | None = None,
+        kind: Kind = Kind.MESSAGE,
+        event_id: str | None = None,
+    ) -> Inbound:
+        """A person says something, or sends files."""
+        number = len(self.incoming) + 1
+        attachments = tuple(self._upload(number, name, data) for name, data in (files or {}).items())
+        message = Inbound(
+            address=Address(surface=self.name, conversation=conversation),
+            event_id=event_id or f"$e{number}",
+            sender=sender,
+            sender_name=sender.removeprefix("@").title(),
+            sent_at=float(number),
+            kind=kind,
+            text=text,
+            attachments=attachments,
+        )
+        self.incoming.append(message)
+        await self.change()
+        return message
+
+    def _upload(self, number: int, name: str, data: bytes) -> Attachment:
+        ref = f"upload-{number}-{name}"
+        self.uploads[ref] = data
+        return Attachment(ref=ref, name=name, size=len(data))
+
+    def texts(self, conversation: str = "home") -> list[str]:
+        """What the bot's messages in a conversation say now."""
+        return [message.text for message in self.shown.values() if message.conversation == conversation]
+
+    async def change(self) -> None:
+        """Wake whoever waits for a change."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None = 5.0) -> None:
+        """Wait until something is so. Raises `TimeoutError`."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(condition)
+
+    async def until_final(self, count: int, conversation: str = "home", timeout_s: float = 5.0) -> list[str]:
+        """Wait until so many messages of the bot are final in a conversation; their texts."""
+
+        def finals() -> list[str]:
+            return [m.text for m in self.shown.values() if m.conversation == conversation and m.final]
+
+        await self.until(lambda: len(finals()) >= count, timeout_s)
+        return finals()
+
+
+class MemoryRooms(Conversations):
+    """Conversations of the memory messenger: made by name, so a repeat finds the first."""
+
+    def __init__(self, messenger: MemoryMessenger) -> None:
+        self._messenger = messenger
+
+    async def enter(self, entry: Address, person: str) -> bool:
+        return True
+
+    async def open(self, opening: Opening) -> Address:
+        address = Address(surface=opening.surface, conversation=f"room-{opening.key}")
+        self._messenger.rooms.setdefault(
+            address.conversation,
+            Binding(
+                address=address,
+                owner=opening.owner,
+                number=opening.number,
+                name=opening.name,
+                agent=opening.agent,
+                context=opening.context,
+                created_at=opening.created_at,
+            ),
+        )
+        await self._messenger.change()
+        return address
+
+    async def find(self, address: Address) -> Binding | None:
+        return self._messenger.rooms.get(address.conversation)
+
+    async def record(self, binding: Binding) -> None:
+        self._messenger.rooms[binding.address.conversation] = binding
+
+    async def recall(self, person: str, live: Sequence[Binding]) -> None:
+        self._messenger.recalled.append(person)
+
+    def link(self, address: Address) -> str:
+        return f"memory:{address.conversation}"
+
+
+class MemorySurface(Surface):
+    """Connects a `MemoryMessenger`; `rooms` gives it conversations, `pace` drafts."""
+
+    def __init__(
+        self,
+        messenger: MemoryMessenger,
+        *,
+        context: SurfaceContext | None = None,
+        rooms: bool = False,
+        pace: Pace | None = None,
+        longest: int = 4000,
+    ) -> None:
+        super().__init__(self.Settings(), context)
+        self.messenger = messenger
+        self.conversations = MemoryRooms(messenger) if rooms else None
+        self.pace = pace
+        self.sent: list[Outbound] = []
+        """Every call of `send`, repeats included."""
+        self._longest = longest
+
+    async def run(self, intake: Intake) -> None:
+        """Hand over what people say, in the order in which they said it."""
+        messenger = self.messenger
+        if self.conversations is not None:
+            await intake.restore(list(messenger.rooms.values()))
+        position = int(await intake.cursor() or 0)
+        intake.ready()
+        while True:
+            await messenger.until(lambda known=position: len(messenger.incoming) > known, timeout_s=None)  # type: ignore[misc]
+            batch = messenger.incoming[position:]
+            await intake.accept(batch, str(position + len(batch)))
+            position += len(batch)
+
+    async def send(self, message: Outbound) -> Receipt:
+        """Show a message; a repeated key changes nothing unless it ends a draft."""
+        messenger = self.messenger
+        self.sent.append(message)
+        if message.address.conversation in messenger.held:
+            await asyncio.Event().wait()
+        if messenger.faults:
+            raise messenger.faults.pop(0)
+        await self._read(message)
+        before = messenger.shown.get(message.key)
+        if before is None or (message.streamed and not before.final):
+            self._put(message.key, message.address, message.text, final=True, file=message.file)
+        await messenger.change()
+        if messenger.lost_answers:
+            raise messenger.lost_answers.pop(0)
+        return Receipt(remote_id=f"$shown-{message.key}")
+
+    async def _read(self, message: Outbound) -> None:
+        if message.file is not None and isinstance(self.context, SurfaceContext):
+            files: Files = self.context.files
+            async with await files.open(message.file.workspace, message.file.path) as opened:
+                self.messenger.uploads[message.key] = b"".join([chunk async for chunk in opened.chunks()])
+
+    async def show(self, draft: Draft) -> None:
+        """Show a draft."""
+        typing = self.messenger.typing
+        (typing.discard if draft.done else typing.add)(draft.address.conversation)
+        before = self.messenger.shown.get(draft.key)
+        if draft.version > 0 and not (before and before.final):
+            self._put(draft.key, draft.address, draft.text or draft.status, final=False)
+        await self.messenger.change()
+
+    def _put(self, key: str, address: Address, text: str, *, final: bool, file: FileRef | None = None) -> None:
+        before = self.messenger.shown.get(key)
+        versions = (*(before.versions if before else ()), text)
+        shown = Shown(key=key, text=text, conversation=address.conversation, final=final, file=file, versions=versions)
+        self.messenger.shown[key] = replace(before, **_changes(shown)) if before else shown
+
+    async def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
+        """The bytes of an upload."""
+        if attachment.ref not in self.messenger.uploads:
+            raise Rejected("no such upload", public="That file is gone.")
+        yield self.messenger.uploads[attachment.ref]
+
+    def split(self, text: str) -> Sequence[str]:
+        """Cut at a fixed length."""
+        cuts = range(0, len(text), self._longest)
+        return [text[start : start + self._longest] for start in cuts] or [text]
+
+
+def memory_context(name: str = NAME, **parts: object) -> SurfaceContext:
+    """A context for a surface that is tested on its own; `store` and `files` as given."""
+    return SurfaceContext(name=name, log=structlog.get_logger(name), **parts)  # type: ignore[arg-type]
+
+
+def _changes(shown: Shown) -> dict[str, object]:
+    return {"text": shown.text, "final": shown.final, "file": shown.file, "versions": shown.versions}
