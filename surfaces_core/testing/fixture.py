@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from surfaces_core.testing.bot import TestBot
+if TYPE_CHECKING:
+    from surfaces_core.testing.bot import TestBot
 
 
 @pytest_asyncio.fixture
 async def testbot(surfaces_hooks: Sequence[object]) -> AsyncIterator[TestBot]:
     """A running host on memory doubles: `push` a message, `pop` the answers."""
+    from surfaces_core.testing.bot import TestBot  # only tests that ask for a host wait for it
+
     bot = TestBot(hooks=surfaces_hooks)
     loop = asyncio.get_running_loop()
     started: asyncio.Future[None] = loop.create_future()
