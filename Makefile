@@ -34,11 +34,11 @@ demo: setup synapse ## show a person talking to their agent, on this machine alo
 
 .PHONY: test
 test: lint synapse ## run everything: lint, types, layers, all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 .PHONY: quick
 quick: lint ## run lint and the tests that need no server
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 .PHONY: lint
 lint: setup ## check style, types and which package imports which

@@ -1,0 +1,186 @@
+"""Every distribution as a stranger gets it: its wheel in a clean environment with its own dependencies alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+UV = ROOT / "tools/uv"
+
+# One worker builds the wheels and uses them.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheels")]
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+assert "site-packages" in package.__file__, package.__file__
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not module.name.startswith("surfaces_core.testing") and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+PING = """
+from surfaces_core import Command, CommandCall, hookimpl
+
+async def ping(call: CommandCall) -> str:
+    return "pong " + " ".join(call.args)
+
+@hookimpl
+def surfaces_commands():
+    return [Command(name="ping", help="answers pong", handler=ping)]
+"""
+PING_PROJECT = """
+[project]
+name = "surfaces-ping"
+version = "1.0"
+dependencies = ["surfaces-core"]
+
+[project.entry-points."surfaces.hooks"]
+ping = "surfaces_ping"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+CONFIG = """
+storage: {use: sqlite, path: ./surfaces.db}
+surfaces: {work: {use: nowhere}}
+transports: {nobody: {}}
+agents: [{id: none, transport: nobody}]
+hooks: [ping]
+"""
+
+
+def run(*command: object, cwd: Path) -> str:
+    """What a program prints, away from the checkout; fails with all it said when it fails."""
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=outside, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Clean:
+    """An environment with nothing in it but what is installed here, and a folder to work in."""
+
+    folder: Path
+    wheels: Path
+
+    def install(self, *what: object) -> None:
+        """Install distributions by name, ours from their wheels, others as they are pinned."""
+        options = ["--quiet", "--find-links", self.wheels, "--constraint", self.folder.parent / "pins.txt"]
+        if subprocess.run([UV, "--version"], capture_output=True, check=False).returncode == 0:
+            run(UV, "venv", "--quiet", "--python", sys.executable, self.folder, cwd=ROOT)
+            run(UV, "pip", "install", "--python", self.folder / "bin/python", *options, *what, cwd=ROOT)
+        else:
+            run(sys.executable, "-m", "venv", self.folder, cwd=ROOT)
+            run(self.folder / "bin/pip", "install", *options, *what, cwd=ROOT)
+
+    def python(self, code: str, *arguments: object) -> str:
+        """Run a piece of Python in the environment."""
+        return run(self.folder / "bin/python", "-c", code, *arguments, cwd=self.folder)
+
+    def program(self, name: str, *arguments: object) -> str:
+        """Run an installed program."""
+        return run(self.folder / "bin" / name, *arguments, cwd=self.folder)
+
+    def state_of(self, plugin: str, *arguments: str) -> str:
+        """What `surfaces plugins list` says of an entry point."""
+        rows = [line.split() for line in self.program("surfaces", "plugins", "list", *arguments).splitlines()]
+        return next(row[2] for row in rows if row[1] == plugin)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel of every distribution."""
+    out = tmp_path_factory.mktemp("wheels")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    builds = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) for folder in [ROOT, *PLUGINS]]
+    assert [build.wait() for build in builds] == [0] * len(builds)
+    return out
+
+
+@pytest.fixture
+def clean(tmp_path: Path, wheels: Path) -> Clean:
+    """An environment that is still empty."""
+    pins = (ROOT / "requirements/dev.txt").read_text().splitlines()
+    (tmp_path / "pins.txt").write_text("\n".join(line.rstrip("\\") for line in pins if "==" in line))
+    return Clean(tmp_path / "env", wheels)
+
+
+def entry_points(folder: Path, group: str) -> list[str]:
+    """The names that a distribution offers in a group of entry points."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    return list(project.get("entry-points", {}).get(group, {}))
+
+
+def test_the_host_works_alone(clean: Clean) -> None:
+    """The host installs and runs with no plugin at all, and each of its modules imports."""
+    clean.install("surfaces-core")
+    assert clean.program("surfaces", "version").startswith("surfaces-core ")
+    assert "sqlite" not in clean.program("surfaces", "plugins", "list")
+    clean.python(IMPORT_ALL, "surfaces_core")
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
+    """A plugin installs with its own dependencies alone, all of it imports, and the host can show it."""
+    package = f"surfaces_{plugin.name}"
+    clean.install(package.replace("_", "-"))
+    clean.python(IMPORT_ALL, package)
+    for group in ("surface", "transport", "storage", "files", "hooks"):
+        for name in entry_points(plugin, f"surfaces.{group}"):
+            assert clean.state_of(name) == "installed"
+            assert clean.program("surfaces", "plugins", "show", f"{group}:{name}").startswith(name)
+
+
+def test_the_testing_extra_brings_what_authors_need(clean: Clean) -> None:
+    """With its extra, the host's testing package imports and pytest finds its fixtures."""
+    clean.install("surfaces-core[testing]")
+    assert "testbot" in clean.program("pytest", "--fixtures", "-p", "no:cacheprovider")
+
+
+def test_sqlite_keeps_state_from_its_wheel(clean: Clean) -> None:
+    """The storage driver that the host finds in a clean environment makes and reads a database."""
+    clean.install("surfaces-storage-sqlite")
+    code = """
+import asyncio, structlog, sys
+from pathlib import Path
+from surfaces_core import Context
+from surfaces_storage_sqlite import SqliteStorage
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+async def main():
+    settings = SqliteStorage.Settings(path=Path("state.db"))
+    for turn in (1, 2):
+        async with SqliteStorage(settings, Context(name="storage", log=structlog.get_logger())) as storage:
+            async with storage.transaction() as tx:
+                print(turn, await tx.get(b"key"))
+                await tx.put(b"key", b"value")
+
+asyncio.run(main())
+"""
+    assert clean.python(code).splitlines() == ["1 None", "2 b'value'"]
+
+
+def test_a_strangers_plugin_of_eight_lines_is_found(clean: Clean, tmp_path: Path) -> None:
+    """A plugin in a folder outside the repository installs with pip; only the config enables it."""
+    assert len([line for line in PING.splitlines() if line]) <= 8
+    project = tmp_path / "ping"
+    project.mkdir()
+    (project / "surfaces_ping.py").write_text(PING)
+    (project / "pyproject.toml").write_text(PING_PROJECT)
+    clean.install("surfaces-storage-sqlite", project)
+    (clean.folder / "surfaces.yaml").write_text(CONFIG)
+    assert clean.state_of("ping", "-c", "elsewhere.yaml") == "installed"
+    assert clean.state_of("ping") == "enabled"
+    assert "!ping" in clean.program("surfaces", "plugins", "show", "ping")
