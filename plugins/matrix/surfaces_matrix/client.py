@@ -22,6 +22,8 @@ from surfaces_matrix.gate import Gate
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECTIONS = 48
 CONNECT_TIMEOUT_S = 10.0
+STALL_S = 60.0
+"""A stream in which nothing moves for so long is given up, however much time it still has."""
 
 _AGENT = {"User-Agent": "surfaces-matrix"}
 
@@ -32,8 +34,8 @@ def quote(*parts: str) -> str:
 
 
 @lru_cache(maxsize=32)
-def _timeout(total_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
+def _timeout(total_s: float, stall_s: float | None = None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s), sock_read=stall_s)
 
 
 class Client:
@@ -115,11 +117,14 @@ class Client:
         what = f"{method} {path}"
         try:
             async with self._http.request(
-                method, url, data=data, headers={**self._headers, **(headers or {})}, timeout=_timeout(timeout_s)
+                method,
+                url,
+                data=data,
+                headers={**self._headers, **(headers or {})},
+                timeout=_timeout(timeout_s, STALL_S),
             ) as response:
                 if response.status != 200:
-                    raw = await _read(response, 64 * 1024)
-                    raise from_answer(response.status, response.headers, _parse(raw), what)
+                    raise from_answer(response.status, response.headers, await body(response), what)
                 yield response
         except LIBRARY_ERRORS as error:
             self._gate.failed()
@@ -179,6 +184,11 @@ class Client:
         else:
             self._gate.succeeded()
         raise error
+
+
+async def body(response: aiohttp.ClientResponse) -> object:
+    """The small JSON body of a streamed request's answer, or None when it is no JSON."""
+    return _parse(await _read(response, 64 * 1024))
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -33,7 +33,7 @@ class MatrixSettings(Settings):
     )
     deny_users: tuple[Pattern, ...] = Field(default=(), description="Who may not, though `allow_users` lets them")
     space_name: str = Field(
-        default="{bot} – {display_name}",  # noqa: RUF001 - the dash is meant
+        default="{bot} – {display_name}",
         description="Name of a person's Space; knows `{bot}`, `{display_name}` and `{user_id}`",
     )
 

@@ -1,0 +1,74 @@
+"""Makes the content of the events that the bot sends (Matrix spec, "Instant Messaging" and "Event replacements")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from surfaces_core import FileKind, FileRef
+from surfaces_matrix.markdown import to_html
+
+Content = dict[str, Any]
+
+_MSGTYPES = {FileKind.IMAGE: "m.image", FileKind.AUDIO: "m.audio", FileKind.VIDEO: "m.video", FileKind.OTHER: "m.file"}
+
+
+def text_content(text: str, *, turn: str, part: int, notice: bool = False) -> Content:
+    """A message; it mentions nobody, whatever its text says."""
+    text = _sendable(text)
+    content: Content = {"msgtype": "m.notice" if notice else "m.text", "body": text}
+    return _finished(content, text, turn, part)
+
+
+def file_content(file: FileRef, uri: str, caption: str, *, turn: str, part: int) -> Content:
+    """A file; `body` is the caption where there is one, the file's name otherwise."""
+    name, caption = _sendable(file.name), _sendable(caption)
+    content: Content = {
+        "msgtype": _MSGTYPES[file.kind],
+        "body": caption or name,
+        "filename": name,
+        "url": uri,
+        "info": _info(file),
+    }
+    return _finished(content, caption, turn, part)
+
+
+def edit_content(event_id: str, new: Content) -> Content:
+    """Replaces an event's content with `new`.
+
+    The fallback for clients that know no edits is plain: HTML a second time would cost half of
+    what an event may hold.
+    """
+    return {
+        "msgtype": new["msgtype"],
+        "body": f"* {new['body']}",
+        "m.mentions": {},
+        "io.surfaces.id": new["io.surfaces.id"],
+        "m.new_content": new,
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
+    }
+
+
+def _finished(content: Content, text: str, turn: str, part: int) -> Content:
+    html = to_html(text) if text else None
+    if html is not None:
+        content["format"] = "org.matrix.custom.html"
+        content["formatted_body"] = html
+    content["m.mentions"] = {}
+    content["io.surfaces.id"] = {"turn": turn, "part": part}
+    return content
+
+
+def _info(file: FileRef) -> Content:
+    """Size in bytes, `w` and `h` in pixels, `duration` in milliseconds; what is not known is left out."""
+    info: Content = {"size": file.size, "mimetype": file.mime}
+    for name, value in (("w", file.width), ("h", file.height), ("duration", file.duration_ms)):
+        if value is not None:
+            info[name] = value
+    return info
+
+
+def _sendable(text: str) -> str:
+    """Text that JSON and the homeserver's database can hold: without lone surrogates and NUL."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd")
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -1,0 +1,131 @@
+"""Shows running turns: typing, and one message that is edited until the final text takes its place."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from surfaces_core import Draft
+from surfaces_matrix import words
+from surfaces_matrix.client import Client, quote
+from surfaces_matrix.content import Content, edit_content, text_content
+from surfaces_matrix.errors import Refused
+from surfaces_matrix.say import say
+from surfaces_matrix.split import split
+
+TYPING_S = 30
+"""How long the homeserver believes that the bot types."""
+TYPING_AGAIN_S = 10
+MOST_SHOWN = 4096
+"""Running turns whose message is remembered; one that is forgotten is found again by its transaction id."""
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What this process knows of a draft's message."""
+
+    event_id: str | None = None
+    body: str = ""
+    unsettled: tuple[str, Content] | None = None
+    """Transaction id and content of a request whose answer was not seen: it may still take effect."""
+
+
+class Drafts:
+    """The drafts of one account."""
+
+    def __init__(self, client: Client, *, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._typing: dict[str, float] = {}
+        """When typing was last said, on the monotonic clock, by room."""
+
+    async def show(self, draft: Draft) -> None:
+        """Show what there is of a turn. `Unavailable`; what the homeserver refuses is left out."""
+        room_id = draft.address.conversation
+        try:
+            if draft.done:
+                await self._stop_typing(room_id)
+                return
+            if draft.version > 0:
+                await self._show_text(room_id, draft)
+            await self._type(room_id)
+        except Refused:
+            # The answer itself will be refused too, and there it is dealt with.
+            return
+
+    async def settle(self, room_id: str, key: str) -> str | None:
+        """Forget a draft because its final text follows; its event id, if known.
+
+        A request whose answer was not seen is repeated under its transaction id, so that it can't
+        take effect behind the final text. `Unavailable` leaves everything as it was.
+        """
+        shown = self._shown.get(key)
+        if shown is None:
+            return None
+        if shown.unsettled is not None:
+            await self._put(room_id, shown, *shown.unsettled)
+        del self._shown[key]
+        return shown.event_id
+
+    async def _show_text(self, room_id: str, draft: Draft) -> None:
+        body = _body(draft)
+        content = text_content(body, turn=draft.turn, part=draft.part)
+        shown = self._remembered(draft.key)
+        if shown.unsettled is not None:
+            # One at a time: an older request must not take effect behind a newer one.
+            await self._put(room_id, shown, *shown.unsettled)
+        if shown.event_id is None:
+            await self._put(room_id, shown, draft.key, content)
+            if draft.attempt == 1:
+                shown.body = body
+                return
+            # An earlier try's draft may have been there already: then the homeserver only named it.
+        if shown.body != body and shown.event_id is not None:
+            txn = f"{draft.key}.d{draft.attempt}.{draft.version}"
+            await self._put(room_id, shown, txn, edit_content(shown.event_id, content))
+            shown.body = body
+
+    async def _put(self, room_id: str, shown: _Shown, txn: str, content: Content) -> None:
+        shown.unsettled = (txn, content)
+        try:
+            event_id = await say(self._client, room_id, txn, content, timeout_s=self._timeout_s)
+        except Refused:
+            shown.unsettled = None
+            return
+        shown.unsettled = None
+        shown.event_id = shown.event_id or event_id
+
+    def _remembered(self, key: str) -> _Shown:
+        shown = self._shown.setdefault(key, _Shown())
+        self._shown.move_to_end(key)
+        while len(self._shown) > MOST_SHOWN:
+            self._shown.popitem(last=False)
+        return shown
+
+    async def _type(self, room_id: str) -> None:
+        now = time.monotonic()
+        if now - self._typing.get(room_id, -TYPING_AGAIN_S) >= TYPING_AGAIN_S:
+            self._typing[room_id] = now
+            await self._say_typing(room_id, {"typing": True, "timeout": TYPING_S * 1000})
+
+    async def _stop_typing(self, room_id: str) -> None:
+        if self._typing.pop(room_id, None) is not None:
+            await self._say_typing(room_id, {"typing": False})
+
+    async def _say_typing(self, room_id: str, content: Content) -> None:
+        path = quote("v3", "rooms", room_id, "typing", self._client.user_id)
+        await self._client.call("PUT", path, content, timeout_s=self._timeout_s)
+
+
+def _body(draft: Draft) -> str:
+    """The first message's worth of the answer, marked as not finished, and what the agent is doing."""
+    parts = split(draft.text)
+    text = f"{parts[0].rstrip()} {words.DRAFT_MARK}" if draft.text.strip() else ""
+    status = f"*{_escaped(draft.status)}*" if draft.status else ""
+    return "\n\n".join(filter(None, (text, status))) or words.DRAFT_MARK
+
+
+def _escaped(line: str) -> str:
+    return "".join(f"\\{char}" if char in "\\`*_[]<>~" else char for char in " ".join(line.split()))

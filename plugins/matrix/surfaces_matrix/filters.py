@@ -1,0 +1,46 @@
+"""What is asked of the homeserver in a sync (Matrix spec, "Filtering")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+STATE_TYPES = (
+    "io.surfaces.binding",
+    "io.surfaces.space",
+    "m.room.create",
+    "m.room.member",
+    "m.room.name",
+    "m.space.child",
+    "m.space.parent",
+)
+"""The state that says which conversations there are and whose."""
+_STATE_FIELDS = ("type", "state_key", "sender", "content", "origin_server_ts", "event_id")
+_NOTHING = {"not_types": ["*"]}
+
+
+def live_filter(me: str, limit: int) -> str:
+    """Messages of others; of the state just who is in.
+
+    The bot's own events are left out by the homeserver, so that its edits push nobody's message out
+    of the timeline.
+    """
+    timeline = {"limit": limit, **messages_filter(me), "lazy_load_members": True}
+    return _json({"timeline": timeline, "state": {"types": ["m.room.member"], "lazy_load_members": True}})
+
+
+def messages_filter(me: str) -> Mapping[str, object]:
+    """Which events of a timeline matter."""
+    return {"not_senders": [me]}
+
+
+def snapshot_filter() -> str:
+    """The state in `STATE_TYPES` and nothing else."""
+    state = {"types": STATE_TYPES, "lazy_load_members": True}
+    return _json({"timeline": {**state, "limit": 1}, "state": state}, event_fields=_STATE_FIELDS)
+
+
+def _json(room: Mapping[str, object], **more: object) -> str:
+    quiet = {"account_data": _NOTHING, "ephemeral": _NOTHING}
+    return orjson.dumps({"presence": _NOTHING, "account_data": _NOTHING, "room": {**quiet, **room}, **more}).decode()

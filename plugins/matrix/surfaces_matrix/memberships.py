@@ -1,0 +1,99 @@
+"""Reads from a sync response who invited the bot and where it was put out; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from surfaces_core import Address, Inbound, Kind
+from surfaces_matrix.shapes import mapping, seconds, sequence, text
+
+
+def invites(surface: str, me: str, response: Mapping[str, Any]) -> Iterator[Inbound]:
+    """A `START` for each invite, its sender being who invited (Matrix spec, `/sync`, "Invited Room")."""
+    for room_id, room in mapping(mapping(response.get("rooms")).get("invite")).items():
+        events = sequence(mapping(mapping(room).get("invite_state")).get("events"))
+        invite = _own_membership(events, me, {"invite"})
+        inviter = text(invite.get("sender"))
+        if inviter is not None:
+            yield Inbound(
+                address=Address(surface=surface, conversation=room_id),
+                event_id=f"invite:{room_id}:{_invite_id(invite)}",
+                sender=inviter,
+                sender_name=_display_name(events, inviter),
+                sent_at=seconds(invite.get("origin_server_ts")) or time.time(),
+                kind=Kind.START,
+            )
+
+
+def departures(surface: str, me: str, response: Mapping[str, Any], joined: set[str]) -> Iterator[Inbound]:
+    """A `LEFT` for each room that the bot is no longer in; `joined` are those it was known to be in.
+
+    That it left by its own act is only news where it was known to be in.
+    """
+    for room_id, room in mapping(mapping(response.get("rooms")).get("leave")).items():
+        parts = mapping(room)
+        events = [*sequence(mapping(parts.get("state")).get("events")), *_timeline(parts)]
+        event = _own_membership(events, me, {"leave", "ban"})
+        sender = text(event.get("sender"))
+        if room_id in joined or sender not in (None, me):
+            yield Inbound(
+                address=Address(surface=surface, conversation=room_id),
+                event_id=text(event.get("event_id")) or f"left:{room_id}:{response.get('next_batch')}",
+                sender=sender or me,
+                sent_at=seconds(event.get("origin_server_ts")) or time.time(),
+                kind=Kind.LEFT,
+            )
+
+
+def joined_rooms(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The joined rooms of a response by their ids."""
+    return mapping(mapping(response.get("rooms")).get("join"))
+
+
+def joined_state(response: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """All state events of each joined room, oldest first; those in the timeline came last."""
+    return {
+        room_id: [*sequence(mapping(mapping(room).get("state")).get("events")), *_timeline(mapping(room))]
+        for room_id, room in joined_rooms(response).items()
+    }
+
+
+def _timeline(room: Mapping[str, Any]) -> list[Any]:
+    return list(sequence(mapping(room.get("timeline")).get("events")))
+
+
+def _own_membership(events: list[Any] | Any, me: str, wanted: set[str]) -> Mapping[str, Any]:
+    """The last event that gives the bot one of the wanted memberships, or an empty one."""
+    for event in reversed(events):
+        found = mapping(event)
+        if (
+            found.get("type") == "m.room.member"
+            and found.get("state_key") == me
+            and text(mapping(found.get("content")).get("membership")) in wanted
+        ):
+            return found
+    return {}
+
+
+def _invite_id(invite: Mapping[str, Any]) -> str:
+    """Names an invite. The specification promises a stripped event only, without id and time.
+
+    Then the day stands in for them: an invite that is seen twice begins nothing twice, one that
+    is taken for an earlier one would never be answered.
+    """
+    known = text(invite.get("event_id")) or invite.get("origin_server_ts") or int(time.time() // 86_400)
+    told = orjson.dumps([known, invite.get("sender"), invite.get("content")], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(told).hexdigest()[:24]
+
+
+def _display_name(events: Any, person: str) -> str:
+    for event in events:
+        found = mapping(event)
+        if found.get("type") == "m.room.member" and found.get("state_key") == person:
+            return text(mapping(found.get("content")).get("displayname")) or ""
+    return ""

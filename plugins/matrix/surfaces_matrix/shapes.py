@@ -1,0 +1,30 @@
+"""Reads JSON that may hold anything anywhere: what has the wrong shape counts as not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_NO_MAPPING: Mapping[str, Any] = {}
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The object, or an empty one."""
+    return value if isinstance(value, dict) else _NO_MAPPING
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The array, or an empty one."""
+    return value if isinstance(value, list) else ()
+
+
+def text(value: object) -> str | None:
+    """The string, or None for anything else and for an empty one."""
+    return value if isinstance(value, str) and value else None
+
+
+def seconds(value: object) -> float | None:
+    """Unix seconds from a Matrix timestamp in milliseconds."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
+        return value / 1000
+    return None

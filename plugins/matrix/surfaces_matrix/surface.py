@@ -1,0 +1,82 @@
+"""Connects one Matrix account: puts the plugin's parts together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from surfaces_core import Attachment, Conversations, Draft, Intake, Outbound, Pace, Receipt, Surface, SurfaceContext
+from surfaces_matrix.backoff import Backoff
+from surfaces_matrix.client import Client
+from surfaces_matrix.drafts import Drafts
+from surfaces_matrix.login import Login
+from surfaces_matrix.media import download
+from surfaces_matrix.people import People
+from surfaces_matrix.rooms import Rooms
+from surfaces_matrix.send import Sender
+from surfaces_matrix.settings import MatrixSettings
+from surfaces_matrix.split import split
+from surfaces_matrix.sync import Sync
+
+
+class MatrixSurface(Surface):
+    """One bot account that serves many people."""
+
+    Settings = MatrixSettings
+    settings: MatrixSettings
+
+    def __init__(self, settings: MatrixSettings, context: SurfaceContext) -> None:
+        super().__init__(settings, context)
+        people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
+        self._client = Client(settings.homeserver, settings.user_id)
+        self._drafts = Drafts(self._client, timeout_s=settings.request_timeout_s)
+        self._sender = Sender(self._client, context.store, context.files, self._drafts, settings)
+        self._sync = Sync(
+            name=context.name,
+            client=self._client,
+            settings=settings,
+            people=people,
+            login=Login(name=context.name, settings=settings, client=self._client, store=context.store),
+            log=context.log,
+            backoff=Backoff(),
+        )
+        self.conversations: Conversations = Rooms(self._client, context.store, settings, context.log)
+        self.pace = Pace(
+            first_s=settings.stream_first_s,
+            first_chars=settings.stream_first_chars,
+            interval_s=settings.stream_interval_s,
+            budget=settings.stream_budget if settings.streaming else 0,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def run(self, intake: Intake) -> None:
+        """Receive until cancelled."""
+        await self._sync.run(intake)
+
+    async def send(self, message: Outbound) -> Receipt:
+        """Say something for good; the same key twice shows once."""
+        return await self._sender.send(message)
+
+    async def show(self, draft: Draft) -> None:
+        """Show a running turn by typing and, from its first version on, by one edited message."""
+        await self._drafts.show(draft)
+
+    def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
+        """The bytes of a file that a person sent, within `max_file_bytes` and `transfer_timeout_s`."""
+        settings = self.settings
+        return download(
+            self._client, attachment.ref, most=settings.max_file_bytes, timeout_s=settings.transfer_timeout_s
+        )
+
+    def split(self, text: str) -> Sequence[str]:
+        """Cut an answer into parts that each fit one event."""
+        return split(text)
