@@ -20,7 +20,7 @@ _NEWER = "written by a newer version of Surfaces; upgrade, or restore a backup f
 _NO_WAL = "this place cannot hold a write-ahead log; use a local disk"
 _CLOSED = "the store is closed"
 
-_BY_RESULT: dict[int, tuple[int, str]] = {
+BY_RESULT: dict[int, tuple[int, str]] = {
     sqlite3.SQLITE_CORRUPT: (os.EX_DATAERR, _DAMAGED),
     sqlite3.SQLITE_FORMAT: (os.EX_DATAERR, _DAMAGED),
     sqlite3.SQLITE_NOTADB: (os.EX_DATAERR, _FOREIGN),
@@ -65,7 +65,7 @@ _BY_ERRNO: dict[int, tuple[int, str]] = {
 def from_sqlite(path: Path, error: sqlite3.Error) -> StateError:
     """Translate any error of the sqlite3 module; its extended result codes fall under their primary one."""
     result = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
-    exit_code, sentence = _BY_RESULT.get(result & 0xFF, (os.EX_IOERR, _UNEXPECTED))
+    exit_code, sentence = BY_RESULT.get(result & 0xFF, (os.EX_IOERR, _UNEXPECTED))
     return StateError(f"{path}: {sentence} ({_detail(error)})", exit_code=exit_code)
 
 

@@ -121,7 +121,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= _CHECKED_BYTES:
         finding = _pragma(connection, "quick_check(1)")
         if finding != "ok":
-            raise failures.damaged(path, finding)
+            raise failures.damaged(path, finding.splitlines()[-1])
 
 
 def _pragma(connection: sqlite3.Connection, text: str) -> Any:
