@@ -79,6 +79,7 @@ def _dimensions(glimpse: Glimpse) -> tuple[int | None, int | None]:
 
 
 def _duration_ms(glimpse: Glimpse) -> int | None:
+    glimpse.seek(0)
     try:
         seconds = TinyTag.get(file_obj=glimpse, tags=False).duration  # type: ignore[arg-type]
     except TinyTagException:
