@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain, islice
-from typing import TypeVar
-
-Item = TypeVar("Item")
 
 Changes = Mapping[bytes, bytes | None]
 """What to store by key; None deletes."""
@@ -19,6 +15,7 @@ _PAGE_BYTES = 1024 * 1024
 _CHUNK = 64
 """Rows per statement. Each step of a statement gives up the interpreter lock and then waits for it
 beside a busy event loop, up to 5 ms each time, so few large statements are worth their longer texts."""
+_CHUNK_BYTES = 128 * 1024
 
 
 def select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -43,15 +40,30 @@ def page(connection: sqlite3.Connection, start: bytes, end: bytes) -> tuple[Page
 
 def apply(connection: sqlite3.Connection, changes: Changes) -> None:
     """Store and delete inside the open transaction."""
-    for chunk in _chunks([pair for pair in changes.items() if pair[1] is not None]):
-        connection.execute(_upsert(len(chunk)), list(chain.from_iterable(chunk)))
+    for chunk in _pairs(changes):
+        connection.execute(_upsert(len(chunk) // 2), chunk)
     for gone in _chunks([key for key, value in changes.items() if value is None]):
         connection.execute(_delete(len(gone)), gone)
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, _CHUNK)):
+def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]
+
+
+def _pairs(changes: Changes) -> Iterator[list[bytes]]:
+    """Keys and values in turn, cut by count and size: SQLite copies them while it holds up the loop."""
+    chunk: list[bytes] = []
+    size = 0
+    for key, value in changes.items():
+        if value is None:
+            continue
+        chunk += (key, value)
+        size += len(value)
+        if len(chunk) == 2 * _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 
