@@ -1,0 +1,293 @@
+"""Owns the contract checks of surfaces: what a `Surface` promises, one function for each promise.
+
+    @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
+    async def test_contract(check):
+        async with my_messenger() as messenger:
+            await check(SurfaceBench(make=…, address=…, push=messenger.say, shown=messenger.read))
+
+A broken promise is an AssertionError that names it. Each check wants a bench of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from surfaces_core.contracts import Surface
+from surfaces_core.events import Address, Draft, Kind, Outbound
+from surfaces_core.testing.recording_intake import RecordingIntake, in_time, receiving
+
+PARAGRAPH = "All work and no play makes a dull answer, whatever the question was. "
+TURN = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceBench:
+    """What the checks need to know of a messenger, in which one conversation with one person is at hand."""
+
+    make: Callable[[], Surface]
+    """Each call: an unopened driver for the same account, over the same store."""
+    address: Address
+    """The conversation."""
+    push: Callable[[str], Awaitable[None]]
+    """Makes the person say a text there, as the messenger's own client would; returns when it was taken."""
+    shown: Callable[[], Awaitable[Sequence[str]]]
+    """What people see that the bot said there: the present text of each message, oldest first."""
+
+
+SurfaceCheck = Callable[[SurfaceBench], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _live(bench: SurfaceBench, intake: RecordingIntake) -> AsyncIterator[Surface]:
+    """One life of the surface: opened, ready, receiving."""
+    async with bench.make() as surface, receiving(surface, intake):
+        yield surface
+
+
+def _outbound(bench: SurfaceBench, text: str, *, part: int = 0, streamed: bool = False) -> Outbound:
+    return Outbound(key=f"{TURN}.{part}", turn=TURN, part=part, address=bench.address, text=text, streamed=streamed)
+
+
+def _draft(bench: SurfaceBench, text: str, *, version: int, attempt: int = 1, done: bool = False) -> Draft:
+    return Draft(
+        key=f"{TURN}.0",
+        turn=TURN,
+        part=0,
+        address=bench.address,
+        attempt=attempt,
+        version=version,
+        text=text,
+        done=done,
+    )
+
+
+async def _expect(bench: SurfaceBench, texts: Sequence[str], promise: str) -> None:
+    shown = list(await bench.shown())
+    if shown != list(texts):
+        raise AssertionError(f"{promise}; people see {shown}")
+
+
+async def _show(surface: Surface, *drafts: Draft) -> None:
+    if surface.pace is not None:
+        for draft in drafts:
+            await surface.show(draft)
+
+
+# Receiving ---------------------------------------------------------------------------------------
+
+
+async def check_comes_in(bench: SurfaceBench) -> None:
+    """What people say comes in once, in order, as messages of that conversation."""
+    intake, texts = RecordingIntake(), [f"message {number}" for number in range(12)]
+    async with _live(bench, intake):
+        for text in texts:
+            await bench.push(text)
+        await intake.wait_said(texts, "what is said must come in once and in order")
+    entries = [entry for entry in intake.entries if entry.kind is Kind.MESSAGE]
+    if {entry.address for entry in entries} != {bench.address}:
+        raise AssertionError(f"a message must carry the address of its conversation, {bench.address}")
+    if not all(entry.sender and entry.event_id for entry in entries):
+        raise AssertionError("a message must carry its sender and its native id")
+
+
+async def check_cursor_waits(bench: SurfaceBench) -> None:
+    """The cursor is used only when `accept` returned: what was not stored comes again after a crash."""
+    intake = RecordingIntake()
+    async with _live(bench, intake):
+        intake.hold()
+        await bench.push("not stored at first")
+        await intake.wait_held()
+    intake.let_go()
+    async with _live(bench, intake):
+        await intake.wait_said(["not stored at first"], "what `accept` did not store must come again")
+
+
+async def check_restart_repeats_nothing(bench: SurfaceBench) -> None:
+    """After a restart nothing comes in twice, and what was said meanwhile comes in, in order."""
+    intake = RecordingIntake()
+    async with _live(bench, intake):
+        await bench.push("before")
+        await intake.wait_said(["before"], "what is said must come in")
+    await bench.push("meanwhile 1")
+    await bench.push("meanwhile 2")
+    async with _live(bench, intake):
+        await bench.push("after")
+        texts = ["before", "meanwhile 1", "meanwhile 2", "after"]
+        await intake.wait_said(texts, "after a restart nothing may come twice or be missing")
+
+
+async def check_runs_again(bench: SurfaceBench) -> None:
+    """`run` ends when it is cancelled, and may be run again by the same driver."""
+    intake = RecordingIntake()
+    async with bench.make() as surface:
+        async with receiving(surface, intake):
+            await bench.push("first")
+            await intake.wait_said(["first"], "what is said must come in")
+        async with receiving(surface, intake):
+            await bench.push("second")
+            await intake.wait_said(["first", "second"], "`run` must work again after it was cancelled")
+
+
+async def check_own_words_stay_out(bench: SurfaceBench) -> None:
+    """What the bot itself says does not come in."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await surface.send(_outbound(bench, "my own words"))
+        await bench.push("a person's words")
+        await intake.wait_said(["a person's words"], "the bot's own words must not come in")
+
+
+# Sending -----------------------------------------------------------------------------------------
+
+
+async def check_sends_in_order(bench: SurfaceBench) -> None:
+    """Parts that are sent one after the other show in that order."""
+    texts = [f"part {number}" for number in range(5)]
+    async with _live(bench, RecordingIntake()) as surface:
+        for part, text in enumerate(texts):
+            receipt = await surface.send(_outbound(bench, text, part=part))
+            if not receipt.remote_id:
+                raise AssertionError("a receipt must name the message that shows")
+    await _expect(bench, texts, "parts must show in the order in which they are sent")
+
+
+async def check_same_key_once(bench: SurfaceBench) -> None:
+    """The same key shows once, sent twice in one life and again in the next."""
+    message, intake = _outbound(bench, "only once"), RecordingIntake()
+    async with _live(bench, intake) as surface:
+        first = await surface.send(message)
+        second = await surface.send(message)
+    async with _live(bench, intake) as surface:
+        third = await surface.send(message)
+    await _expect(bench, ["only once"], "the same key sent twice must show once")
+    if len({first.remote_id, second.remote_id, third.remote_id}) != 1:
+        raise AssertionError("the same key must give the same receipt")
+
+
+async def check_same_text_twice(bench: SurfaceBench) -> None:
+    """The same text under two keys shows twice."""
+    async with _live(bench, RecordingIntake()) as surface:
+        await surface.send(_outbound(bench, "yes", part=0))
+        await surface.send(_outbound(bench, "yes", part=1))
+    await _expect(bench, ["yes", "yes"], "the same text under another key must show again")
+
+
+# Drafts ------------------------------------------------------------------------------------------
+
+
+async def check_streamed_ends_exact(bench: SurfaceBench) -> None:
+    """A streamed answer ends as one message with exactly the final text."""
+    async with _live(bench, RecordingIntake()) as surface:
+        drafts = [_draft(bench, "one " * version, version=version) for version in (1, 2, 3)]
+        await _show(surface, _draft(bench, "", version=0), *drafts, _draft(bench, "", version=0, done=True))
+        await surface.send(_outbound(bench, "the *final* text", streamed=True))
+        await surface.send(_outbound(bench, "and more", part=1))
+    await _expect(bench, ["the *final* text", "and more"], "drafts must end in the exact final text, in their place")
+
+
+async def check_streamed_over_restart(bench: SurfaceBench) -> None:
+    """A draft that a crash left behind is replaced by the final text in the next life."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await _show(surface, _draft(bench, "half an ans", version=1))
+    async with _live(bench, intake) as surface:
+        await surface.send(_outbound(bench, "the whole answer", streamed=True))
+    await _expect(bench, ["the whole answer"], "a draft of an earlier life must be replaced, not repeated")
+
+
+async def check_streamed_again(bench: SurfaceBench) -> None:
+    """A second try of a turn shows its drafts in the place of the first one's."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await _show(surface, _draft(bench, "the first try", version=1))
+    async with _live(bench, intake) as surface:
+        await _show(surface, *(_draft(bench, "second " * v, version=v, attempt=2) for v in (1, 2)))
+        await surface.send(_outbound(bench, "done at last", streamed=True))
+        await surface.send(_outbound(bench, "done at last", streamed=True))
+    await _expect(bench, ["done at last"], "drafts of two tries must end in one message")
+
+
+async def check_streamed_without_draft(bench: SurfaceBench) -> None:
+    """A draft that vanished, or never was, harms nothing."""
+    async with _live(bench, RecordingIntake()) as surface:
+        await surface.send(_outbound(bench, "nothing to replace", streamed=True))
+    await _expect(bench, ["nothing to replace"], "a final text must show though its draft never did")
+
+
+async def check_typing_says_nothing(bench: SurfaceBench) -> None:
+    """Drafts without text leave no message behind."""
+    async with _live(bench, RecordingIntake()) as surface:
+        await _show(surface, _draft(bench, "", version=0), _draft(bench, "", version=0, done=True))
+    await _expect(bench, [], "a turn that shows nothing must leave no message")
+
+
+# Splitting ---------------------------------------------------------------------------------------
+
+
+async def check_short_is_one_part(bench: SurfaceBench) -> None:
+    """A short text is one part, unchanged."""
+    for text in ("hello", "two\n\nparagraphs", "`code` and *more*"):
+        parts = list(bench.make().split(text))
+        if parts != [text]:
+            raise AssertionError(f"a short text must be one part, unchanged; {text!r} became {parts}")
+
+
+async def check_split_is_lossless(bench: SurfaceBench) -> None:
+    """A long text is cut alike each time, and nothing but white space at the cuts is lost."""
+    paragraphs = "\n\n".join(PARAGRAPH * 8 + f"That was paragraph {number}." for number in range(200))
+    for text in (paragraphs, PARAGRAPH * 1500, "x" * 100_000, "ж🙂" * 20_000):
+        parts = list(bench.make().split(text))
+        if parts != list(bench.make().split(text)):
+            raise AssertionError("the same text must always be cut alike")
+        if not all(part.strip() for part in parts):
+            raise AssertionError("no part may be empty")
+        if "".join("".join(parts).split()) != "".join(text.split()):
+            raise AssertionError("the parts of a text must hold all of it, in order")
+
+
+async def check_parts_fit(bench: SurfaceBench) -> None:
+    """Each part of a long text can be sent, the first one also in the place of a draft."""
+    text = "\n\n".join(PARAGRAPH * 8 + f"That was paragraph {number}: ж🙂<&>." for number in range(120))
+    async with _live(bench, RecordingIntake()) as surface:
+        await _show(surface, _draft(bench, text, version=1))
+        parts = list(surface.split(text))
+        for number, part in enumerate(parts):
+            message = _outbound(bench, part, part=number, streamed=number == 0)
+            await in_time(surface.send(message), "each part of a text must be sent")
+    await _expect(bench, parts, "each part of a text must fit one message")
+
+
+async def check_keys_are_apart(bench: SurfaceBench) -> None:
+    """Two turns at the same time do not touch each other's messages."""
+    other = TURN[::-1]
+    async with _live(bench, RecordingIntake()) as surface:
+        mine, theirs = _draft(bench, "mine", version=1), _draft(bench, "theirs", version=1)
+        await _show(surface, mine, replace(theirs, key=f"{other}.0", turn=other))
+        answer = replace(_outbound(bench, "their answer", streamed=True), key=f"{other}.0", turn=other)
+        await surface.send(_outbound(bench, "my answer", streamed=True))
+        await surface.send(answer)
+    await _expect(bench, ["my answer", "their answer"], "drafts of two turns must not be mixed up")
+
+
+SURFACE_CHECKS: tuple[SurfaceCheck, ...] = (
+    check_comes_in,
+    check_cursor_waits,
+    check_restart_repeats_nothing,
+    check_runs_again,
+    check_own_words_stay_out,
+    check_sends_in_order,
+    check_same_key_once,
+    check_same_text_twice,
+    check_streamed_ends_exact,
+    check_streamed_over_restart,
+    check_streamed_again,
+    check_streamed_without_draft,
+    check_typing_says_nothing,
+    check_short_is_one_part,
+    check_split_is_lossless,
+    check_parts_fit,
+    check_keys_are_apart,
+)
+"""Every check; a surface keeps the contract when it passes all of them."""
