@@ -30,10 +30,14 @@ class DemoError(SurfacesError):
     code = "DEMO"
 
 
-def free_port() -> int:
-    """A port of the loopback address that nobody uses right now."""
+def free_port(wanted: int = 0) -> int:
+    """The wanted port of the loopback address, or any other when that is in use."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 

@@ -111,6 +111,11 @@ class Person:
         except TimeoutError:
             raise NotSeen(f"{what}: not seen within {within_s:.0f} s") from None
 
+    async def changes(self) -> None:
+        """Wait until anything is new."""
+        async with self._changed:
+            await self._changed.wait()
+
     async def see_invitation(self, *, space: bool = False, within_s: float = 20.0) -> Room:
         """Wait for an invitation to a room, or to a Space."""
 

@@ -83,9 +83,7 @@ class Synapse:
     `strict_limits` leaves Synapse's own rate limits in force, as real servers have them.
     """
 
-    def __init__(
-        self, folder: Path, *, port: int | None = None, room_version: str = "12", strict_limits: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, room_version: str = "12", strict_limits: bool = False) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.room_version = room_version

@@ -1,0 +1,100 @@
+"""`surfaces demo`: everything on one machine, played once or left running to be talked to."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from surfaces_demo.chat import Chat
+from surfaces_demo.children import DemoError, free_port
+from surfaces_demo.person import NotSeen, Person, Refused
+from surfaces_demo.report import Report
+from surfaces_demo.script import Script
+from surfaces_demo.stage import CONFIG, Stage
+from surfaces_demo.synapse import Account
+
+FOLDER = Path("var/demo")
+CLIENTS_EXPECT_PORT = 8008
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; the exit code: 0 when every step was seen, 1 when not, 130 when interrupted."""
+    options = _parser().parse_args(argv)
+    stays = not options.once and sys.stdin.isatty() and sys.stdout.isatty()
+    report = Report(sys.stdout)
+    with tempfile.TemporaryDirectory(prefix="surfaces-demo-") as temporary:
+        folder = options.folder or (FOLDER if stays else Path(temporary))
+        try:
+            return asyncio.run(_run(folder, report, stays=stays))
+        except KeyboardInterrupt:
+            report.line("\nStopped.")
+            return 0 if stays else 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="surfaces demo",
+        description="Starts a real Matrix homeserver, an agent and the host on this machine, and shows a person "
+        "talking to their agent. On a terminal it then stays up to be talked to.",
+    )
+    parser.add_argument("--once", action="store_true", help="end after the conversation; 0 only if all of it was seen")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help=f"where state is kept (default: {FOLDER}; with --once nowhere)"
+    )
+    return parser
+
+
+async def _run(folder: Path, report: Report, *, stays: bool) -> int:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with Stage(folder, homeserver_port=free_port(CLIENTS_EXPECT_PORT) if stays else 0) as stage:
+        try:
+            await _show(stage, report, stays=stays)
+        except (DemoError, NotSeen, Refused, BaseExceptionGroup) as error:
+            reason = expected(error)
+            if reason is None:
+                raise
+            report.line(f"\n{reason}\n{stage.tails()}")
+            return 1
+    return 0
+
+
+async def _show(stage: Stage, report: Report, *, stays: bool) -> None:
+    report.heading("Starting")
+    with report.step("a Matrix homeserver (Synapse)") as step:
+        bot = await stage.start_homeserver()
+        step.note(stage.homeserver.url)
+    with report.step("an agent") as step:
+        step.note(await stage.start_agent())
+    with report.step("the host") as step:
+        await stage.start_host()
+        step.note(f"surfaces run -c {CONFIG.name}")
+    account = await stage.newcomer("ann")
+    async with Person(stage.homeserver.url, account) as person:
+        script = Script(stage, person, bot.user_id, report)
+        await script.play()
+        report.line(f"\nAll {report.steps} steps were seen by the client of {account.user_id}.")
+        if stays:
+            _invite(report, stage, account)
+            await Chat(person, script.room, bot.user_id, sys.stdout).run()
+
+
+def _invite(report: Report, stage: Stage, account: Account) -> None:
+    report.heading("It stays up. Log in with any Matrix client on this machine:")
+    report.line(f"  homeserver  {stage.homeserver.url}")
+    report.line(f"  user        {account.user_id}")
+    report.line(f"  password    {account.password}")
+    report.line("\nOr talk here; !help lists the commands, Ctrl-D or Ctrl-C ends everything.")
+
+
+def expected(error: BaseException) -> BaseException | None:
+    """The failure of the demo that an error is, or that a group of a task's errors carries; None for a bug."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for found in map(expected, error.exceptions) if found is not None), None)
+    return error if isinstance(error, DemoError | NotSeen | Refused) else None
