@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import sqlite3
@@ -179,6 +180,29 @@ async def test_locked_by_another_program(storage_at: StorageAt, tmp_path: Path) 
         await put(storage)
         async with storage.transaction() as tx:
             assert await tx.get(b"a") == b"1"
+
+
+async def test_everybody_in_a_failed_group_is_told(storage_at: StorageAt, tmp_path: Path) -> None:
+    """When a commit fails, each of those who shared it gets an error of their own and none is stored."""
+    path = tmp_path / "surfaces.db"
+    errors: list[StateError] = []
+
+    async def try_to_put() -> None:
+        try:
+            await put(storage)
+        except StateError as error:
+            errors.append(error)
+
+    async with storage_at(path) as storage:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.TaskGroup() as group:
+                for _ in range(20):
+                    group.create_task(try_to_put())
+        async with storage.transaction() as tx:
+            assert await tx.get(b"a") is None
+    assert {error.exit_code for error in errors} == {os.EX_TEMPFAIL}
+    assert len({id(error) for error in errors}) == 20
 
 
 async def test_opening_while_another_program_holds_it(storage_at: StorageAt, tmp_path: Path) -> None:
