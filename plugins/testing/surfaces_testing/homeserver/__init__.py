@@ -1,0 +1,66 @@
+"""A Matrix homeserver in memory that behaves like Synapse until it is told to misbehave."""
+
+from surfaces_testing.homeserver.accounts import Device, User
+from surfaces_testing.homeserver.errors import MatrixError
+from surfaces_testing.homeserver.event import Event
+from surfaces_testing.homeserver.faults import (
+    COMMON,
+    Changed,
+    Dropped,
+    Endless,
+    Fault,
+    Faults,
+    Html,
+    Lost,
+    Mutated,
+    Reset,
+    Slow,
+    Stall,
+    Status,
+    Truncated,
+    WrongLength,
+    huge,
+    limited,
+    missing_next_batch,
+    revoked,
+    unknown_since,
+)
+from surfaces_testing.homeserver.person import Person
+from surfaces_testing.homeserver.record import Record, Request
+from surfaces_testing.homeserver.room import Room
+from surfaces_testing.homeserver.server import PASSWORD, FakeHomeserver
+from surfaces_testing.homeserver.shown import Shown
+
+__all__ = [
+    "COMMON",
+    "PASSWORD",
+    "Changed",
+    "Device",
+    "Dropped",
+    "Endless",
+    "Event",
+    "FakeHomeserver",
+    "Fault",
+    "Faults",
+    "Html",
+    "Lost",
+    "MatrixError",
+    "Mutated",
+    "Person",
+    "Record",
+    "Request",
+    "Reset",
+    "Room",
+    "Shown",
+    "Slow",
+    "Stall",
+    "Status",
+    "Truncated",
+    "User",
+    "WrongLength",
+    "huge",
+    "limited",
+    "missing_next_batch",
+    "revoked",
+    "unknown_since",
+]

@@ -1,0 +1,142 @@
+"""The HTTP side: finds the endpoint, lets faults have their way, writes down what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from surfaces_testing.homeserver.accounts import Device
+from surfaces_testing.homeserver.call import Answer, Call, Route, Routes
+from surfaces_testing.homeserver.endpoints import ROUTES
+from surfaces_testing.homeserver.errors import MatrixError, unknown_token, unrecognized
+from surfaces_testing.homeserver.faults import Faults, Wire
+from surfaces_testing.homeserver.record import Record, Request
+from surfaces_testing.homeserver.world import World
+
+
+class Web:
+    """Listens on loopback; can stop listening for a while and come back at the same port."""
+
+    def __init__(self, world: World, record: Record, faults: Faults, extra: Routes | None = None) -> None:
+        self._world = world
+        self._record = record
+        self._faults = faults
+        self._extra = extra
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+
+    async def listen(self, port: int = 0) -> None:
+        """Begin to answer; port 0 takes a free one."""
+        # A client that hangs up ends its long poll, as on Synapse.
+        server = web.Server(self._serve, request_factory=_request, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port or self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def refuse(self) -> None:
+        """Cut every connection and refuse new ones."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        found = ROUTES.find(http.method, http.rel_url.raw_path)
+        if found is None and self._extra is not None:
+            control = self._extra.find(http.method, http.rel_url.raw_path)
+            if control is not None:
+                return Wire(http).respond(await self._answer(control[0], await _call(http, control[1], None)))
+        route, args = found or (None, ())
+        device = self._device(http)
+        request = self._note(http, route, args, device)
+        call = await _call(http, args, device)
+        return await self._deliver(http, route, request, call)
+
+    async def _deliver(
+        self, http: web.BaseRequest, route: Route | None, request: Request, call: Call
+    ) -> web.StreamResponse:
+        fault = self._faults.next(request.route)
+        answer = Answer()
+        if fault is None or fault.performs:
+            answer = await self._answer(route, call)
+        if fault is None:
+            request.status = answer.status
+        else:
+            request.fault = fault.name
+            self._world.changes.touch()
+        request.answered_at = time.monotonic()
+        if request.route == "sync" and fault is None and answer.status == 200:
+            request.next_batch = f"s{_next_batch(answer.body)}"
+        if fault is None:
+            return Wire(http).respond(answer)
+        wire = Wire(http)
+        response = await fault.deliver(answer, wire)
+        request.status = 0 if wire.was_cut else response.status
+        return response
+
+    async def _answer(self, route: Route | None, call: Call) -> Answer:
+        try:
+            if route is None:
+                raise unrecognized()
+            if not route.open and call.device is None:
+                raise (
+                    unknown_token()
+                    if "Authorization" in call.headers
+                    else MatrixError(401, "M_MISSING_TOKEN", "Missing access token")
+                )
+            content = await route.handler(self._world, call)
+        except MatrixError as error:
+            return Answer.error(error)
+        return content if isinstance(content, Answer) else Answer.json(content)
+
+    def _device(self, http: web.BaseRequest) -> Device | None:
+        token = http.headers.get("Authorization", "").removeprefix("Bearer ")
+        return self._world.devices.get(token)
+
+    def _note(
+        self, http: web.BaseRequest, route: Route | None, args: tuple[str, ...], device: Device | None
+    ) -> Request:
+        request = Request(
+            route=route.name if route is not None else "unknown",
+            method=http.method,
+            path=http.path,
+            at=time.monotonic(),
+            user_id=device.user_id if device is not None else "",
+            device_id=device.device_id if device is not None else "",
+            args=args,
+            since=http.query.get("since"),
+        )
+        self._record.requests.append(request)
+        self._world.changes.touch()
+        return request
+
+
+def _next_batch(body: bytes) -> int:
+    head = b'{"next_batch":"s'
+    start = body.index(head) + len(head)
+    return int(body[start : body.index(b'"', start)])
+
+
+async def _call(http: web.BaseRequest, args: tuple[str, ...], device: Device | None) -> Call:
+    query: Mapping[str, str] = http.query
+    return Call(args=args, query=query, body=await http.read(), headers=http.headers, device=device)
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    # Sizes are judged by the endpoints, in Matrix's words.
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=0)

@@ -1,0 +1,93 @@
+"""Who may do what in a room: the part of Matrix's authorization rules that clients meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from surfaces_testing.homeserver.errors import bad_json, forbidden, not_joined
+from surfaces_testing.homeserver.room import Room
+
+
+def may_send(room: Room, sender: str, kind: str, state_key: str | None, content: dict[str, Any]) -> None:
+    """Refuse what is not allowed with a `MatrixError`; returns quietly otherwise."""
+    if kind == "m.room.member" and state_key is not None:
+        may_change_membership(room, sender, state_key, content)
+        return
+    if room.membership(sender) != "join":
+        raise not_joined(sender, room.room_id)
+    if room.power(sender) < room.needed(kind, state=state_key is not None):
+        raise forbidden("You don't have permission to post that to the room.")
+    if state_key is not None and state_key.startswith("@") and state_key != sender:
+        raise forbidden("You are not allowed to set others state")
+    if kind == "m.room.power_levels":
+        _may_set_levels(room, content)
+
+
+def may_change_membership(room: Room, sender: str, target: str, content: dict[str, Any]) -> None:
+    """Matrix specification, room version 11, "Authorization rules", rule 4."""
+    membership = content.get("membership")
+    match membership:
+        case "join":
+            _may_join(room, sender, target)
+        case "invite":
+            _may_invite(room, sender, target)
+        case "leave" if sender == target:
+            _may_leave(room, sender)
+        case "leave" | "ban":
+            _may_remove(room, sender, target, str(membership))
+        case _:
+            raise bad_json("unknown membership")
+
+
+def may_redact(room: Room, sender: str, author: str) -> None:
+    """One's own events, or with the power for others'."""
+    if room.membership(sender) != "join":
+        raise not_joined(sender, room.room_id)
+    if sender != author and room.power(sender) < int(room.content("m.room.power_levels").get("redact", 50)):
+        raise forbidden("You don't have permission to redact events")
+
+
+def _may_join(room: Room, sender: str, target: str) -> None:
+    if sender != target:
+        raise forbidden("Cannot force another user to join.")
+    now = room.membership(target)
+    if now == "ban":
+        raise forbidden(f"{target} is banned from the room.")
+    first_join = target == room.create.sender and not now
+    public = room.content("m.room.join_rules").get("join_rule", "invite") == "public"
+    if now not in ("join", "invite") and not first_join and not public:
+        raise forbidden("You are not invited to this room.")
+
+
+def _may_invite(room: Room, sender: str, target: str) -> None:
+    if room.membership(sender) != "join":
+        raise not_joined(sender, room.room_id)
+    if room.membership(target) == "join":
+        raise forbidden(f"{target} is already in the room.")
+    if room.membership(target) == "ban":
+        raise forbidden(f"{target} is banned from the room")
+    _powerful(room, sender, "invite", 0)
+
+
+def _may_leave(room: Room, sender: str) -> None:
+    if room.membership(sender) not in ("join", "invite"):
+        raise not_joined(sender, room.room_id)
+
+
+def _may_remove(room: Room, sender: str, target: str, membership: str) -> None:
+    if room.membership(sender) != "join":
+        raise not_joined(sender, room.room_id)
+    _powerful(room, sender, "ban" if "ban" in (membership, room.membership(target)) else "kick", 50)
+    if room.power(target) >= room.power(sender):
+        raise forbidden(f"You cannot remove user {target}.")
+
+
+def _powerful(room: Room, sender: str, act: str, default: int) -> None:
+    if room.power(sender) < int(room.content("m.room.power_levels").get(act, default)):
+        raise forbidden(f"You don't have permission to {act} people")
+
+
+def _may_set_levels(room: Room, content: dict[str, Any]) -> None:
+    named = set(content.get("users", {}))
+    if named & room.creators:
+        raise bad_json("creators are above power levels and must not be named in them")

@@ -1,0 +1,203 @@
+"""Builds the answers of `/sync` (Matrix client-server API, "Syncing")."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from surfaces_testing.homeserver.accounts import Device, User
+from surfaces_testing.homeserver.event import Event, Json
+from surfaces_testing.homeserver.filters import Filter
+from surfaces_testing.homeserver.room import Room
+from surfaces_testing.homeserver.world import World
+
+_STRIPPED = (
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.avatar",
+    "m.room.encryption",
+    "m.room.name",
+    "m.room.topic",
+)
+
+
+class Sync:
+    """One answer for one device; `since` is a position, None for the first sync."""
+
+    def __init__(self, world: World, device: Device, chosen: Filter, since: int | None, *, full_state: bool) -> None:
+        self._world = world
+        self._device = device
+        self._user: User = world.users[device.user_id]
+        self._filter = chosen
+        self._since = since
+        self._full = full_state or since is None
+        self._upto = world.pos
+
+    def build(self) -> tuple[Json, bool]:
+        """The answer, and whether anything is in it."""
+        rooms: dict[str, Json] = {"join": {}, "invite": {}, "leave": {}}
+        for room in self._candidates():
+            self._place(room, rooms)
+        sections = {name: content for name, content in rooms.items() if content}
+        answer: Json = {
+            "next_batch": f"s{self._upto}",
+            "device_one_time_keys_count": {"signed_curve25519": 0},
+            "org.matrix.msc2732.device_unused_fallback_key_types": [],
+            "device_unused_fallback_key_types": [],
+        }
+        account_data = self._account_data("")
+        if account_data:
+            answer["account_data"] = {"events": account_data}
+        if sections:
+            answer["rooms"] = sections
+        return answer, bool(sections or account_data)
+
+    def _candidates(self) -> Iterator[Room]:
+        rooms: Iterable[str] = self._user.rooms
+        if self._since is not None and not self._full:
+            rooms = self._world.changed_rooms(self._since) & self._user.rooms
+        for room_id in rooms:
+            if self._filter.wants(room_id):
+                yield self._world.rooms[room_id]
+
+    def _place(self, room: Room, rooms: dict[str, Json]) -> None:
+        me = self._user.user_id
+        match room.membership(me):
+            case "join":
+                entry = self._joined(room)
+                if entry is not None:
+                    rooms["join"][room.room_id] = entry
+            case "invite" if self._is_new(room.state["m.room.member", me].pos):
+                rooms["invite"][room.room_id] = {"invite_state": {"events": list(_invite_state(room, me))}}
+            case "leave" | "ban" if self._shows_left(room):
+                rooms["leave"][room.room_id] = self._left(room)
+
+    def _is_new(self, pos: int) -> bool:
+        return self._since is None or pos > self._since
+
+    def _joined(self, room: Room) -> Json | None:
+        newly = self._since is not None and room.membership_at(self._user.user_id, self._since) != "join"
+        fresh = self._full or newly
+        entry = self._timeline(room, self._upto, from_start=self._since is None or newly, newly=newly)
+        ephemeral = list(self._ephemeral(room, everything=self._since is None or newly))
+        account_data = self._account_data(room.room_id)
+        nothing = not (entry["timeline"]["events"] or entry["state"]["events"] or ephemeral or account_data)
+        if nothing and not fresh:
+            return None
+        joined = sum(membership == "join" for membership in room.members.values())
+        return {
+            **entry,
+            "account_data": {"events": account_data},
+            "ephemeral": {"events": ephemeral},
+            "unread_notifications": {"notification_count": 0, "highlight_count": 0},
+            "summary": {"m.joined_member_count": joined} if fresh else {},
+        }
+
+    def _shows_left(self, room: Room) -> bool:
+        me = self._user.user_id
+        if me in room.forgotten:
+            return False
+        if self._since is None:
+            return self._filter.include_leave
+        left = room.state["m.room.member", me]
+        return left.pos > self._since and room.membership_at(me, self._since) in ("join", "invite", "")
+
+    def _left(self, room: Room) -> Json:
+        me = self._user.user_id
+        left = room.state["m.room.member", me]
+        was_in = any(membership == "join" for _, membership in room.history[me])
+        entry = self._timeline(room, left.pos, from_start=self._since is None, only=None if was_in else left)
+        return {**entry, "account_data": {"events": []}}
+
+    def _timeline(
+        self, room: Room, upto: int, *, from_start: bool, newly: bool = False, only: Event | None = None
+    ) -> Json:
+        after = 0 if from_start or self._since is None else self._since
+        found = [only] if only else [event for event in room.between(after, upto) if self._sees(room, event)]
+        limit = self._filter.timeline_limit
+        events = found[-limit:]
+        start = events[0].pos - 1 if events else upto
+        return {
+            "timeline": {
+                "events": [self._wire(event) for event in events],
+                "prev_batch": f"s{start}",
+                "limited": newly or len(found) > limit,
+            },
+            "state": {"events": [] if only else self._state(room, events, after, start)},
+        }
+
+    def _sees(self, room: Room, event: Event) -> bool:
+        return self._filter.timeline.lets(event.type, event.sender) and visible(room, event, self._user.user_id)
+
+    def _state(self, room: Room, events: Sequence[Event], after: int, start: int) -> list[Json]:
+        after = 0 if self._full else after
+        chosen = [
+            event
+            for event in (room.state_at(start) if after < start else ())
+            if event.pos > after and self._filter.state.lets(event.type, event.sender)
+        ]
+        if self._filter.lazy:
+            chosen = self._lazily(room, chosen, events, start)
+        return [self._wire(event) for event in chosen]
+
+    def _lazily(self, room: Room, state: list[Event], events: Sequence[Event], start: int) -> list[Event]:
+        """Members only of those who speak here and were not told before (as Synapse does)."""
+        known = self._device.known_members
+        if self._full:
+            known -= {pair for pair in known if pair[0] == room.room_id}
+        speakers = {event.sender for event in events} | ({self._user.user_id} if self._full else set())
+        wanted = {user_id for user_id in speakers if (room.room_id, user_id) not in known}
+        known |= {(room.room_id, user_id) for user_id in wanted}
+        rest = [event for event in state if event.type != "m.room.member"]
+        members = [room.state["m.room.member", user_id] for user_id in wanted if user_id in room.members]
+        return rest + [event for event in members if event.pos <= start]
+
+    def _wire(self, event: Event) -> Json:
+        return event.client((self._device.user_id, self._device.device_id))
+
+    def _ephemeral(self, room: Room, *, everything: bool) -> Iterator[Json]:
+        lets, since = self._filter.ephemeral.lets, 0 if everything or self._since is None else self._since
+        if room.typing_pos > since and lets("m.typing") and (room.typing or not everything):
+            now = time.monotonic()
+            yield {
+                "type": "m.typing",
+                "content": {"user_ids": [who for who, ends in room.typing.items() if ends > now]},
+            }
+        new = [receipt for receipt in room.receipts.values() if receipt.pos > since]
+        if new and lets("m.receipt"):
+            content: Json = {}
+            for receipt in new:
+                readers = content.setdefault(receipt.event_id, {}).setdefault("m.read", {})
+                readers[receipt.user_id] = {"ts": receipt.ts}
+            yield {"type": "m.receipt", "content": content}
+
+    def _account_data(self, room_id: str) -> list[Json]:
+        since = self._since or 0
+        allowed = self._filter.account_data.lets
+        return [
+            {"type": kind, "content": content}
+            for (where, kind), (pos, content) in self._user.account_data.items()
+            if where == room_id and pos > since and (room_id or allowed(kind))
+        ]
+
+
+def visible(room: Room, event: Event, user_id: str) -> bool:
+    """Whether somebody may see an event (Matrix client-server API, "Room History Visibility")."""
+    rule = room.content("m.room.history_visibility").get("history_visibility", "shared")
+    if rule in ("shared", "world_readable") or event.state_key == user_id:
+        return True
+    then = room.membership_at(user_id, event.pos)
+    return then == "join" or (rule == "invited" and then == "invite")
+
+
+def _invite_state(room: Room, invited: str) -> Iterator[Json]:
+    invite = room.state["m.room.member", invited]
+    for kind in _STRIPPED:
+        event = room.state.get((kind, ""))
+        if event is not None:
+            yield event.stripped()
+    inviter = room.state.get(("m.room.member", invite.sender))
+    if inviter is not None:
+        yield inviter.stripped()
+    yield invite.stripped()
