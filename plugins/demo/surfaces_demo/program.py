@@ -60,7 +60,7 @@ async def _run(folder: Path, report: Report, *, stays: bool) -> int:
             reason = expected(error)
             if reason is None:
                 raise
-            report.line(f"\n{reason}\n{stage.tails()}")
+            report.line(f"\n{str(reason).splitlines()[0]}\n{stage.tails()}")
             return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ TASTE = "marmalade"
 """A word that the agent knows only when it remembers."""
 FILE_NAME = "shopping.txt"
 FILE = b"apples\nflour\ncinnamon\n"
-NUMBERS = [f"{tens}-{ones}" for tens in ("twenty", "thirty", "forty") for ones in ("one", "two", "three", "four")]
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+NUMBERS = [f"{tens}-{ones}" for tens in _TENS for ones in ("one", "two", "three", "four", "five", "six")]
 """What the long answer must contain, each once and in this order."""
 
 
@@ -196,7 +198,7 @@ class Script:
 
 def in_order(text: str) -> bool:
     """Whether the long answer is whole: every number once and in order."""
-    return [word.strip(".,!?*\"'“”") for word in text.split() if "-" in word][-len(NUMBERS) :] == NUMBERS
+    return re.findall(rf"(?:{'|'.join(_TENS)})-\w+", text) == NUMBERS
 
 
 def first_line(text: str, most: int = 90) -> str:
