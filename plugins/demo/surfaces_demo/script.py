@@ -16,6 +16,8 @@ TASTE = "marmalade"
 FILE_NAME = "shopping.txt"
 FILE = b"apples\nflour\ncinnamon\n"
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+UNFINISHED = "…"
+"""Ends an answer that is still being written."""
 NUMBERS = [f"{tens}-{ones}" for tens in _TENS for ones in ("one", "two", "three", "four", "five", "six")]
 """What the long answer must contain, each once and in this order."""
 
@@ -69,9 +71,9 @@ class Script:
 
         return await self._person.see(what, look, within_s)
 
-    async def _settled(self, room: Room, message: Message, within_s: float = 30.0) -> None:
-        """Wait until a streamed message has come to its end: the bot has stopped typing."""
-        await self._person.see("the end of the answer", lambda: self._bot not in room.typing, within_s)
+    async def _settled(self, message: Message, within_s: float = 30.0) -> None:
+        """Wait until a message that streams has come to its end."""
+        await self._person.see("the end of the answer", lambda: not message.text.endswith(UNFINISHED), within_s)
 
     # The steps ------------------------------------------------------------------------------------
 
@@ -98,7 +100,7 @@ class Script:
             message = await self._answer(
                 self.room, "an answer that grows", lambda message: len(message.versions) > 2, since
             )
-            await self._settled(self.room, message)
+            await self._settled(message)
             step.note(f"{len(message.versions)} versions of one message: {first_line(message.text)}")
 
     async def _remember(self) -> None:
@@ -112,7 +114,7 @@ class Script:
         since = len(self._answers(room))
         await self._ask(room, "What did I say before?")
         message = await self._answer(room, "an answer", lambda message: not message.notice, since)
-        await self._settled(room, message)
+        await self._settled(message)
         return message
 
     async def _file_in(self) -> None:
@@ -126,7 +128,7 @@ class Script:
             message = await self._answer(
                 self.room, "a description of the file", lambda message: FILE_NAME in message.text, since
             )
-            await self._settled(self.room, message)
+            await self._settled(message)
             step.note(first_line(message.text))
 
     async def _file_out(self) -> None:
@@ -176,7 +178,7 @@ class Script:
             step.note(first_line(cut.text))
         with self._report.step("what was written meanwhile is answered too") as step:
             message = await self._answer(self.room, "the next answer", lambda message: message.turn != cut.turn, since)
-            await self._settled(self.room, message)
+            await self._settled(message)
             step.note(first_line(message.text))
 
     async def _tally(self) -> None:
