@@ -10,3 +10,12 @@ FILE_TOO_BIG_IN = "That file is too big for me."
 FILE_GONE = "I can't find that file any more. Please send it again."
 FILE_TOO_BIG_OUT = "The file is too big for this chat."
 DRAFT_MARK = "…"
+
+
+def location(description: str, geo_uri: str) -> str:
+    """A place that a person sent, for the agent to read; `geo_uri` as in RFC 5870."""
+    return f"📍 {description} ({geo_uri})" if description else f"📍 {geo_uri}"
+
+
+OPEN = "open it"
+"""The text of a link to a conversation."""
