@@ -5,7 +5,7 @@ Only what the bot itself wrote is believed: anybody who may set state in a room 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -15,14 +15,13 @@ from surfaces_core import Address, Binding
 from surfaces_matrix.shapes import mapping, seconds, sequence, text
 from surfaces_matrix.state import BINDING, SPACE, BindingContent, SpaceContent
 
-Reason = Literal["unbound", "foreign_sender", "unknown_version", "malformed", "duplicate_number", "duplicate_space"]
+Reason = Literal["unbound", "foreign_sender", "unknown_version", "malformed", "duplicate_space"]
 
 _LONGEST_NAME = 255
 _VERSION = 1
 
 _State = Mapping[tuple[str, str], Mapping[str, Any]]
 _Content = TypeVar("_Content", BindingContent, SpaceContent)
-_Claim = TypeVar("_Claim", "Binding", "Space")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ class Snapshot:
     """What the rooms show."""
 
     found: tuple[Binding, ...]
-    """By owner and number, each pair once."""
+    """By owner and number; two with the same number are both here, for the host to say so."""
     spaces: Mapping[str, Space]
     """By owner."""
     skipped: Mapping[str, Reason]
@@ -51,23 +50,18 @@ class Snapshot:
 def bindings(surface: str, me: str, rooms: Mapping[str, Sequence[object]]) -> Snapshot:
     """What the state events of the joined rooms say; `rooms` has them by room id, oldest first.
 
-    Never raises, whatever the events are. Where two rooms claim the same the older one has it.
+    Never raises, whatever the events are. Of two Spaces of one person the older one counts.
     """
     claims = {room_id: _claim(surface, me, room_id, _current(events)) for room_id, events in rooms.items()}
     skipped: dict[str, Reason] = {room_id: claim for room_id, claim in claims.items() if isinstance(claim, str)}
-    found, later = _first_come(
-        [claim for claim in claims.values() if isinstance(claim, Binding)],
-        lambda one: (one.owner, one.number),
-        lambda one: (one.created_at, one.address.conversation),
-    )
-    skipped |= {one.address.conversation: "duplicate_number" for one in later}
-    spaces, later_spaces = _first_come(
-        [claim for claim in claims.values() if isinstance(claim, Space)],
-        lambda one: one.owner,
-        lambda one: (one.created_at, one.room),
-    )
-    skipped |= {one.room: "duplicate_space" for one in later_spaces}
-    return Snapshot(found=tuple(found), spaces={one.owner: one for one in spaces}, skipped=skipped)
+    found = [claim for claim in claims.values() if isinstance(claim, Binding)]
+    found.sort(key=lambda one: (one.owner, one.number, one.created_at, one.address.conversation))
+    spaces: dict[str, Space] = {}
+    by_age = sorted((c for c in claims.values() if isinstance(c, Space)), key=lambda one: (one.created_at, one.room))
+    for space in by_age:
+        if spaces.setdefault(space.owner, space) is not space:
+            skipped[space.room] = "duplicate_space"
+    return Snapshot(found=tuple(found), spaces=spaces, skipped=skipped)
 
 
 def _claim(surface: str, me: str, room_id: str, state: _State) -> Binding | Space | Reason:
@@ -122,12 +116,3 @@ def _children(state: _State, me: str) -> frozenset[str]:
         for (kind, key), event in state.items()
         if kind == "m.space.child" and event.get("sender") == me and sequence(mapping(event.get("content")).get("via"))
     )
-
-
-def _first_come(
-    claims: Iterable[_Claim], what: Callable[[_Claim], Any], age: Callable[[_Claim], Any]
-) -> tuple[list[_Claim], list[_Claim]]:
-    """The first claim to each thing, by what it is, and the later ones."""
-    first: dict[Any, _Claim] = {}
-    later = [claim for claim in sorted(claims, key=age) if first.setdefault(what(claim), claim) is not claim]
-    return sorted(first.values(), key=what), later

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Address, Binding, Conversations, Opening, Store
-from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.making import Maker, Mark
@@ -132,9 +131,9 @@ class Rooms(Conversations):
                     self._log.warning("recall.refused", room=binding.address.conversation, errcode=error.errcode)
 
     def link(self, address: Address) -> str:
-        """A matrix.to link ("matrix.to navigation") with the bot's homeserver to go through."""
+        """Where a link leads: a matrix.to address ("matrix.to navigation"), with the bot's homeserver as the way in."""
         room = percent(address.conversation, safe="!:")
-        return f"[{words.OPEN}](https://matrix.to/#/{room}?via={percent(self._server, safe=':')})"
+        return f"https://matrix.to/#/{room}?via={percent(self._server, safe=':')}"
 
     # From the rooms themselves
 

@@ -15,7 +15,3 @@ DRAFT_MARK = "…"
 def location(description: str, geo_uri: str) -> str:
     """A place that a person sent, for the agent to read; `geo_uri` as in RFC 5870."""
     return f"📍 {description} ({geo_uri})" if description else f"📍 {geo_uri}"
-
-
-OPEN = "open it"
-"""The text of a link to a conversation."""
