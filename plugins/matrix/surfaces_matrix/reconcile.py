@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from surfaces_core import Address, Binding
 from surfaces_matrix.shapes import mapping, seconds, sequence, text
-from surfaces_matrix.state import BINDING, SPACE, BindingContent, SpaceContent
+from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 Reason = Literal["unbound", "foreign_sender", "unknown_version", "malformed", "duplicate_space"]
 
 _LONGEST_NAME = 255
-_VERSION = 1
 
 _State = Mapping[tuple[str, str], Mapping[str, Any]]
 _Content = TypeVar("_Content", BindingContent, SpaceContent)
@@ -85,7 +84,7 @@ def _believed(event: Mapping[str, Any], me: str, kind: type[_Content]) -> _Conte
         return "foreign_sender"
     content = mapping(event.get("content"))
     version = content.get("version")
-    if isinstance(version, int) and version > _VERSION:
+    if isinstance(version, int) and version > VERSION:
         return "unknown_version"
     try:
         return kind.model_validate(content)

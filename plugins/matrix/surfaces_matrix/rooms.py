@@ -17,7 +17,7 @@ from surfaces_matrix.errors import Refused
 from surfaces_matrix.making import Maker, Mark
 from surfaces_matrix.reconcile import Snapshot, bindings
 from surfaces_matrix.shapes import mapping, text
-from surfaces_matrix.state import BINDING, SPACE, BindingContent, SpaceContent
+from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 JOIN_TIMEOUT_S = 90.0
 _LONGEST_NAME = 255
@@ -163,7 +163,7 @@ class Rooms(Conversations):
                 return known.room
             self._log.warning("space.gone", room=known.room)
             await self._maker.forget(key)
-        content = SpaceContent(owner=owner).model_dump()
+        content = SpaceContent(version=VERSION, owner=owner).model_dump()
         mark = Mark(type=SPACE, content=content, same=("owner",))
         body = {
             **_room(await self._name_space(owner, owner_name), creation={"type": "m.space"}),

@@ -7,7 +7,7 @@ changing them takes a new `version`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from surfaces_core import Address, Binding, Opening
 
 BINDING = "io.surfaces.binding"
 SPACE = "io.surfaces.space"
+VERSION = 1
 
 UserId = Annotated[str, Field(pattern=r"^@[^:\x00-\x20\x7f]*:[^\x00-\x20\x7f]+$", max_length=255)]
 
@@ -22,7 +23,7 @@ UserId = Annotated[str, Field(pattern=r"^@[^:\x00-\x20\x7f]*:[^\x00-\x20\x7f]+$"
 class _Content(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
-    version: Literal[1] = 1
+    version: int = Field(ge=VERSION, le=VERSION)
     owner: UserId
 
 
@@ -43,6 +44,7 @@ class BindingContent(_Content):
     def of(cls, binding: Binding) -> Self:
         """As a binding is written into its room."""
         return cls(
+            version=VERSION,
             owner=binding.owner,
             conversation=binding.label,
             agent_id=binding.agent,
@@ -55,6 +57,7 @@ class BindingContent(_Content):
     def of_opening(cls, opening: Opening) -> Self:
         """As a new conversation's binding is written."""
         return cls(
+            version=VERSION,
             owner=opening.owner,
             conversation=f"C{opening.number}",
             agent_id=opening.agent,
