@@ -32,16 +32,24 @@ class MatrixSurface(Surface):
         self._client = Client(settings.homeserver, settings.user_id)
         self._drafts = Drafts(self._client, timeout_s=settings.request_timeout_s)
         self._sender = Sender(self._client, context.store, context.files, self._drafts, settings)
+        rooms = Rooms(
+            surface=context.name,
+            client=self._client,
+            store=context.store,
+            space_name=settings.space_name,
+            log=context.log,
+        )
         self._sync = Sync(
             name=context.name,
             client=self._client,
             settings=settings,
             people=people,
+            learn=rooms.learn,
             login=Login(name=context.name, settings=settings, client=self._client, store=context.store),
             log=context.log,
             backoff=Backoff(),
         )
-        self.conversations: Conversations = Rooms(self._client, context.store, settings, context.log)
+        self.conversations: Conversations = rooms
         self.pace = Pace(
             first_s=settings.stream_first_s,
             first_chars=settings.stream_first_chars,

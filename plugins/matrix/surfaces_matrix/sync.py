@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from surfaces_matrix.login import Login
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.people import People
 from surfaces_matrix.reading import Reader, Window
-from surfaces_matrix.reconcile import bindings
+from surfaces_matrix.reconcile import Snapshot, bindings
 from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.shapes import text
 
@@ -46,6 +46,8 @@ class Sync:
     settings: MatrixSettings
     people: People
     login: Login
+    learn: Callable[[Snapshot], Awaitable[None]]
+    """Told what the rooms show, at each start."""
     log: FilteringBoundLogger
     backoff: Backoff
     clock: Callable[[], float] = time.time
@@ -97,9 +99,10 @@ class Sync:
         """Bring the host's record in step with the rooms; the cursor to go on from."""
         snapshot = await self._ask(snapshot_filter(), None, 0.0)
         joined = joined_state(snapshot)
-        found, skipped = bindings(self.name, self._me, joined)
-        self.log.info("snapshot", rooms_seen=len(joined), bindings=len(found), skipped=list(skipped))
-        await intake.restore(found)
+        seen = bindings(self.name, self._me, joined)
+        self.log.info("snapshot", rooms_seen=len(joined), bindings=len(seen.found), skipped=dict(seen.skipped))
+        await self.learn(seen)
+        await intake.restore(seen.found)
         self._reader.joined = set(joined)
         invited = self._reader.invited(snapshot)
         cursor = await intake.cursor()
