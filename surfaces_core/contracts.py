@@ -333,9 +333,18 @@ class Files(Driver):
 
     @abstractmethod
     async def save(
-        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+        self,
+        workspace: str,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        mime: str = "application/octet-stream",
+        key: str = "",
     ) -> FileRef:
         """Store a stream under a cleaned, free name; a failure leaves nothing behind.
+
+        `key` names the upload (at most 64 characters `a-z0-9.-`): when a crash hid the answer to an
+        earlier call with it, the file of that call is the one that is kept.
 
         `Rejected` (with a sentence for the person) over the size limit, `Unavailable` on a full disk.
         """

@@ -87,9 +87,15 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     [
         (("storage:", "storag:"), "storag: unknown key, did you mean storage? (surfaces.yaml:1)"),
         (("{use: sqlite, path", "{path"), "storage: use: missing; it names the driver (surfaces.yaml:1)"),
-        (("hooks: [context, chats]", "hooks: [a, a]"), "hooks[1]: a stands here a second time; keep one (surfaces.yaml:7)"),
+        (
+            ("hooks: [context, chats]", "hooks: [a, a]"),
+            "hooks[1]: a stands here a second time; keep one (surfaces.yaml:7)",
+        ),
         (("hooks: [context, chats]", "hooks: context"), "hooks: must be a list of names (surfaces.yaml:7)"),
-        (("{env: SECRET}", "{env: NOPE}"), "surfaces.work.password: the environment has no NOPE; set it (surfaces.yaml:4)"),
+        (
+            ("{env: SECRET}", "{env: NOPE}"),
+            "surfaces.work.password: the environment has no NOPE; set it (surfaces.yaml:4)",
+        ),
         (
             ("{env: SECRET}", "{file: /nowhere}"),
             "surfaces.work.password: /nowhere cannot be read: No such file or directory (surfaces.yaml:4)",
@@ -117,7 +123,10 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
             ('"@ann:example.org": a-1', '"@ann:example.org": a-9'),
             "user_agents.@ann:example.org: no agent has the id a-9 (surfaces.yaml:11)",
         ),
-        (("  work:", "  work space:"), "surfaces.work space: names are made of letters, digits, `_`, `-` and `.` (surfaces.yaml:4)"),
+        (
+            ("  work:", "  work space:"),
+            "surfaces.work space: names are made of letters, digits, `_`, `-` and `.` (surfaces.yaml:4)",
+        ),
         (("storage:", "surfaces: {}\nstorage:"), "surfaces: stands here a second time; keep one (surfaces.yaml:4)"),
         (("hooks: [", "hooks: {["), "is no valid YAML"),
     ],

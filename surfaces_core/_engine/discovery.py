@@ -135,9 +135,10 @@ def check_settings(group: str, instance: Instance) -> type[Driver]:
 
 
 def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> None:
-    """Check every agent's further keys against its transport's model. Raises `ConfigError`."""
+    """Check every agent's further keys against its transport's model, if it is given. Raises `ConfigError`."""
     for agent in registry.agents.values():
-        validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id])
+        if agent.transport in models:
+            validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id])
 
 
 # Hooks --------------------------------------------------------------------------------------------
@@ -159,12 +160,12 @@ class Hooks:
         check_hooks(offer, plugin)
         if isinstance(plugin, type):
             plugin = plugin()
-        self.manager.register(plugin, name=f"{offer.distribution}:{offer.name}")
         try:
-            self.manager.check_pending()
+            self.manager.register(plugin, name=f"{offer.distribution}:{offer.name}")
             contributed = self._contributed(plugin)
         except pluggy.PluginValidationError as error:
-            raise ConfigError("", f"{offer}: {error}; update the plugin") from error
+            said = " ".join(str(error).split())
+            raise ConfigError("", f"{offer}: {said}; update the plugin") from error
         for command in contributed:
             self._add_command(offer, command)
 

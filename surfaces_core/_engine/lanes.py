@@ -55,6 +55,11 @@ class Lanes(Generic[T]):
         """Items of all lanes that are not done."""
         return sum(len(lane.items) for lane in self._lanes.values())
 
+    @property
+    def waiting(self) -> int:
+        """Lanes whose first item waits for its next try."""
+        return sum(lane.timer is not None for lane in self._lanes.values())
+
     def wake(self, name: Hashable) -> bool:
         """Do a waiting lane's first item now; False when the lane does not wait."""
         lane = self._lanes.get(name)

@@ -155,18 +155,18 @@ class Engine:
             self.log.info("host.closed")
 
     async def _deliver(self) -> None:
+        deliveries = self.deliveries.values()
         async with asyncio.TaskGroup() as group:
-            for delivery in self.deliveries.values():
-                group.create_task(delivery.lanes.run())
+            tasks = [group.create_task(delivery.lanes.run()) for delivery in deliveries]
             await self._turn()
             try:
-                async with asyncio.timeout(DRAIN_S):
-                    for delivery in self.deliveries.values():
+                async with asyncio.timeout(min(DRAIN_S, self.settings.shutdown_grace_s)):
+                    for delivery in deliveries:
                         await delivery.lanes.drained()
             except TimeoutError:
-                self.log.warning("host.unsent", parts=sum(len(delivery.lanes) for delivery in self.deliveries.values()))
-            for delivery in self.deliveries.values():
-                delivery.lanes.stop()
+                self.log.warning("host.unsent", parts=sum(len(delivery.lanes) for delivery in deliveries))
+            for task in tasks:
+                task.cancel()
 
     async def _turn(self) -> None:
         async with asyncio.TaskGroup() as group:

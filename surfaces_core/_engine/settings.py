@@ -133,6 +133,8 @@ class Config:
     registry: Registry
 
 
+DEEPEST = 20
+"""How deep values of the config may be nested."""
 TOP = (
     "storage",
     "files",
@@ -203,7 +205,7 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Source, dict[str, 
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError("", f"is no valid YAML: {error.problem}", file=str(path), line=line) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError("", "is no valid YAML", file=str(path)) from error
     lines: dict[Place, int] = {}
     source = Source(file=str(path), lines=lines)
@@ -229,6 +231,8 @@ class _Reader:
         self._scalars = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, place: Place) -> Any:
+        if len(place) > DEEPEST:  # an alias may also contain itself
+            raise self._source.error(place[:3], f"is nested more than {DEEPEST} deep")
         self._lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._secret(self._pairs(node, place), place)

@@ -63,7 +63,9 @@ class Staging:
         if len(already) >= self._files.max_staged:
             raise Rejected("too many staged files", public=words.too_many_staged(self._files.max_staged, prefix))
         chunks = surface.fetch(attachment)
-        file = await self._files.save(agent.workspace, attachment.name, chunks, mime=attachment.mime)
+        file = await self._files.save(
+            agent.workspace, attachment.name, chunks, mime=attachment.mime, key=f"{entry.turn}.{index}"
+        )
         waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now())
         await self._journal.write({row: WAITING.dump(waiting)})
         return file

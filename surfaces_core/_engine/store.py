@@ -47,7 +47,13 @@ class NoFiles(Files):
         super().__init__(None, None)
 
     async def save(
-        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+        self,
+        workspace: str,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        mime: str = "application/octet-stream",
+        key: str = "",
     ) -> FileRef:
         """Refuses."""
         raise _none()

@@ -51,8 +51,8 @@ class TestBot:
 
     def __post_init__(self) -> None:
         self._popped: dict[str, int] = {}
-        self.engine: Engine | None = None
-        self.surface: MemorySurface | None = None
+        self.engine: Engine
+        self.surface: MemorySurface
 
     async def push(
         self,

@@ -46,16 +46,26 @@ class MemoryFiles(Files):
         )
         self.max_staged = self.settings.max_staged_files
         self.contents: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._uploads: dict[tuple[str, str], str] = {}
+        """The path that each named upload got."""
 
     async def save(
-        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+        self,
+        workspace: str,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        mime: str = "application/octet-stream",
+        key: str = "",
     ) -> FileRef:
         data = bytearray()
         async for chunk in chunks:
             data += chunk
             self._check_size(name, len(data))
         folder = self.contents[workspace]
-        path = _free(_clean(name, mime), folder)
+        path = self._uploads.get((workspace, key)) or _free(_clean(name, mime), folder)
+        if key:
+            self._uploads[workspace, key] = path
         folder[path] = bytes(data)
         return _ref(workspace, path, len(data), mime)
 

@@ -16,6 +16,8 @@ from surfaces_files_volume.names import numbered
 _PART = re.compile(r"\.surfaces-[0-9a-f]{16}\.part")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_COPIES = 10_000
+_KEY = "user.surfaces.upload"
+"""The extended attribute that remembers which upload a file came by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +28,11 @@ class Rights:
     gid: int | None
     mode: int
 
-    def apply(self, fd: int, mode: int | None = None) -> None:
-        """Set owner and mode on an open file; another `mode` for a folder."""
+    def apply(self, fd: int) -> None:
+        """Set owner and mode on an open file or folder."""
+        os.fchmod(fd, self.mode)  # first: what is given away is no longer ours to change
         if self.uid is not None or self.gid is not None:
             os.fchown(fd, -1 if self.uid is None else self.uid, -1 if self.gid is None else self.gid)
-        os.fchmod(fd, self.mode if mode is None else mode)
 
 
 class Upload:
@@ -56,17 +58,29 @@ class Upload:
         while left:
             left = left[os.write(self.fd, left) :]
 
-    def place(self, name: str, rights: Rights) -> str:
-        """Make the file durable under `name` or its first free copy number; the name it got."""
+    def place(self, name: str, rights: Rights, key: str = "") -> str:
+        """Make the file durable under `name` or its first free copy number; the name it got.
+
+        Where a file of that name came by an earlier upload with this `key`, that one is kept instead.
+        A volume without extended attributes cannot tell, and keeps both.
+        """
         rights.apply(self.fd)
+        if key:
+            with contextlib.suppress(OSError):
+                os.setxattr(self.fd, _KEY, key.encode())
         os.fsync(self.fd)
         for number in range(_MOST_COPIES):
             free = numbered(name, number)
-            with contextlib.suppress(FileExistsError):
+            try:
                 rename_new(self._dir_fd, self._name, free)
-                self._name = free
-                os.fsync(self._dir_fd)
-                return free
+            except FileExistsError:
+                if key and _came_by(self._dir_fd, free, key):
+                    self.discard()
+                    return free
+                continue
+            self._name = free
+            os.fsync(self._dir_fd)
+            return free
         raise FileExistsError(errno.EEXIST, "every copy number is taken", name)
 
     def discard(self) -> None:
@@ -78,6 +92,20 @@ class Upload:
         """Let go of the descriptors."""
         os.close(self.fd)
         os.close(self._dir_fd)
+
+
+def _came_by(dir_fd: int, name: str, key: str) -> bool:
+    """Whether a file is what an upload with this key left."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except OSError:
+        return False
+    try:
+        return os.getxattr(fd, _KEY) == key.encode()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def sweep(dir_fd: int) -> int:

@@ -59,13 +59,15 @@ class VolumeFiles(Files):
         self._threads.close()
         self._folders.close()
 
-    async def save(self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = UNKNOWN) -> FileRef:
+    async def save(
+        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = UNKNOWN, key: str = ""
+    ) -> FileRef:
         clean = clean_name(name, mime)
         errand = Errand(threads=self._threads, path=clean, verb="take")
         upload = await errand.run(partial(self._begin, workspace), undo=_abandon)
         try:
             size = await self._fill(upload, chunks, errand)
-            return await errand.run(partial(self._finish, upload, workspace, clean, size, mime))
+            return await errand.run(partial(self._finish, upload, workspace, clean, size, mime, key))
         except BaseException:
             await errand.run(upload.discard)
             raise
@@ -111,9 +113,9 @@ class VolumeFiles(Files):
     def _begin(self, workspace: str) -> Upload:
         return Upload(self._folders.open_or_make(workspace))
 
-    def _finish(self, upload: Upload, workspace: str, name: str, size: int, mime: str) -> FileRef:
+    def _finish(self, upload: Upload, workspace: str, name: str, size: int, mime: str, key: str) -> FileRef:
         look = look_at(upload.fd, size, name, mime)
-        return _ref(workspace, upload.place(name, self._folders.rights), size, look)
+        return _ref(workspace, upload.place(name, self._folders.rights, key), size, look)
 
     def _open(self, workspace: str, path: str) -> tuple[int, FileRef]:
         relative = relative_to_workspace(path, self._folders.own_folder(workspace))

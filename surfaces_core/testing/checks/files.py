@@ -105,6 +105,17 @@ async def check_copy_numbers(bench: FilesBench) -> None:
         _promise(bare == ["notes", "notes (1)"], f"a name without extension gets its number at the end, not {bare}")
 
 
+async def check_repeated_upload(bench: FilesBench) -> None:
+    """An upload that is repeated with its key, in another life of the driver too, stores one file."""
+    async with bench.make() as files:
+        first = await files.save(bench.workspace, "note.txt", _stream([b"same"]), key="turn.0")
+    async with bench.make() as files:
+        again = await files.save(bench.workspace, "note.txt", _stream([b"same"]), key="turn.0")
+        other = await files.save(bench.workspace, "note.txt", _stream([b"same"]), key="turn.1")
+    assert again.path == first.path, "an upload repeated with its key must not store a second file"
+    assert other.path != first.path, "an upload with another key must get a file of its own"
+
+
 async def check_concurrent_saves(bench: FilesBench) -> None:
     """Uploads at once never share a name."""
     async with bench.make() as files:
@@ -261,6 +272,7 @@ FILES_CHECKS: tuple[FilesCheck, ...] = (
     check_empty_file,
     check_lasting,
     check_copy_numbers,
+    check_repeated_upload,
     check_concurrent_saves,
     check_broken_stream,
     check_cancelled_save,

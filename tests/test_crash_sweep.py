@@ -1,0 +1,264 @@
+"""The crash sweep: the host dies before and after every single transaction, and nothing is lost or doubled.
+
+The scenario: a person is let in, talks in two conversations, sends a file and gets one back, sees a
+streamed answer and uses a command that changes state. It is judged from outside, by what people see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+import pytest
+from surfaces_core import AgentEvent, AgentRequest, End, File, Kind, Pace, Text
+from surfaces_core._engine import journal as journal_module
+from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.settings import HostSettings
+from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
+from surfaces_core.testing.memory_files import MemoryFiles
+from surfaces_core.testing.memory_storage import MemoryStorage
+from surfaces_core.testing.scripted_transport import ScriptedTransport
+
+from surfaces_commands_context import chats, context
+
+SETTINGS = HostSettings(on_interrupt="retry", shutdown_grace_s=0.2)
+PACE = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=5)
+QUESTIONS = {"first": ["a1", "a2", "file please", "a3"], "second": ["b1", "b2"]}
+
+
+class Agent(ScriptedTransport):
+    """Streams what it is asked back, and sends a file when asked for one; a repeat is harmless."""
+
+    async def run(self, request: AgentRequest) -> AsyncIterator[AgentEvent]:
+        """Play."""
+        self.requests.append(request)
+        for word in ("You ", "said ", request.text):
+            yield Text(word)
+            await asyncio.sleep(0)
+        if "file" in request.text:
+            yield File(path="out.txt")
+        yield End(tokens=1)
+
+    def repeatable(self, agent: object) -> bool:
+        """It is."""
+        return True
+
+
+def world() -> TestBot:
+    """Everything that outlives the host, with all that people say waiting."""
+    files = MemoryFiles()
+    files.contents["/agents/0"]["out.txt"] = b"result"
+    return TestBot(transport=Agent(), files=files, hooks=[chats, context], settings=SETTINGS, pace=PACE, rooms=True)
+
+
+async def said(bot: TestBot) -> None:
+    """What people do, waiting for nothing but the room they need."""
+    await bot.messenger.say(kind=Kind.START, conversation="entry", event_id="$invite")
+    await bot.messenger.until(lambda: len(bot.messenger.rooms) == 1)
+    (first,) = bot.messenger.rooms
+    await bot.messenger.say("!new Second", conversation=first, event_id="$new")
+    await bot.messenger.until(lambda: len(bot.messenger.rooms) == 2)
+    second = next(room for room in bot.messenger.rooms if room != first)
+    await bot.messenger.say(conversation=first, files={"in.txt": b"input"}, event_id="$file")
+    for name, room in (("first", first), ("second", second)):
+        for question in QUESTIONS[name]:
+            await bot.messenger.say(question, conversation=room, event_id=f"${question}")
+    await bot.messenger.say("!clear", conversation=second, event_id="$clear")
+
+
+def expected(bot: TestBot) -> dict[str, list[str]]:
+    """What people must see in the end, beside greetings."""
+    first, second = bot.messenger.rooms
+    return {
+        first: ["[C2 Second]", "Got `in.txt`", "You said a1", "You said a2", "You said file please", "", "You said a3"],
+        second: ["You said b1", "You said b2", "Done: the agent starts afresh"],
+    }
+
+
+def settled(bot: TestBot) -> bool:
+    """Every question has its final answer."""
+    if len(bot.messenger.rooms) != 2 or len(bot.messenger.incoming) < 10:
+        return False
+    counts = {room: len(texts) for room, texts in expected(bot).items()}
+    greetings = dict.fromkeys(bot.messenger.rooms, 0)
+    greetings[next(iter(bot.messenger.rooms))] = 1
+    finals = [message.conversation for message in bot.messenger.shown.values() if message.final]
+    return all(finals.count(room) >= count + greetings[room] for room, count in counts.items())
+
+
+async def life(bot: TestBot, actor: asyncio.Task[None] | None, storage: FaultyStorage) -> None:
+    """One life of the host, until everything is answered or it dies."""
+    with suppress(*_DEATHS):
+        async with bot.running(storage):
+            await bot.messenger.until(lambda: settled(bot) and (actor is None or actor.done()), timeout_s=20)
+
+
+class _Death(BaseExceptionGroup[Any]):
+    """Only to name the class below."""
+
+
+_DEATHS = (Crash,)
+
+
+async def run(crash_at: int | None, side: Literal["before", "after"]) -> tuple[TestBot, FaultyStorage]:
+    """A life that ends at the n-th transaction, then a clean one."""
+    bot = world()
+    storage = FaultyStorage(MemoryStorage(disk=bot.disk), crash_at=crash_at, side=side)
+    async with asyncio.TaskGroup() as group:
+        actor = group.create_task(said(bot))
+        try:
+            await life(bot, actor, storage)
+        except BaseExceptionGroup as deaths:
+            if deaths.split(Crash)[1] is not None:
+                raise
+        if storage.crashed:
+            await life(bot, actor, FaultyStorage(MemoryStorage(disk=bot.disk)))
+    return bot, storage
+
+
+def judge(bot: TestBot) -> None:
+    """Nothing lost, doubled, out of order or torn."""
+    for room, texts in expected(bot).items():
+        shown = [message for message in bot.messenger.shown.values() if message.conversation == room]
+        assert all(message.final for message in shown), "a message stays half-finished"
+        rest = [message.text for message in shown if not message.text.startswith("Hello Ann!")]
+        assert len(rest) == len(texts), f"{len(rest)} messages instead of {len(texts)}: {rest}"
+        for text, want in zip(rest, texts, strict=True):
+            assert text.startswith(want), f"{text!r} where {want!r} should be"
+    greetings = [message for message in bot.messenger.shown.values() if message.text.startswith("Hello Ann!")]
+    assert len(greetings) == 1
+    assert len(bot.messenger.texts("entry")) == 1
+    sent = [message for message in bot.messenger.shown.values() if message.file is not None]
+    assert [bot.messenger.uploads[message.key] for message in sent] == [b"result"]
+    assert [r.attachments for r in bot.transport.requests if r.text == "a1"][-1] == ("in.txt",)  # type: ignore[attr-defined]
+
+
+async def transactions() -> int:
+    """How many transactions the scenario has when nothing happens to it."""
+    bot, storage = await run(None, "before")
+    judge(bot)
+    return storage.writes
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_a_crash_at_any_transaction_loses_and_doubles_nothing(side: Literal["before", "after"]) -> None:
+    """For every n: die there, live again, and people see each answer once, whole and in order."""
+    count = await transactions()
+    assert count > 40
+    crashed = 0
+    for number in range(1, count + 1):
+        bot, storage = await run(number, side)
+        crashed += storage.crashed
+        try:
+            judge(bot)
+        except AssertionError as error:
+            raise AssertionError(f"crash {side} transaction {number}: {error}") from error
+    assert crashed >= count - 5, "the sweep did not reach the end of the scenario"
+
+
+# Planted bugs: a sweep that cannot fail proves nothing ----------------------------------------------
+
+
+def random_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns are named at random, so a repeat is another message."""
+    counter = iter(range(10**9))
+    monkeypatch.setattr(journal_module, "turn_id", lambda _surface, _event: f"t{next(counter)}x{id(counter)}")
+
+    original = Journal.begin
+
+    async def renamed(self: Journal, entry: Any) -> Any:
+        import dataclasses
+
+        return await original(self, dataclasses.replace(entry, turn=f"r{next(counter)}x{id(counter)}"))
+
+    monkeypatch.setattr(Journal, "begin", renamed)
+
+
+def forgotten_before_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is removed in a transaction of its own before its answer is stored."""
+    original = Journal.complete
+
+    async def split(self: Journal, entry: Any, answer: Any, changes: Any, **kwargs: Any) -> Any:
+        await self.write({journal_module.key("in", journal_module.ordinal(entry.seq)): None})
+        return await original(self, entry, answer, changes, **kwargs)
+
+    monkeypatch.setattr(Journal, "complete", split)
+
+
+def cursor_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor is stored before what lies before it."""
+    original = Journal.accept
+
+    async def eager(self: Journal, surface: str, batch: Any, cursor: str, is_full: Any) -> Any:
+        await self.write({journal_module.key("cursor", surface): cursor.encode()})
+        return await original(self, surface, batch, cursor, is_full)
+
+    monkeypatch.setattr(Journal, "accept", eager)
+
+
+def delivered_before_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part leaves the outbox before the messenger has it."""
+    from surfaces_core._engine.delivery import Delivery
+
+    original = Delivery._send
+
+    async def hasty(self: Delivery, part: Any) -> Any:
+        await self._journal.delivered(part)
+        return await original(self, part)
+
+    monkeypatch.setattr(Delivery, "_send", hasty)
+
+
+def shown_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft shows without the journal knowing."""
+
+    async def unmarked(_self: Journal, entry: Any) -> Any:
+        return entry
+
+    monkeypatch.setattr(Journal, "mark_shown", unmarked)
+
+
+def numbers_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a conversation was opened as is not remembered, so a repeat opens another."""
+    from surfaces_core._engine.conversations import Book
+
+    original = Book._opening
+
+    async def forgetful(self: Book, cause: str, *rest: str) -> Any:
+        return await original(self, f"{cause}{id(self) % 9973}", *rest)
+
+    monkeypatch.setattr(Book, "_opening", forgetful)
+
+
+PLANTED: list[Callable[[pytest.MonkeyPatch], None]] = [
+    random_keys,
+    forgotten_before_queued,
+    cursor_first,
+    delivered_before_sent,
+    shown_without_a_mark,
+    numbers_not_kept,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+async def test_the_sweep_catches_a_planted_bug(plant: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each small mutation of the write order fails at some point of the sweep."""
+    count = await transactions()
+    plant(monkeypatch)
+    caught = []
+    for number in range(1, count + 1):
+        for side in ("before", "after"):
+            try:
+                async with asyncio.timeout(3):
+                    bot, _ = await run(number, side)
+                judge(bot)
+            except (AssertionError, TimeoutError, BaseExceptionGroup) as error:
+                caught.append((number, side, error))
+                break
+        if caught:
+            break
+    assert caught, f"{plant.__name__} went unnoticed"
