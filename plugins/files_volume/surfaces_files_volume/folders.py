@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surfaces_core import ConfigError
@@ -13,6 +13,8 @@ from surfaces_files_volume.paths import workspace_folder
 from surfaces_files_volume.upload import Rights, sweep
 
 _WORKSPACE_MODE = 0o770
+_BETWEEN_MODE = 0o711
+"""For folders between root and workspace: to pass through, and nobody's but the bot's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,11 @@ class Folders:
         """`open`, and where there is no such folder make it, for the owner of stored files."""
         with contextlib.suppress(FileNotFoundError):
             return self.open(workspace)
-        parts = workspace_folder(self.root, workspace).split("/")
-        for depth in range(len(parts)):
-            self._make("/".join(parts[:depth]) or ".", parts[depth])
+        *between, own = workspace_folder(self.root, workspace).split("/")
+        nobody = Rights(uid=None, gid=None, mode=_BETWEEN_MODE)
+        for depth, name in enumerate(between):
+            self._make("/".join(between[:depth]) or ".", name, nobody)
+        self._make("/".join(between) or ".", own, replace(self.rights, mode=_WORKSPACE_MODE))
         return self.open(workspace)
 
     def sweep(self) -> int:
@@ -63,21 +67,15 @@ class Folders:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         return sum(self._sweep_one(name) for name in names)
 
-    def _make(self, parent: str, name: str) -> None:
+    def _make(self, parent: str, name: str, rights: Rights) -> None:
         above = self.beneath(self.fd, parent, FOLDER, cross_mounts=True)
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=above)
-                self._hand_over(self.beneath(above, name, FOLDER))
+                _give(self.beneath(above, name, FOLDER), rights)
                 os.fsync(above)
         finally:
             os.close(above)
-
-    def _hand_over(self, fd: int) -> None:
-        try:
-            self.rights.apply(fd, _WORKSPACE_MODE)
-        finally:
-            os.close(fd)
 
     def _sweep_one(self, name: str) -> int:
         try:
@@ -88,3 +86,10 @@ class Folders:
             return sweep(fd)
         finally:
             os.close(fd)
+
+
+def _give(fd: int, rights: Rights) -> None:
+    try:
+        rights.apply(fd)
+    finally:
+        os.close(fd)

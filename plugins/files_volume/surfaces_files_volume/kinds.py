@@ -84,4 +84,6 @@ def _duration_ms(glimpse: Glimpse) -> int | None:
         seconds = TinyTag.get(file_obj=glimpse, tags=False).duration  # type: ignore[arg-type]
     except TinyTagException:
         return None
-    return round(seconds * 1000) if seconds is not None and 0 < seconds < _LONGEST_S else None
+    if seconds is None or not 0 < seconds < _LONGEST_S:
+        return None
+    return round(seconds * 1000) or None

@@ -41,13 +41,17 @@ def leave_half_written(folder: Path, data: bytes = b"half") -> str:
 
 
 async def test_rights(root: Path, make_volume: MakeVolume, stream: Stream):
-    """Owner and mode come from the settings, whatever the umask is."""
+    """Owner and mode come from the settings, whatever the umask is; folders on the way stay the bot's."""
     uid, gid = (12345, 23456) if os.getuid() == 0 else (os.getuid(), os.getgid())
     async with make_volume(uid=uid, gid=gid, mode="0604") as files:
         await files.save("new/19", "a.txt", stream(b"x"))
-    for path, mode in ((root / "new/19/a.txt", 0o604), (root / "new/19", 0o770), (root / "new", 0o770)):
+    for path, expected in (
+        (root / "new/19/a.txt", (uid, gid, 0o604)),
+        (root / "new/19", (uid, gid, 0o770)),
+        (root / "new", (os.getuid(), os.getgid(), 0o711)),
+    ):
         found = path.stat()
-        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (uid, gid, mode)
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == expected
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may give files away")
