@@ -44,7 +44,7 @@ quick: lint ## run lint and the tests that need no server
 lint: setup ## check style, types and which package imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*)
+	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*) $(filter-out tools/bench_nio.py,$(wildcard tools/*.py))
 	$(TEST_TYPES) conftest.py tests $(wildcard plugins/*/tests)
 	$(BIN)/lint-imports
 
