@@ -63,6 +63,10 @@ class RecordingIntake:
 
     # What a test does
 
+    def begin(self) -> None:
+        """Another life begins: `wait_ready` waits for its `ready`."""
+        self._ready.clear()
+
     def hold(self) -> None:
         """Let no batch with something in it be stored from now on."""
         self.held.clear()
@@ -112,6 +116,7 @@ async def in_time(waiting: object, promise: str) -> None:
 @asynccontextmanager
 async def receiving(surface: Surface, intake: RecordingIntake) -> AsyncIterator[None]:
     """Run an opened surface while the block lasts, from its being ready on; what ends it early ends the block."""
+    intake.begin()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(surface.run(intake))
         waiting = group.create_task(intake.wait_ready())

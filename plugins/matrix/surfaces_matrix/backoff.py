@@ -21,7 +21,7 @@ class Backoff:
 
     def next(self, retry_after: float | None = None) -> float:
         """Seconds to wait after one more failure."""
-        top = min(self.cap_s, self.base_s * 2 ** min(self.failures, 30))
+        top = min(self.cap_s, math.ldexp(self.base_s, min(self.failures, 30)))
         self.failures += 1
         return max(self.least_s + (top - self.least_s) * self.chance(), retry_after or 0.0)
 

@@ -16,23 +16,25 @@ STATE_TYPES = (
     "m.space.parent",
 )
 """The state that says which conversations there are and whose."""
+MESSAGE_TYPES = ("m.room.message", "m.sticker")
+"""What `translate` makes messages of."""
 _STATE_FIELDS = ("type", "state_key", "sender", "content", "origin_server_ts", "event_id")
 _NOTHING = {"not_types": ["*"]}
 
 
 def live_filter(me: str, limit: int) -> str:
-    """Messages of others; of the state just who is in.
+    """Messages of others, and who comes and goes.
 
     The bot's own events are left out by the homeserver, so that its edits push nobody's message out
     of the timeline.
     """
-    timeline = {"limit": limit, **messages_filter(me), "lazy_load_members": True}
+    timeline = {**messages_filter(me), "limit": limit, "types": (*MESSAGE_TYPES, "m.room.member")}
     return _json({"timeline": timeline, "state": {"types": ["m.room.member"], "lazy_load_members": True}})
 
 
 def messages_filter(me: str) -> Mapping[str, object]:
     """Which events of a timeline matter."""
-    return {"not_senders": [me]}
+    return {"not_senders": [me], "types": MESSAGE_TYPES}
 
 
 def snapshot_filter() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,8 @@ class Sync:
         snapshot = await self._ask(snapshot_filter(), None, 0.0)
         joined = joined_state(snapshot)
         seen = bindings(self.name, self._me, joined)
-        self.log.info("snapshot", rooms_seen=len(joined), bindings=len(seen.found), skipped=dict(seen.skipped))
+        skipped = Counter(seen.skipped.values())
+        self.log.info("snapshot", rooms_seen=len(joined), bindings=len(seen.found), skipped=dict(skipped))
         await self.learn(seen)
         await intake.restore(seen.found)
         self._reader.joined = set(joined)

@@ -1,0 +1,302 @@
+"""The HTTP client: what each answer means, and how much of one is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import inspect
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from surfaces_core import Unavailable
+from surfaces_matrix.client import Client, quote
+from surfaces_matrix.errors import LIBRARY_ERRORS, LoggedOut, Refused, TooLarge, from_answer, from_library
+from surfaces_matrix.gate import PATIENCE, Gate
+
+from .conftest import Stage
+
+
+@pytest.fixture
+async def client(stage: Stage):
+    async with Client(stage.url, "@bot:hs") as client:
+        client._gate = Gate(spacing_s=0.001)
+        client.authorize("DEV", stage.token)
+        yield client
+
+
+async def test_a_call_carries_the_token_and_gives_the_answer(stage, client):
+    """A request goes below the client API with the token, its query and its body."""
+    await stage.then("POST /_matrix/client/v3/x", {"good": 1})
+    assert await client.call("POST", "/v3/x", {"a": "ж"}, query={"q": "a b"}) == {"good": 1}
+    request = stage.requests[0]
+    assert (request.token, request.body, request.query) == (stage.token, {"a": "ж"}, {"q": "a b"})
+
+
+def test_quote_leaves_nothing_special():
+    """Ids can hold anything; none of it may change the path."""
+    assert quote("v3", "rooms", "!a/b?c:hs", "#1%") == "/v3/rooms/%21a%2Fb%3Fc%3Ahs/%231%25"
+
+
+async def test_quoted_ids_arrive_as_sent(stage, client):
+    """What is quoted is not quoted again on its way."""
+    await client.call("GET", quote("v3", "rooms", "!a/b:hs", "x"))
+    assert stage.requests[0].path == "/_matrix/client/v3/rooms/%21a%2Fb%3Ahs/x"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (502, "<html>Bad Gateway</html>"),
+        (404, "<html>Not Found</html>"),
+        (403, "<html>Forbidden</html>"),
+        (200, "<html>Welcome</html>"),
+        (200, '{"next_batch": "s1", "roo'),
+        (200, ""),
+        (200, "[1, 2]"),
+        (200, "null"),
+        (500, {"errcode": "M_UNKNOWN", "error": "Internal server error"}),
+        (503, {"errcode": "M_UNKNOWN"}),
+        (429, {"errcode": "M_LIMIT_EXCEEDED"}),
+        (401, {"errcode": "M_USER_LOCKED", "soft_logout": True}),
+        (301, "", {"Location": "/elsewhere"}),
+        (400, {"errcode": 7}),
+    ],
+)
+async def test_what_may_pass_is_unavailable(stage, client, answer):
+    """Proxies' pages, broken JSON, limits and server errors are no final answers."""
+    await stage.then("/v3/x", answer)
+    with pytest.raises(Unavailable) as caught:
+        await client.call("GET", "/v3/x")
+    assert not isinstance(caught.value, LoggedOut)
+    assert stage.count("") == 1
+
+
+@pytest.mark.parametrize("errcode", ["M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"])
+async def test_a_lost_token_is_told_apart(stage, client, errcode):
+    """That the token is no longer good is seen whatever the status."""
+    await stage.then("/v3/x", (401, {"errcode": errcode}))
+    with pytest.raises(LoggedOut):
+        await client.call("GET", "/v3/x")
+
+
+@pytest.mark.parametrize(
+    ("status", "errcode"),
+    [
+        (403, "M_FORBIDDEN"),
+        (404, "M_NOT_FOUND"),
+        (404, "M_UNRECOGNIZED"),
+        (400, "M_BAD_JSON"),
+        (413, "M_TOO_LARGE"),
+        (403, "M_USER_SUSPENDED"),
+        (403, "M_CONSENT_NOT_GIVEN"),
+        (400, "M_INVALID_PARAM"),
+        (400, "M_UNSUPPORTED_ROOM_VERSION"),
+    ],
+)
+async def test_a_refusal_is_final(stage, client, status, errcode):
+    """What the homeserver itself refuses is refused for good, with its code."""
+    await stage.then("/v3/x", (status, {"errcode": errcode, "error": "no"}))
+    with pytest.raises(Refused) as caught:
+        await client.call("GET", "/v3/x")
+    assert (caught.value.status, caught.value.errcode) == (status, errcode)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"Retry-After": "7"}, {}, 7.0),
+        ({}, {"retry_after_ms": 2500}, 2.5),
+        ({"Retry-After": "7"}, {"retry_after_ms": 2500}, 7.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {"retry_after_ms": 100}, 0.1),
+        ({"Retry-After": "99999999999999999999"}, {}, 3600.0),
+        ({"Retry-After": "-4"}, {}, None),
+        ({"Retry-After": "²"}, {}, None),
+        ({}, {"retry_after_ms": "soon"}, None),
+        ({}, {"retry_after_ms": -1}, None),
+        ({}, {}, None),
+    ],
+)
+def test_the_servers_own_wait_is_taken_over(headers, body, seconds):
+    """A wait comes from the header or the body, and never for ever."""
+    error = from_answer(429, headers, {"errcode": "M_LIMIT_EXCEEDED", **body}, "x")
+    assert isinstance(error, Unavailable)
+    assert error.retry_after == seconds
+
+
+def _aiohttp_errors() -> list[type[BaseException]]:
+    found = {
+        value
+        for name in dir(aiohttp)
+        if inspect.isclass(value := getattr(aiohttp, name)) and issubclass(value, Exception)
+    }
+    return sorted(found, key=lambda error: error.__name__)
+
+
+NOT_RAISED_BY_A_REQUEST = {
+    "BadContentDispositionHeader",  # warnings about multipart, which is not used
+    "BadContentDispositionParam",
+    "EofStream",  # caught by aiohttp's own iterators
+    "WebSocketError",
+    "WSMessageTypeError",
+}
+
+
+@pytest.mark.parametrize("error", _aiohttp_errors(), ids=lambda error: error.__name__)
+def test_every_error_of_the_library_is_known(error):
+    """A new kind of error in aiohttp fails here until it is thought about."""
+    assert issubclass(error, LIBRARY_ERRORS) or error.__name__ in NOT_RAISED_BY_A_REQUEST
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError("x")])
+def test_an_error_of_the_library_may_pass(error):
+    """Nothing the network does is final."""
+    assert type(from_library(error, "GET /x")) is Unavailable
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"rubbish\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n{}",
+    ],
+    ids=["closed", "rubbish", "cut", "chunk", "length", "gzip", "header"],
+)
+async def test_a_broken_answer_is_unavailable(raw):
+    """Whatever bytes come, what leaves the client is one of our errors."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(raw)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", "@bot:hs") as client:
+            client.authorize("DEV", "t")
+            with pytest.raises(Unavailable):
+                await client.call("PUT", "/v3/x", {})
+
+
+async def test_nobody_there_is_unavailable():
+    """A refused connection may pass."""
+    async with Client("http://127.0.0.1:1", "@bot:hs") as client:
+        client.authorize("DEV", "t")
+        with pytest.raises(Unavailable):
+            await client.call("GET", "/v3/x")
+
+
+async def test_no_answer_is_unavailable_in_time(stage, client):
+    """A homeserver that stalls is given up after the time-out."""
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await client.call("GET", "/v3/sync", query={"since": "s", "timeout": "60000"}, timeout_s=0.05)
+
+
+async def test_before_the_login_a_call_waits(stage):
+    """A part that is to be sent before the login goes out behind it."""
+    async with Client(stage.url, "@bot:hs") as client, asyncio.TaskGroup() as group:
+        call = group.create_task(client.call("GET", "/v3/x"))
+        await asyncio.sleep(0)
+        client.authorize("DEV", stage.token)
+        assert await call == {}
+
+
+async def test_without_a_login_a_call_gives_up(stage):
+    """Without a login nothing is sent, and the caller is told to come back."""
+    async with Client(stage.url, "@bot:hs") as client:
+        with pytest.raises(Unavailable, match="not logged in"):
+            await client.call("GET", "/v3/x", timeout_s=0.01)
+    assert stage.requests == []
+
+
+async def test_a_closed_client_is_unavailable(stage):
+    """What comes after the end is no bug of the caller's."""
+    client = Client(stage.url, "@bot:hs")
+    client.authorize("DEV", "t")
+    with pytest.raises(Unavailable):
+        await client.call("GET", "/v3/x")
+
+
+async def test_a_big_answer_is_not_taken(stage, client):
+    """An answer that announces more than is allowed is left unread."""
+    await stage.then("/v3/x", b"{}" + b" " * 5000)
+    with pytest.raises(TooLarge):
+        await client.call("GET", "/v3/x", max_bytes=5000)
+
+
+async def test_an_answer_that_unpacks_to_much_is_not_taken(stage, client):
+    """What counts is the unpacked size."""
+    packed = gzip.compress(b" " * 5_000_000)
+    assert len(packed) < 10_000
+    await stage.then("/v3/x", (200, packed, {"Content-Encoding": "gzip"}))
+    with pytest.raises(TooLarge):
+        await client.call("GET", "/v3/x", max_bytes=100_000)
+
+
+async def test_a_packed_answer_is_read(stage, client):
+    """Proxies may pack answers."""
+    await stage.then("/v3/x", (200, gzip.compress(b'{"a": 1}'), {"Content-Encoding": "gzip"}))
+    assert await client.call("GET", "/v3/x") == {"a": 1}
+
+
+async def test_a_redirect_is_not_followed(stage, client):
+    """The token goes to the configured homeserver only."""
+    await stage.then("/v3/x", (308, "", {"Location": "/_matrix/client/v3/y"}))
+    with pytest.raises(Unavailable):
+        await client.call("GET", "/v3/x")
+    assert stage.count("/v3/y") == 0
+
+
+async def test_a_failing_homeserver_is_spared(stage, client):
+    """While it fails, those behind the first few wait for a slot or give up unheard."""
+    client._gate = Gate(spacing_s=3600)
+    await stage.then("/v3/x", *[(500, {"errcode": "M_UNKNOWN"})] * 50)
+    for _ in range(50):
+        with pytest.raises(Unavailable):
+            await client.call("GET", "/v3/x")
+    # One slot is there at once, the next an hour later.
+    assert stage.count("/v3/x") == PATIENCE + 1
+
+
+async def test_those_who_wait_go_when_it_is_back():
+    """One success ends the waiting of all."""
+    gate = Gate(spacing_s=3600)
+    for _ in range(PATIENCE):
+        gate.failed()
+    await gate.enter(0)
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(gate.enter(100_000)) for _ in range(10)]
+        await asyncio.sleep(0)
+        gate.succeeded()
+    assert all(task.done() for task in waiting)
+    assert not gate.closed
+
+
+async def test_a_refusal_is_no_failure(stage, client):
+    """A homeserver that says no is well."""
+    await stage.then("/v3/x", *[(403, {"errcode": "M_FORBIDDEN"})] * 10)
+    for _ in range(10):
+        with pytest.raises(Refused):
+            await client.call("GET", "/v3/x")
+    assert not client._gate.closed
+
+
+async def test_a_stream_translates_what_breaks_in_it(stage, client):
+    """A download that is cut in the middle may work later."""
+
+    def cut(_request: object) -> web.StreamResponse:
+        return web.Response(body=b"x" * 10, headers={"Content-Length": "10"})
+
+    await stage.then("/media", cut)
+    async with client.stream("GET", "/media/x", timeout_s=5) as response:
+        assert await response.read() == b"x" * 10
+    await stage.then("/media", (404, {"errcode": "M_NOT_FOUND"}))
+    with pytest.raises(Refused):
+        async with client.stream("GET", "/media/x", timeout_s=5):
+            pass

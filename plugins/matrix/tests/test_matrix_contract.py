@@ -1,0 +1,45 @@
+"""The surface keeps the contract of surfaces, on a homeserver that behaves like Synapse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
+
+from surfaces_core import Address
+from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench
+
+from .conftest import Bot
+
+ME, ANN = "@bot:hs.test", "@ann:hs.test"
+
+
+@pytest.fixture(params=["11", "12"])
+async def homeserver(request: pytest.FixtureRequest) -> AsyncIterator[FakeHomeserver]:
+    """In the room versions that are in use; ids and power differ between them."""
+    async with FakeHomeserver(room_version=request.param) as homeserver:
+        homeserver.register(ME)
+        yield homeserver
+
+
+@pytest.fixture
+def bench(homeserver: FakeHomeserver) -> SurfaceBench:
+    """A bot and a person in one room."""
+    ann, bot = homeserver.person(ANN), Bot(homeserver.url, settings={"user_id": ME, "password": PASSWORD})
+    room = ann.create_dm(ME)
+    homeserver.person(ME).join(room)
+
+    async def push(text: str) -> None:
+        ann.say(room, text)
+
+    async def shown() -> list[str]:
+        return [message.body for message in homeserver.shown(room) if message.sender == ME]
+
+    return SurfaceBench(make=bot.make, address=Address(surface="work", conversation=room), push=push, shown=shown)
+
+
+@pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
+async def test_contract(check, bench):
+    """One promise of the contract."""
+    await check(bench)
