@@ -11,7 +11,7 @@ Which checks a driver must pass stands in `surfaces_core.testing`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -236,7 +236,7 @@ class Transport(Driver):
     """
 
     @abstractmethod
-    def run(self, request: AgentRequest) -> AsyncIterator[AgentEvent]:
+    def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
         """One turn; ends with `End`. Closing it early stops the agent's work.
 
         `Unavailable` only while the agent has seen nothing of the request; afterwards every failure

@@ -7,11 +7,13 @@ streamed answer and uses a command that changes state. It is judged from outside
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
+
+from surfaces_commands_context import chats, context
 from surfaces_core import AgentEvent, AgentRequest, End, File, Kind, Pace, Text
 from surfaces_core._engine import journal as journal_module
 from surfaces_core._engine.journal import Journal
@@ -22,8 +24,6 @@ from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.memory_storage import MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport
 
-from surfaces_commands_context import chats, context
-
 SETTINGS = HostSettings(on_interrupt="retry", shutdown_grace_s=0.2)
 PACE = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=5)
 QUESTIONS = {"first": ["a1", "a2", "file please", "a3"], "second": ["b1", "b2"]}
@@ -32,7 +32,7 @@ QUESTIONS = {"first": ["a1", "a2", "file please", "a3"], "second": ["b1", "b2"]}
 class Agent(ScriptedTransport):
     """Streams what it is asked back, and sends a file when asked for one; a repeat is harmless."""
 
-    async def run(self, request: AgentRequest) -> AsyncIterator[AgentEvent]:
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
         """Play."""
         self.requests.append(request)
         for word in ("You ", "said ", request.text):

@@ -291,7 +291,7 @@ async def test_a_turn_that_was_shown_and_cut_short_is_finished_in_its_own_messag
     """After a restart the half-shown message becomes the answer, or says that it won't come."""
     gate = asyncio.Event()
     transport = ScriptedTransport.answering(lambda _request: [Text("One "), gate, Text("two"), End()])
-    transport.repeats = repeatable
+    transport.takes_repeats = repeatable
     settings = HostSettings.model_validate({"on_interrupt": policy, "shutdown_grace_s": 0})
     bot = TestBot(transport=transport, pace=EAGER, settings=settings)
     await interrupted(bot, gate)
@@ -304,7 +304,7 @@ async def test_a_turn_of_which_nothing_was_shown_is_repeated_where_that_is_harml
     """With `auto` an agent that recognises repeats is asked again, with the same turn."""
     gate = asyncio.Event()
     transport = ScriptedTransport.answering(lambda _request: [gate, Text("there"), End()])
-    transport.repeats = True
+    transport.takes_repeats = True
     bot = TestBot(transport=transport, settings=HostSettings(shutdown_grace_s=0))
     async with bot.running():
         await bot.push("hello")

@@ -15,7 +15,7 @@ from surfaces_core._engine.drafts import Drafts
 from surfaces_core._engine.journal import Changes, Entry, Journal
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
-from surfaces_core._engine.staging import Staging, consumed
+from surfaces_core._engine.staging import Staging
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
 from surfaces_core.events import (
@@ -139,7 +139,7 @@ class AgentTurns:
             return Outcome(says=[Say(text=words.INTERRUPTED)], kind="failed")
         surface = self._surfaces[message.address.surface]
         stored, lines = await self._staging.take_in(entry, surface, agent, self._settings.prefix)
-        waiting = await self._staging.waiting(message.address, message.sender)
+        waiting = self._staging.waiting(message.address, message.sender)
         refused = [Say(text=line) for line in lines]
         if not message.text.strip():
             got = [Say(text=words.staged(stored, len(waiting)))] if stored else []
@@ -158,7 +158,8 @@ class AgentTurns:
             raise gathered.failure
         outcome = self._judge(work, gathered, refused)
         used = await self._book.used(message.address, gathered.tokens) if outcome.kind == "answered" else {}
-        return Outcome(says=outcome.says, kind=outcome.kind, changes={**consumed(waiting), **used})
+        consumed = self._staging.consume(message.address, waiting)
+        return Outcome(says=outcome.says, kind=outcome.kind, changes={**consumed, **used})
 
     def _ask_again(self, entry: Entry, transport: Transport, agent: Agent) -> bool:
         """Whether an interrupted question is put to the agent once more (spec: delivery, `on_interrupt`)."""
@@ -205,7 +206,7 @@ class AgentTurns:
         self, request: AgentRequest, transport: Transport, address: Address, gathered: Gathered, drafts: Drafts | None
     ) -> None:
         try:
-            async with aclosing(transport.run(request)) as events:  # type: ignore[type-var]
+            async with aclosing(transport.run(request)) as events:
                 async for event in events:
                     self._observe(TurnEvent(turn=request.turn, address=address, event=event))
                     await self._take(event, request, transport, address, gathered, drafts)

@@ -52,7 +52,7 @@ class DeskAt:
             agent_label=self._doors.agent_label(binding.agent),
             messages=usage.messages,
             tokens=usage.tokens,
-            staged=len(await self._doors.staging.listed(binding.address, self._message.sender)),
+            staged=len(self._doors.staging.listed(binding.address, self._message.sender)),
             waiting=self._doors.behind(self._message) if here else 0,
             last_active=usage.last_active or binding.created_at,
         )
@@ -90,7 +90,7 @@ class DeskAt:
 
     async def staged(self) -> Sequence[Staged]:
         """The person's files that wait here."""
-        return await self._doors.staging.listed(self._here().address, self._message.sender)
+        return self._doors.staging.listed(self._here().address, self._message.sender)
 
     async def unstage(self, number: int | None = None) -> Sequence[Staged]:
         """Drop one of them (from 1), or all."""

@@ -59,6 +59,7 @@ class Engine:
     log: FilteringBoundLogger
     on_ready: Callable[[], None] = lambda: None
     book: Book = field(init=False)
+    staging: Staging = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
 
@@ -74,8 +75,9 @@ class Engine:
             name: Delivery(name=name, surface=surface, journal=journal, observe=self.observe, gate=Gate(), log=self.log)
             for name, surface in surfaces.items()
         }
+        self.staging = Staging(journal, self.drivers.files)
         self.book = Book(journal, surfaces, self.drivers.transports, self.registry)
-        staging, questions = Staging(journal, self.drivers.files), Questions()
+        staging, questions = self.staging, Questions()
         agents = AgentTurns(
             settings=self.settings,
             journal=journal,
@@ -142,6 +144,7 @@ class Engine:
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             await self.book.open()
+            await self.staging.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
                 await stack.enter_async_context(driver)
             for part in backlog.parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from surfaces_core._engine import words
@@ -30,12 +30,19 @@ class Staging:
     def __init__(self, journal: Journal, files: Files) -> None:
         self._journal = journal
         self._files = files
+        self._waiting: dict[Address, dict[bytes, Waiting]] = {}
+        """As in the journal: by conversation and row, oldest first."""
 
-    async def waiting(self, address: Address, person: str) -> dict[bytes, Waiting]:
+    async def open(self) -> None:
+        """Read what waits."""
+        for row, value in (await self._journal.scan("staged")).items():
+            _, surface, conversation, *_ = row.decode().split("\0")
+            address = Address(surface=surface, conversation=conversation)
+            self._waiting.setdefault(address, {})[row] = WAITING.load(value)
+
+    def waiting(self, address: Address, person: str) -> dict[bytes, Waiting]:
         """A person's files that wait in a conversation, oldest first, by their rows."""
-        rows = await self._journal.scan("staged", *place(address))
-        every = {row: WAITING.load(value) for row, value in rows.items()}
-        return {row: value for row, value in every.items() if value.sender == person}
+        return {row: item for row, item in self._waiting.get(address, {}).items() if item.sender == person}
 
     async def take_in(self, entry: Entry, surface: Surface, agent: Agent, prefix: str) -> tuple[list[str], list[str]]:
         """Fetch and stage what a message carries: the names that were stored, the lines to say.
@@ -57,34 +64,42 @@ class Staging:
     ) -> FileRef:
         message = entry.message
         row = key("staged", *place(message.address), ordinal(entry.seq), ordinal(index))
-        already = await self.waiting(message.address, message.sender)
+        already = self.waiting(message.address, message.sender)
         if row in already:
             return already[row].file
         if len(already) >= self._files.max_staged:
             raise Rejected("too many staged files", public=words.too_many_staged(self._files.max_staged, prefix))
-        chunks = surface.fetch(attachment)
         file = await self._files.save(
-            agent.workspace, attachment.name, chunks, mime=attachment.mime, key=f"{entry.turn}.{index}"
+            agent.workspace,
+            attachment.name,
+            surface.fetch(attachment),
+            mime=attachment.mime,
+            key=f"{entry.turn}.{index}",
         )
         waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now())
         await self._journal.write({row: WAITING.dump(waiting)})
+        self._waiting.setdefault(message.address, {})[row] = waiting
         return file
 
-    async def listed(self, address: Address, person: str) -> Sequence[Staged]:
+    def listed(self, address: Address, person: str) -> Sequence[Staged]:
         """As commands see it."""
-        waiting = await self.waiting(address, person)
-        return [Staged(file=item.file, staged_at=item.staged_at) for item in waiting.values()]
+        return [Staged(file=item.file, staged_at=item.staged_at) for item in self.waiting(address, person).values()]
 
     async def drop(self, address: Address, person: str, number: int | None) -> Sequence[Staged]:
         """Remove the n-th file (from 1) or all, and the stored files; what was removed."""
-        waiting = list((await self.waiting(address, person)).items())
+        waiting = list(self.waiting(address, person).items())
         chosen = waiting if number is None else waiting[number - 1 : number] if number > 0 else []
         for row, item in chosen:
             await self._files.remove(item.file.workspace, item.file.path)
-            await self._journal.write({row: None})
+            await self._journal.write(self.consume(address, [row]))
         return [Staged(file=item.file, staged_at=item.staged_at) for _, item in chosen]
 
-
-def consumed(waiting: dict[bytes, Waiting]) -> Changes:
-    """The rows to forget when the agent has got these files."""
-    return dict.fromkeys(waiting)
+    def consume(self, address: Address, rows: Iterable[bytes]) -> Changes:
+        """These wait no longer; the rows to forget with what they were used for."""
+        here = self._waiting.get(address, {})
+        gone: dict[bytes, bytes | None] = dict.fromkeys(rows)
+        for row in gone:
+            here.pop(row, None)
+        if not here:
+            self._waiting.pop(address, None)
+        return gone
