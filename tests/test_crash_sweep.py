@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -89,18 +88,13 @@ def settled(bot: TestBot) -> bool:
     return all(finals.count(room) >= count + greetings[room] for room, count in counts.items())
 
 
-async def life(bot: TestBot, actor: asyncio.Task[None] | None, storage: FaultyStorage) -> None:
+async def life(bot: TestBot, actor: asyncio.Task[None], storage: FaultyStorage) -> None:
     """One life of the host, until everything is answered or it dies."""
-    with suppress(*_DEATHS):
+    try:
         async with bot.running(storage):
-            await bot.messenger.until(lambda: settled(bot) and (actor is None or actor.done()), timeout_s=20)
-
-
-class _Death(BaseExceptionGroup[Any]):
-    """Only to name the class below."""
-
-
-_DEATHS = (Crash,)
+            await bot.messenger.until(lambda: settled(bot) and actor.done(), timeout_s=20)
+    except* Crash:
+        assert storage.crashed
 
 
 async def run(crash_at: int | None, side: Literal["before", "after"]) -> tuple[TestBot, FaultyStorage]:
@@ -109,11 +103,7 @@ async def run(crash_at: int | None, side: Literal["before", "after"]) -> tuple[T
     storage = FaultyStorage(MemoryStorage(disk=bot.disk), crash_at=crash_at, side=side)
     async with asyncio.TaskGroup() as group:
         actor = group.create_task(said(bot))
-        try:
-            await life(bot, actor, storage)
-        except BaseExceptionGroup as deaths:
-            if deaths.split(Crash)[1] is not None:
-                raise
+        await life(bot, actor, storage)
         if storage.crashed:
             await life(bot, actor, FaultyStorage(MemoryStorage(disk=bot.disk)))
     return bot, storage

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -227,9 +227,14 @@ class MemorySurface(Surface):
 
     def _put(self, key: str, address: Address, text: str, *, final: bool, file: FileRef | None = None) -> None:
         before = self.messenger.shown.get(key)
-        versions = (*(before.versions if before else ()), text)
-        shown = Shown(key=key, text=text, conversation=address.conversation, final=final, file=file, versions=versions)
-        self.messenger.shown[key] = replace(before, **_changes(shown)) if before else shown
+        self.messenger.shown[key] = Shown(
+            key=key,
+            text=text,
+            conversation=address.conversation,
+            final=final,
+            file=file,
+            versions=(*(before.versions if before else ()), text),
+        )
 
     async def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of an upload."""
@@ -246,7 +251,3 @@ class MemorySurface(Surface):
 def memory_context(name: str = NAME, **parts: object) -> SurfaceContext:
     """A context for a surface that is tested on its own; `store` and `files` as given."""
     return SurfaceContext(name=name, log=structlog.get_logger(name), **parts)  # type: ignore[arg-type]
-
-
-def _changes(shown: Shown) -> dict[str, object]:
-    return {"text": shown.text, "final": shown.final, "file": shown.file, "versions": shown.versions}
