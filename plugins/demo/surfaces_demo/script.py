@@ -15,7 +15,7 @@ TASTE = "marmalade"
 """A word that the agent knows only when it remembers."""
 FILE_NAME = "shopping.txt"
 FILE = b"apples\nflour\ncinnamon\n"
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy")
 UNFINISHED = "…"
 """Ends an answer that is still being written."""
 NUMBERS = [f"{tens}-{ones}" for tens in _TENS for ones in ("one", "two", "three", "four", "five", "six")]
@@ -93,7 +93,9 @@ class Script:
             step.note(first_line(greeting.text))
 
     async def _stream(self) -> None:
-        question = f"Please keep in mind that I like {TASTE} best, more than honey and more than any jam at all."
+        question = (
+            f"Please keep in mind that I like {TASTE} best, more than honey and jam, and that I have it every morning."
+        )
         with self._report.step("asks something, and sees the answer stream") as step:
             since = len(self._answers(self.room))
             await self._ask(self.room, question)

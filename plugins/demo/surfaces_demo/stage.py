@@ -15,7 +15,7 @@ from surfaces_demo.synapse import Account, Synapse
 
 BOT = "surfaces"
 CONFIG = Path(str(files("surfaces_demo") / "surfaces.yaml"))
-WORDS_PER_SECOND = 12
+WORDS_PER_SECOND = 8
 """How fast the agent speaks: slow enough to be seen."""
 
 
