@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, Self
@@ -87,14 +87,18 @@ class VolumeFiles(Files):
         """Write the stream in large pieces; its size."""
         size = 0
         piece = bytearray()
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > self.settings.max_file_bytes:
-                raise refusals.too_large(errand.path, self.settings.max_file_bytes, errand.verb)
-            piece += chunk
-            if len(piece) >= PIECE_BYTES:
-                await errand.run(partial(upload.write, piece))
-                piece = bytearray()
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self.settings.max_file_bytes:
+                    raise refusals.too_large(errand.path, self.settings.max_file_bytes, errand.verb)
+                piece += chunk
+                if len(piece) >= PIECE_BYTES:
+                    await errand.run(partial(upload.write, piece))
+                    piece = bytearray()
+        finally:
+            if isinstance(chunks, AsyncGenerator):  # the download behind it ends now, not when it is collected
+                await chunks.aclose()
         await errand.run(partial(upload.write, piece))
         return size
 

@@ -184,6 +184,24 @@ async def test_full_disk(make_volume: MakeVolume, stream: Stream):
     assert later.value.public == "I can't take a.txt: there is no space left right now."
 
 
+async def test_refused_download_ends(make_volume: MakeVolume):
+    """The stream of a file that is refused is closed at once, and with it what it downloads from."""
+    closed: list[str] = []
+
+    async def download() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+        finally:
+            closed.append("closed")
+
+    endless = download()
+    async with make_volume() as files:
+        with pytest.raises(Rejected):
+            await files.save("17", "a.bin", endless)
+    assert closed == ["closed"]
+
+
 async def test_nothing_leaks(root: Path, make_volume: MakeVolume, stream: Stream):
     """After saves, refusals and failures no descriptor stays open."""
     async with make_volume() as files:
