@@ -22,6 +22,7 @@ from surfaces_testing.homeserver.faults import (
     huge,
     limited,
     missing_next_batch,
+    repeated,
     revoked,
     unknown_since,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "huge",
     "limited",
     "missing_next_batch",
+    "repeated",
     "revoked",
     "unknown_since",
 ]

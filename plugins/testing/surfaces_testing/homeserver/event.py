@@ -17,6 +17,9 @@ MAX_BYTES = 65_536
 ENVELOPE_BYTES = 600
 """What a signed event carries beside its content: hashes, signature, parents (about, on Synapse)."""
 
+_COPIED = ("age", "redacted_because", "replaces_state", "prev_content")
+"""What Synapse's older form repeats outside of `unsigned`."""
+
 _KEPT_BY_REDACTION: Mapping[str, frozenset[str]] = {
     "m.room.member": frozenset({"membership", "join_authorised_via_users_server"}),
     "m.room.join_rules": frozenset({"join_rule", "allow"}),
@@ -48,6 +51,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Whose client gets an event; `membership` is theirs when it was sent, empty where Synapse doesn't say."""
+
+    user_id: str
+    device_id: str
+    membership: str = ""
+
+    def sent(self, origin: Origin) -> bool:
+        """Whether this device sent it."""
+        return (self.user_id, self.device_id) == (origin.user_id, origin.device_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event; `pos` is its place in the homeserver's stream of everything, from 1."""
 
@@ -70,22 +86,24 @@ class Event:
         """Its place in the room's state."""
         return self.type, self.state_key or ""
 
-    def client(self, origin: tuple[str, str] | None = None, *, room_id: bool = False, member: str = "") -> Json:
-        """As a client gets it; `origin` is the reading (user, device), whose own events carry their transaction id."""
+    def client(self, reader: Reader | None = None, *, full: bool = False) -> Json:
+        """As a client gets it: in a sync, or (`full`) asked for, in Synapse's older and longer form."""
+        unsigned = self._unsigned(reader, full=full)
         wire: Json = {
             "content": self.content,
             "type": self.type,
             "sender": self.sender,
             "event_id": self.event_id,
             "origin_server_ts": self.ts,
-            "unsigned": self._unsigned(origin, member),
+            "unsigned": unsigned,
         }
         if self.state_key is not None:
             wire["state_key"] = self.state_key
         if self.type == "m.room.redaction":
             wire["redacts"] = self.content.get("redacts")
-        if room_id:
+        if full:
             wire["room_id"] = self.room_id
+            wire |= {key: unsigned[key] for key in _COPIED if key in unsigned}
         return wire
 
     def stripped(self) -> Json:
@@ -100,19 +118,20 @@ class Event:
         content = {key: value for key, value in self.content.items() if key in kept}
         return replace(self, content=content, redacted_by=by)
 
-    def _unsigned(self, origin: tuple[str, str] | None, member: str) -> Json:
+    def _unsigned(self, reader: Reader | None, *, full: bool) -> Json:
         unsigned: Json = {"age": max(0, int(time.time() * 1000) - self.ts)}
-        if member:
-            unsigned["membership"] = member
+        if reader is not None and reader.membership:
+            unsigned["membership"] = reader.membership
         if self.replaces is not None:
             unsigned["replaces_state"] = self.replaces.event_id
             unsigned["prev_content"] = self.replaces.content
             unsigned["prev_sender"] = self.replaces.sender
-        if self.origin is not None and origin == (self.origin.user_id, self.origin.device_id):
+        if self.origin is not None and reader is not None and reader.sent(self.origin):
             unsigned["transaction_id"] = self.origin.txn
         if self.redacted_by is not None:
             unsigned["redacted_by"] = self.redacted_by.event_id
-            unsigned["redacted_because"] = self.redacted_by.client(room_id=True)
+            why = None if reader is None else replace(reader, membership="")
+            unsigned["redacted_because"] = self.redacted_by.client(why, full=full)
         return unsigned
 
 

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from surfaces_testing.homeserver.call import Answer
-from surfaces_testing.homeserver.event import Json
+from surfaces_testing.homeserver.event import Event, Json
 
 
 class Wire:
@@ -199,6 +199,19 @@ def missing_next_batch() -> Changed:
 def huge(size: int) -> Changed:
     """An answer padded by `size` bytes."""
     return Changed(change=lambda body: {**body, "org.example.padding": "x" * size})
+
+
+def repeated(event: Event) -> Changed:
+    """A sync that shows an event (again), whatever was shown before."""
+
+    def add(body: Json) -> Json:
+        joined = body.setdefault("rooms", {}).setdefault("join", {})
+        room = joined.setdefault(event.room_id, {})
+        timeline = room.setdefault("timeline", {"events": [], "limited": False, "prev_batch": body["next_batch"]})
+        timeline["events"].append(event.client())
+        return body
+
+    return Changed(change=add)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -16,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from surfaces_testing.homeserver.accounts import Device
 from surfaces_testing.homeserver.call import Answer, Call, Route, Routes
 from surfaces_testing.homeserver.endpoints import ROUTES
-from surfaces_testing.homeserver.errors import MatrixError, unknown_token, unrecognized
+from surfaces_testing.homeserver.errors import MatrixError, missing_token, unknown_token, unrecognized
 from surfaces_testing.homeserver.faults import Faults, Wire
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.world import World
@@ -25,11 +24,11 @@ from surfaces_testing.homeserver.world import World
 class Web:
     """Listens on loopback; can stop listening for a while and come back at the same port."""
 
-    def __init__(self, world: World, record: Record, faults: Faults, extra: Routes | None = None) -> None:
+    def __init__(self, world: World, record: Record, faults: Faults, control: Routes) -> None:
         self._world = world
         self._record = record
         self._faults = faults
-        self._extra = extra
+        self._control = control
         self._runner: web.ServerRunner | None = None
         self.port = 0
 
@@ -51,48 +50,41 @@ class Web:
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
         found = ROUTES.find(http.method, http.rel_url.raw_path)
-        if found is None and self._extra is not None:
-            control = self._extra.find(http.method, http.rel_url.raw_path)
-            if control is not None:
-                return Wire(http).respond(await self._answer(control[0], await _call(http, control[1], None)))
+        control = None if found else self._control.find(http.method, http.rel_url.raw_path)
+        if control is not None:
+            return Wire(http).respond(await self._answer(control[0], await _call(http, control[1], None)))
         route, args = found or (None, ())
         device = self._device(http)
         request = self._note(http, route, args, device)
-        call = await _call(http, args, device)
-        return await self._deliver(http, route, request, call)
+        response = await self._deliver(http, route, request, await _call(http, args, device))
+        self._world.changes.touch()
+        return response
 
     async def _deliver(
         self, http: web.BaseRequest, route: Route | None, request: Request, call: Call
     ) -> web.StreamResponse:
         fault = self._faults.next(request.route)
-        answer = Answer()
-        if fault is None or fault.performs:
-            answer = await self._answer(route, call)
-        if fault is None:
-            request.status = answer.status
-        else:
+        if fault is not None:
             request.fault = fault.name
             self._world.changes.touch()
+        answer = await self._answer(route, call) if fault is None or fault.performs else Answer()
         request.answered_at = time.monotonic()
-        if request.route == "sync" and fault is None and answer.status == 200:
-            request.next_batch = f"s{_next_batch(answer.body)}"
-        if fault is None:
-            return Wire(http).respond(answer)
         wire = Wire(http)
-        response = await fault.deliver(answer, wire)
-        request.status = 0 if wire.was_cut else response.status
-        return response
+        if fault is not None:
+            response = await fault.deliver(answer, wire)
+            request.status = 0 if wire.was_cut else response.status
+            return response
+        request.status = answer.status
+        if request.route == "sync" and answer.status == 200:
+            request.next_batch = _next_batch(answer.body)
+        return wire.respond(answer)
 
     async def _answer(self, route: Route | None, call: Call) -> Answer:
         try:
             if route is None:
                 raise unrecognized()
             if not route.open and call.device is None:
-                raise (
-                    unknown_token()
-                    if "Authorization" in call.headers
-                    else MatrixError(401, "M_MISSING_TOKEN", "Missing access token")
-                )
+                raise unknown_token() if "Authorization" in call.headers else missing_token()
             content = await route.handler(self._world, call)
         except MatrixError as error:
             return Answer.error(error)
@@ -120,10 +112,10 @@ class Web:
         return request
 
 
-def _next_batch(body: bytes) -> int:
-    head = b'{"next_batch":"s'
-    start = body.index(head) + len(head)
-    return int(body[start : body.index(b'"', start)])
+def _next_batch(body: bytes) -> str:
+    # Found without parsing all of it: this runs for every sync.
+    head = b'{"next_batch":"'
+    return body[len(head) : body.index(b'"', len(head))].decode()
 
 
 async def _call(http: web.BaseRequest, args: tuple[str, ...], device: Device | None) -> Call:

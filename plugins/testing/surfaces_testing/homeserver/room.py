@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from surfaces_testing.homeserver.event import Event, Json
+from surfaces_testing.homeserver.accounts import Device
+from surfaces_testing.homeserver.event import Event, Json, Reader
 
 CREATORS_ABOVE_ALL = 2**53
 """In room version 12 creators are above every power level (Matrix specification, room version 12)."""
@@ -67,6 +68,12 @@ class Room:
         current = self.state.get(event.key)
         if current is not None and current.event_id == event.event_id:
             self.state[event.key] = event
+
+    def client(self, event: Event, device: Device, *, full: bool = False) -> Json:
+        """An event of the timeline as somebody's device gets it (see `Event.client`)."""
+        membership = self.membership_at(device.user_id, event.pos) or "leave"
+        reader = Reader(user_id=device.user_id, device_id=device.device_id, membership=membership)
+        return event.client(reader, full=full)
 
     def between(self, after: int, upto: int) -> Sequence[Event]:
         """Events with `after < pos <= upto`, oldest first."""

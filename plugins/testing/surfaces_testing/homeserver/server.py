@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from surfaces_testing.homeserver.accounts import User
+from surfaces_testing.homeserver.control import Control
 from surfaces_testing.homeserver.event import Event, Json
 from surfaces_testing.homeserver.faults import Fault, Faults
 from surfaces_testing.homeserver.http import Web
@@ -31,7 +32,7 @@ class FakeHomeserver:
         self.world = World(server_name, room_version)
         self.record = Record()
         self.faults = Faults()
-        self.web = Web(self.world, self.record, self.faults)
+        self.web = Web(self.world, self.record, self.faults, Control(self).routes)
         self._port = port
 
     async def __aenter__(self) -> Self:
@@ -102,6 +103,10 @@ class FakeHomeserver:
     def fault(self, route: str, *faults: Fault, times: int = 1) -> None:
         """The next requests to an endpoint meet these in turn, `times` over."""
         self.faults.script(route, list(faults) * times)
+
+    def roll_back(self, pos: int) -> None:
+        """Forget everything after a position, like a server restored from a backup."""
+        self.world.roll_back(pos)
 
     def revoke(self, user_id: str) -> None:
         """End all logins of somebody."""

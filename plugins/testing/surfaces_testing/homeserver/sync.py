@@ -106,25 +106,21 @@ class Sync:
     def _left(self, room: Room) -> Json:
         me = self._user.user_id
         left = room.state["m.room.member", me]
-        was_in = any(membership == "join" for _, membership in room.history[me])
-        entry = self._timeline(room, left.pos, from_start=self._since is None, only=None if was_in else left)
+        since = self._since
+        newly = since is not None and any(pos > since and then == "join" for pos, then in room.history[me])
+        entry = self._timeline(room, left.pos, from_start=since is None or newly, newly=newly)
         return {**entry, "account_data": {"events": []}}
 
-    def _timeline(
-        self, room: Room, upto: int, *, from_start: bool, newly: bool = False, only: Event | None = None
-    ) -> Json:
+    def _timeline(self, room: Room, upto: int, *, from_start: bool, newly: bool = False) -> Json:
         after = 0 if from_start or self._since is None else self._since
-        found = [only] if only else [event for event in room.between(after, upto) if self._sees(room, event)]
+        found = [event for event in room.between(after, upto) if self._sees(room, event)]
         limit = self._filter.timeline_limit
         events = found[-limit:]
         start = events[0].pos - 1 if events else upto
+        wires = [self._wire(room, room.client(event, self._device)) for event in events]
         return {
-            "timeline": {
-                "events": [self._wire(event) for event in events],
-                "prev_batch": f"s{start}",
-                "limited": newly or len(found) > limit,
-            },
-            "state": {"events": [] if only else self._state(room, events, after, start)},
+            "timeline": {"events": wires, "prev_batch": f"s{start}", "limited": newly or len(found) > limit},
+            "state": {"events": self._state(room, events, after, start)},
         }
 
     def _sees(self, room: Room, event: Event) -> bool:
@@ -139,7 +135,7 @@ class Sync:
         ]
         if self._filter.lazy:
             chosen = self._lazily(room, chosen, events, start)
-        return [self._wire(event) for event in chosen]
+        return [self._wire(room, event.client()) for event in chosen]
 
     def _lazily(self, room: Room, state: list[Event], events: Sequence[Event], start: int) -> list[Event]:
         """Members only of those who speak here and were not told before (as Synapse does)."""
@@ -153,8 +149,10 @@ class Sync:
         members = [room.state["m.room.member", user_id] for user_id in wanted if user_id in room.members]
         return rest + [event for event in members if event.pos <= start]
 
-    def _wire(self, event: Event) -> Json:
-        return event.client((self._device.user_id, self._device.device_id))
+    def _wire(self, room: Room, wire: Json) -> Json:
+        # Synapse leaves the room's id in the event that it was made from.
+        made = wire["type"] == "m.room.create" and room.version == "12"
+        return wire | {"room_id": room.room_id} if made else wire
 
     def _ephemeral(self, room: Room, *, everything: bool) -> Iterator[Json]:
         lets, since = self._filter.ephemeral.lets, 0 if everything or self._since is None else self._since
@@ -184,6 +182,8 @@ class Sync:
 
 def visible(room: Room, event: Event, user_id: str) -> bool:
     """Whether somebody may see an event (Matrix client-server API, "Room History Visibility")."""
+    if event.type == "m.room.redaction" and room.event(event.content["redacts"]) is None:
+        return False
     rule = room.content("m.room.history_visibility").get("history_visibility", "shared")
     if rule in ("shared", "world_readable") or event.state_key == user_id:
         return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,10 @@ class World:
         self.log: list[str] = []
         """What changed, by position: a room id, or a user id for somebody's own data."""
         self.changes = Changes()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """How many events of a type somebody sent."""
+        self.watchers: list[Callable[[Event], None]] = []
+        """Told of every event at once; quick, without I/O."""
         self._salt = secrets.token_hex(8)
 
     @property
@@ -133,12 +138,12 @@ class World:
         if known is not None:
             return known
         event = room.event(target)
-        if event is None:
-            raise not_found("Could not find event " + target)
-        may_redact(room, sender, event.sender)
+        # What is not there (yet) may be redacted all the same, as on Synapse.
+        may_redact(room, sender, sender if event is None else event.sender)
         content: Json = {"redacts": target} | ({} if reason is None else {"reason": reason})
         redaction = self.add(room, sender, "m.room.redaction", content, origin=origin)
-        room.put(event.redacted(redaction))
+        if event is not None:
+            room.put(event.redacted(redaction))
         return redaction
 
     def add(
@@ -166,6 +171,9 @@ class World:
             origin=origin,
         )
         room.add(event)
+        self.sent[sender, kind] += 1
+        for watch in self.watchers:
+            watch(event)
         if origin is not None:
             self.transactions.setdefault(origin, {})[room.room_id] = event.event_id
         if kind == "m.room.member" and state_key in self.users:
@@ -185,6 +193,25 @@ class World:
         if membership in ("join", "invite"):
             wanted |= self.users[target].profile
         return self.send(room, sender, "m.room.member", wanted, state_key=target)
+
+    def roll_back(self, pos: int) -> None:
+        """Forget everything after a position, transaction ids too."""
+        for room in list(self.rooms.values()):
+            kept = room.between(0, pos)
+            del self.rooms[room.room_id]
+            if kept:
+                again = self.rooms[room.room_id] = Room(room.room_id, room.version)
+                for event in kept:
+                    again.add(event)
+        for user in self.users.values():
+            user.rooms = {room_id for room_id, room in self.rooms.items() if user.user_id in room.members}
+        self.transactions = {
+            origin: left
+            for origin, made in self.transactions.items()
+            if (left := {r: e for r, e in made.items() if r in self.rooms and e in self.rooms[r].index})
+        }
+        del self.log[pos:]
+        self.changes.touch()
 
     # What is not an event -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from surfaces_testing.homeserver.call import Call, Route
 from surfaces_testing.homeserver.endpoints.membership import joined_room
 from surfaces_testing.homeserver.endpoints.syncing import position
 from surfaces_testing.homeserver.errors import invalid, not_found
-from surfaces_testing.homeserver.event import Event, Json
+from surfaces_testing.homeserver.event import Json
 from surfaces_testing.homeserver.filters import Part
 from surfaces_testing.homeserver.sync import visible
 from surfaces_testing.homeserver.world import World
@@ -30,7 +30,7 @@ async def messages(world: World, call: Call) -> Json:
     if back:
         seen.reverse()
     chunk = seen[: min(int(call.query.get("limit", 10)), MAX_MESSAGES)]
-    answer: Json = {"start": f"t{start}", "chunk": [event.client(_who(call), room_id=True) for event in chunk]}
+    answer: Json = {"start": f"t{start}", "chunk": [room.client(event, call.caller, full=True) for event in chunk]}
     if chunk:
         answer["end"] = f"t{chunk[-1].pos - 1 if back else chunk[-1].pos}"
     return answer
@@ -38,10 +38,11 @@ async def messages(world: World, call: Call) -> Json:
 
 async def event(world: World, call: Call) -> Json:
     """GET /rooms/{roomId}/event/{eventId}."""
-    found: Event | None = joined_room(world, call).event(call.args[1])
+    room = joined_room(world, call)
+    found = room.event(call.args[1])
     if found is None:
         raise not_found("Event not found.")
-    return found.client(_who(call), room_id=True)
+    return room.client(found, call.caller, full=True)
 
 
 def _direction(call: Call) -> str:
@@ -49,10 +50,6 @@ def _direction(call: Call) -> str:
     if direction not in ("b", "f"):
         raise invalid("Query parameter 'dir' must be one of ['b', 'f']")
     return direction
-
-
-def _who(call: Call) -> tuple[str, str]:
-    return call.user_id, call.caller.device_id
 
 
 ROUTES = (

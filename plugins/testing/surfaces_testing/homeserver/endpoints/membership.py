@@ -12,9 +12,7 @@ from surfaces_testing.homeserver.world import World
 
 async def create(world: World, call: Call) -> Json:
     """POST /createRoom."""
-    room = create_room(world, call.user_id, call.json())
-    alias = room.content("m.room.canonical_alias").get("alias")
-    return {"room_id": room.room_id} | ({} if alias is None else {"room_alias": alias})
+    return {"room_id": create_room(world, call.user_id, call.json()).room_id}
 
 
 async def join(world: World, call: Call) -> Json:
@@ -99,7 +97,7 @@ async def members(world: World, call: Call) -> Json:
     room = joined_room(world, call)
     wanted, unwanted = call.query.get("membership"), call.query.get("not_membership")
     chunk = [
-        event.client(room_id=True)
+        event.client(full=True)
         for (kind, _), event in room.state.items()
         if kind == "m.room.member"
         and wanted in (None, event.content["membership"])

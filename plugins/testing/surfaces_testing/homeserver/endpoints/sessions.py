@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from surfaces_testing.homeserver.call import Call, Route
-from surfaces_testing.homeserver.errors import MatrixError, bad_json, forbidden, not_found
+from surfaces_testing.homeserver.errors import MatrixError, bad_json, forbidden, invalid, not_found
 from surfaces_testing.homeserver.event import Json
 from surfaces_testing.homeserver.filters import Filter
 from surfaces_testing.homeserver.world import World
@@ -90,6 +90,8 @@ async def add_filter(world: World, call: Call) -> Json:
 
 async def get_filter(world: World, call: Call) -> Json:
     """GET /user/{userId}/filter/{filterId}."""
+    if call.args[0] not in world.users:
+        raise invalid("Invalid user id")
     filters = world.user(_own(call)).filters
     if not call.args[1].isdecimal() or int(call.args[1]) >= len(filters):
         raise not_found("No such filter")

@@ -26,7 +26,7 @@ async def redact(world: World, call: Call) -> Json:
 
 async def state(world: World, call: Call) -> list[Json]:
     """GET /rooms/{roomId}/state."""
-    return [event.client(room_id=True) for event in joined_room(world, call).state.values()]
+    return [event.client(full=True) for event in joined_room(world, call).state.values()]
 
 
 async def state_event(world: World, call: Call) -> Json:
@@ -35,7 +35,12 @@ async def state_event(world: World, call: Call) -> Json:
     event = joined_room(world, call).state.get((kind, key))
     if event is None:
         raise not_found("Event not found.")
-    return event.client(room_id=True) if call.query.get("format") == "event" else dict(event.content)
+    if call.query.get("format") != "event":
+        return dict(event.content)
+    whole = event.client() | {"room_id": event.room_id}
+    # Synapse says less here than elsewhere.
+    whole["unsigned"] = {key: whole["unsigned"][key] for key in ("age", "replaces_state") if key in whole["unsigned"]}
+    return whole
 
 
 async def put_state(world: World, call: Call) -> Json:

@@ -1,0 +1,61 @@
+"""The homeserver as a process of its own, driven through its door for other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+class Driver:
+    """Calls the verbs of a homeserver in another process."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self.http = http
+        self.url = url
+
+    async def __call__(self, verb: str, **body: Any) -> Any:
+        async with self.http.post(f"{self.url}/_test/{verb}", json=body) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+
+@pytest.fixture
+async def drive() -> AsyncIterator[Driver]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "surfaces_testing.homeserver", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    word, _, ready = (await process.stdout.readline()).decode().partition(" ")
+    assert word == "READY"
+    async with aiohttp.ClientSession() as http:
+        yield Driver(http, json.loads(ready)["url"])
+    process.terminate()
+    assert await process.wait() == 0
+
+
+async def test_people_talk_and_faults_strike_from_another_process(drive: Driver) -> None:
+    """Register, talk, look, wait, let something go wrong: all through JSON."""
+    await drive("register", user_id="@bot:hs.test")
+    await drive("register", user_id="@ann:hs.test", display_name="Ann")
+    room = (await drive("act", user_id="@ann:hs.test", act="create_dm", args=["@bot:hs.test"]))["result"]
+    await drive("act", user_id="@bot:hs.test", act="join", args=[room])
+    await drive("act", user_id="@ann:hs.test", act="send_file", args=[room, "a.txt", "YWJj"])
+    await drive("say_many", messages=[["@ann:hs.test", room, "one"], ["@ann:hs.test", room, "two"]])
+    await drive("fault", route="versions", faults=[{"kind": "html", "status": 503}])
+    async with drive.http.get(f"{drive.url}/_matrix/client/versions") as response:
+        assert response.status == 503
+
+    assert (await drive("wait", sender="@ann:hs.test", count=3))["reached"]
+    assert not (await drive("wait", sender="@ann:hs.test", count=4, timeout_s=0.01))["reached"]
+    assert [m["body"] for m in (await drive("shown", room_id=room))["shown"]] == ["a.txt", "one", "two"]
+    assert (await drive("members", room_id=room))["members"]["@bot:hs.test"] == "join"
+    assert (await drive("rooms"))["rooms"] == [room]
+    assert [r["fault"] for r in (await drive("requests"))["requests"]] == ["Html"]
