@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from surfaces_core import ConfigError
 from surfaces_core._engine.settings import load
 
