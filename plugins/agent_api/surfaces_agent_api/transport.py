@@ -1,0 +1,206 @@
+"""Owns the driver: which socket a turn uses, when a socket is kept, and when a question may be asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from types import TracebackType
+from typing import ClassVar, Self
+from weakref import WeakValueDictionary
+
+import aiohttp
+from pydantic import BaseModel
+
+from surfaces_agent_api import failures
+from surfaces_agent_api.address import socket_address
+from surfaces_agent_api.connection import Connection
+from surfaces_agent_api.dialing import client_session, dial, greet
+from surfaces_agent_api.framelog import frame_logger
+from surfaces_agent_api.settings import AgentApiSettings, AgentOptions
+from surfaces_agent_api.turn import Turn
+from surfaces_core import Agent, AgentEvent, AgentRequest, Context, DriverError, Transport, Unavailable
+
+_MAX_WAKE_S = 2.0
+"""How long a kept socket may take to answer a ping before a new one is made."""
+_MAX_TYPES = 100
+"""Unknown frame types that are remembered, so that each is logged once."""
+
+Key = tuple[str, str]
+"""Agent id and context."""
+
+
+class AgentApi(Transport):
+    """Talks to agents over WebSockets: one socket for each agent and context, kept for the next turn.
+
+    Codes of its errors: `Unavailable` with AGENT_UNREACHABLE or AGENT_NO_STATUS; `Rejected` with
+    AGENT_TIMEOUT, AGENT_CUT_OFF, AGENT_PROTOCOL, AGENT_ERROR, AGENT_CLOSED or AGENT_NOT_ASKED.
+    """
+
+    Settings: ClassVar[type[BaseModel]] = AgentApiSettings
+    AgentSettings: ClassVar[type[BaseModel]] = AgentOptions
+
+    settings: AgentApiSettings
+    context: Context
+
+    def __init__(self, settings: AgentApiSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._stack = AsyncExitStack()
+        self._open: tuple[aiohttp.ClientSession, asyncio.TaskGroup] | None = None
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+        self._connections: dict[Key, Connection] = {}
+        self._turns: dict[Key, Turn] = {}
+        self._deaf: set[str] = set()
+        """Agents that left a ping unanswered: their sockets are not kept."""
+        self._types: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        session = await self._stack.enter_async_context(client_session())
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._open = session, group
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = None
+        for connection in list(self._connections.values()):
+            connection.retire()
+        await self._stack.aclose()  # waits for the goodbyes, which are bounded
+
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        """One turn; waits for the one before it in the same context."""
+        key = (request.agent.id, request.context)
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock, aclosing(self._ask(key, request)) as events:
+            async for event in events:
+                yield event
+
+    async def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
+        """Answer a `Confirm` of a running turn. `Rejected` when it is no longer open."""
+        turn = self._turns.get((request.agent.id, request.context))
+        if turn is None or turn.request.turn != request.turn:
+            raise failures.rejected(failures.NOT_ASKED, "no such turn is running")
+        await turn.answer(question, approved)
+
+    async def forget(self, agent: Agent, context: str) -> None:
+        """Close the socket of a context at once; a turn that runs there is cut off."""
+        key = (agent.id, context)
+        connection = self._connections.get(key)
+        if connection is not None:
+            connection.retire(cancel=key in self._turns and _options(agent).supports_cancel)
+
+    def repeatable(self, agent: Agent) -> bool:
+        """Whether the agent takes message ids."""
+        return _options(agent).send_message_id
+
+    # Which socket
+
+    async def _ask(self, key: Key, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        """The turn on the kept socket; on a new one where there is none or it turns out to be dead."""
+        options = _options(request.agent)
+        try:
+            address = socket_address(options.base_url, request.context)
+        except ValueError as error:
+            raise failures.rejected(failures.UNREACHABLE, str(error)) from error
+        lost: DriverError | None = None
+        kept = await self._kept(key, address)
+        if kept is not None:
+            turn = self._turn(request, kept)
+            try:
+                async with aclosing(self._converse(key, turn, options)) as events:
+                    async for event in events:
+                        yield event
+            except DriverError as error:
+                if not _may_ask_again(turn, error, options):
+                    raise
+                lost = error if turn.asked else None
+            else:
+                return
+        try:
+            turn = self._turn(request, await self._connect(key, address))
+        except Unavailable as error:
+            if lost is None:
+                raise
+            raise lost from error  # the agent may have seen the question, so this is no longer a matter of later
+        async with aclosing(self._converse(key, turn, options)) as events:
+            async for event in events:
+                yield event
+
+    def _turn(self, request: AgentRequest, connection: Connection) -> Turn:
+        return Turn(request, connection, self.settings, self._unknown_type)
+
+    async def _kept(self, key: Key, address: str) -> Connection | None:
+        connection = self._connections.get(key)
+        if connection is None:
+            return None
+        awake = False
+        try:
+            if connection.address == address:
+                awake = await connection.wake(min(self.settings.status_timeout_s, _MAX_WAKE_S))
+        except TimeoutError:
+            self._deaf.add(key[0])
+        finally:
+            if not awake:
+                connection.retire()
+        return connection if awake else None
+
+    async def _connect(self, key: Key, address: str) -> Connection:
+        if self._open is None:
+            raise failures.unavailable(failures.UNREACHABLE, "the driver is not open")
+        session, group = self._open
+        socket = await dial(session, address, self.settings)
+        if self._open is None:
+            await socket.close()
+            raise failures.unavailable(failures.UNREACHABLE, "the driver was closed while connecting")
+        tap = frame_logger(self.context.log, agent=key[0], context=key[1])
+        connection = Connection(socket, address=address, spawn=group.create_task, tap=tap)
+        self._connections[key] = connection
+        connection.start(lambda: self._gone(key, connection))
+        try:
+            await greet(connection, self.settings)
+        except BaseException:
+            connection.retire()
+            raise
+        return connection
+
+    def _gone(self, key: Key, connection: Connection) -> None:
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+
+    # The turn
+
+    async def _converse(self, key: Key, turn: Turn, options: AgentOptions) -> AsyncGenerator[AgentEvent, None]:
+        self._turns[key] = turn
+        try:
+            async with aclosing(turn.run(with_id=options.send_message_id)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            del self._turns[key]
+            self._release(turn, options)
+
+    def _release(self, turn: Turn, options: AgentOptions) -> None:
+        """Keep the socket of a turn that went well; any other may still carry what belongs to that turn."""
+        if not turn.ended:
+            turn.connection.retire(cancel=turn.asked and options.supports_cancel)
+        elif self.settings.keepalive_s == 0 or turn.request.agent.id in self._deaf:
+            turn.connection.retire()
+        else:
+            turn.connection.rest(self.settings.keepalive_s)
+
+    def _unknown_type(self, kind: str) -> None:
+        if kind not in self._types and len(self._types) < _MAX_TYPES:
+            self._types.add(kind)
+            self.context.log.debug("agent_frame_skipped", type=kind)
+
+
+def _options(agent: Agent) -> AgentOptions:
+    return AgentOptions.model_validate(dict(agent.options))
+
+
+def _may_ask_again(turn: Turn, error: DriverError, options: AgentOptions) -> bool:
+    """On a kept socket that turned out dead: always before the question was sent, later where ids make it harmless."""
+    if not turn.asked:
+        return True
+    return options.send_message_id and not turn.came and error.code == failures.CUT_OFF

@@ -1,0 +1,127 @@
+"""Owns one turn on a connected socket: the frames of an agent become the events of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+from surfaces_agent_api import failures
+from surfaces_agent_api.connection import Connection
+from surfaces_agent_api.frames import (
+    BadFrame,
+    Failed,
+    Question,
+    Status,
+    Unknown,
+    confirm_result,
+    read_frame,
+    user_message,
+)
+from surfaces_agent_api.reply import Reply, joined
+from surfaces_agent_api.settings import AgentApiSettings
+from surfaces_core import AgentEvent, AgentRequest, DriverError, End, Rejected, Text
+
+UnknownType = Callable[[str], None]
+
+
+class Turn:
+    """One request and what comes back of it, on one socket."""
+
+    def __init__(
+        self, request: AgentRequest, connection: Connection, settings: AgentApiSettings, unknown_type: UnknownType
+    ) -> None:
+        self.request = request
+        self.connection = connection
+        self.asked = False
+        """The agent may have seen the question."""
+        self.came = False
+        """Something of the answer was passed on."""
+        self.ended = False
+        self._settings = settings
+        self._unknown_type = unknown_type
+        self._reply = Reply(settings.max_reply_chars)
+        self._questions: dict[str, str | int] = {}
+        self._heard = False
+        """The last frames held one that means something; others leave an agent silent."""
+
+    async def run(self, *, with_id: bool) -> AsyncGenerator[AgentEvent, None]:
+        """Ask, then yield what comes until `End`. Raises `Rejected`, or `Unavailable` while nothing was sent."""
+        ending = self.connection.ending
+        if ending is not None:
+            raise failures.unavailable(failures.UNREACHABLE, ending.detail)
+        self.asked = True
+        await self._send(user_message(self.request, with_id=with_id))
+        loop = asyncio.get_running_loop()
+        silent_since = loop.time()
+        while True:
+            frames = await self._frames(silent_since + self._settings.idle_timeout_s)
+            self._heard = False
+            events: Iterator[AgentEvent | DriverError] = joined(self._events(frames))
+            for event in events:
+                if isinstance(event, DriverError):
+                    raise event
+                self.came = True
+                self.ended = isinstance(event, End)
+                yield event
+                if self.ended:
+                    return
+            if self._heard:
+                silent_since = loop.time()
+
+    async def answer(self, question: str, approved: bool) -> None:
+        """Answer a question of this turn. Raises `Rejected`."""
+        wire_id = self._questions.pop(question, None)
+        if wire_id is None:
+            raise failures.rejected(failures.NOT_ASKED, "no such question in this turn")
+        if self.connection.ending is not None:
+            raise failures.rejected(failures.CUT_OFF, self.connection.ending.detail)
+        await self._send(confirm_result(wire_id, approved))
+
+    async def _send(self, frame: str) -> None:
+        try:
+            async with asyncio.timeout(self._settings.idle_timeout_s):
+                await self.connection.send(frame)
+        except failures.CAUGHT as error:
+            raise failures.translate(error, asked=True) from error
+
+    async def _frames(self, deadline: float) -> Sequence[str]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                frames = await self.connection.frames()
+        except TimeoutError:
+            raise failures.rejected(failures.TIMEOUT, "silent in a turn") from None
+        ending = self.connection.ending
+        if not frames and ending is not None:
+            raise failures.rejected(ending.code, ending.detail)
+        return frames
+
+    def _events(self, frames: Sequence[str]) -> Iterator[AgentEvent | DriverError]:
+        """What the frames mean, up to the first that ends the turn."""
+        for frame in frames:
+            event = self._event(frame)
+            if event is not None:
+                self._heard = True
+                yield event
+            if isinstance(event, End | DriverError):
+                return
+
+    def _event(self, raw: str) -> AgentEvent | Rejected | None:
+        try:
+            frame = read_frame(raw)
+        except BadFrame as error:
+            return failures.rejected(failures.PROTOCOL, str(error))
+        match frame:
+            case Failed(code=code, message=message):
+                return failures.rejected(failures.ERROR, f"the agent's code: {code or 'none'}", message)
+            case Question(event=event, wire_id=wire_id):
+                self._questions[event.id] = wire_id
+                return event
+            case Unknown(kind):
+                self._unknown_type(kind)
+                return None
+            case Status():
+                return None
+            case Text(text):
+                return Text(self._reply.take(text))
+            case _:
+                return frame
