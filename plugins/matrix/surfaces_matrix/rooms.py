@@ -216,17 +216,20 @@ class Rooms(Conversations):
 
     async def _list(self, binding: Binding, space: str | None, *, was: str | None, new: bool) -> str | None:
         """List a room in a Space and no longer in another; the Space that lists it now."""
-        room = binding.address.conversation
+        room, via = binding.address.conversation, [self._server]
         try:
             if was is not None and was != space:
                 await self._set(was, "m.space.child", room, {})
-            if space is not None:
-                via = [self._server]
-                await self._set(space, "m.space.child", room, {"via": via, "order": f"{binding.number:09d}"})
-                if not new:
-                    await self._set(room, "m.space.parent", space, {"via": via, "canonical": True})
         except Refused as error:
-            # Gone Spaces are made anew, and rooms listed there, when the person is let in again.
+            self._log.info("space.gone", room=was, errcode=error.errcode)
+        if space is None:
+            return None
+        try:
+            await self._set(space, "m.space.child", room, {"via": via, "order": f"{binding.number:09d}"})
+            if not new:
+                await self._set(room, "m.space.parent", space, {"via": via, "canonical": True})
+        except Refused as error:
+            # A Space that is gone is made anew, and rooms are listed there, when the person is let in again.
             self._log.warning("space.refused", room=room, errcode=error.errcode)
             return None
         return space
