@@ -146,7 +146,6 @@ class Sync:
         self._reader.stored(response)
         self._away = False
         self._last_good = self.clock()
-        self._may_log_in_again = True
 
     # What is still to be answered
 
@@ -213,6 +212,10 @@ class Sync:
         query = {"filter": filter_, "timeout": str(int(hold_s * 1000))}
         if since is not None:
             query["since"] = since
+        else:
+            # Such a sync is never held. Synapse answers the same one for two minutes from a cache, which would
+            # not show a conversation made just before a restart: the timeout makes each another one.
+            query["timeout"] = str(time.time_ns() // 1_000_000 % 1_000_000_000)
         timeout_s = hold_s + self.settings.request_timeout_s
         response = await self.client.call("GET", "/v3/sync", query=query, timeout_s=timeout_s, max_bytes=max_bytes)
         if text(response.get("next_batch")) is None:
@@ -240,6 +243,7 @@ class Sync:
 
     def _went_well(self) -> None:
         self.backoff.reset()
+        self._may_log_in_again = True
         if self._down_at is not None:
             seconds = time.monotonic() - self._down_at
             self._away = self._away or seconds > AWAY_S

@@ -263,9 +263,9 @@ def batch(next_batch: str, *events: Any, room: str = ROOM, **timeline: Any) -> d
     return {"next_batch": next_batch, "rooms": {"join": {room: {"timeline": {"events": list(events), **timeline}}}}}
 
 
-def outbound(text: str = "", *, part: int = 0, **more: Any) -> Outbound:
-    """A part of an answer in the room."""
-    return Outbound(key=f"turn.{part}", turn="turn", part=part, address=HERE, text=text, **more)
+def outbound(text: str = "", *, part: int = 0, address: Address = HERE, **more: Any) -> Outbound:
+    """A part of an answer, in the room unless another is named."""
+    return Outbound(key=f"turn.{part}", turn="turn", part=part, address=address, text=text, **more)
 
 
 def draft(text: str = "", *, version: int = 1, attempt: int = 1, **more: Any) -> Draft:
@@ -282,7 +282,9 @@ class Workspace(Files):
     def put(self, ref: FileRef, content: bytes) -> None:
         self._files[ref.path] = (ref, content)
 
-    async def save(self, workspace, name, chunks, *, mime="application/octet-stream"):
+    async def save(
+        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+    ) -> FileRef:
         raise Rejected("nothing is saved here")
 
     async def open(self, workspace: str, path: str) -> OpenFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import inspect
+from typing import Any
 
 import aiohttp
 import pytest
@@ -26,7 +27,7 @@ async def client(stage: Stage):
         yield client
 
 
-async def test_a_call_carries_the_token_and_gives_the_answer(stage, client):
+async def test_a_call_carries_the_token_and_gives_the_answer(stage: Stage, client: Client):
     """A request goes below the client API with the token, its query and its body."""
     await stage.then("POST /_matrix/client/v3/x", {"good": 1})
     assert await client.call("POST", "/v3/x", {"a": "ж"}, query={"q": "a b"}) == {"good": 1}
@@ -39,7 +40,7 @@ def test_quote_leaves_nothing_special():
     assert quote("v3", "rooms", "!a/b?c:hs", "#1%") == "/v3/rooms/%21a%2Fb%3Fc%3Ahs/%231%25"
 
 
-async def test_quoted_ids_arrive_as_sent(stage, client):
+async def test_quoted_ids_arrive_as_sent(stage: Stage, client: Client):
     """What is quoted is not quoted again on its way."""
     await client.call("GET", quote("v3", "rooms", "!a/b:hs", "x"))
     assert stage.requests[0].path == "/_matrix/client/v3/rooms/%21a%2Fb%3Ahs/x"
@@ -64,7 +65,7 @@ async def test_quoted_ids_arrive_as_sent(stage, client):
         (400, {"errcode": 7}),
     ],
 )
-async def test_what_may_pass_is_unavailable(stage, client, answer):
+async def test_what_may_pass_is_unavailable(stage: Stage, client: Client, answer: Any):
     """Proxies' pages, broken JSON, limits and server errors are no final answers."""
     await stage.then("/v3/x", answer)
     with pytest.raises(Unavailable) as caught:
@@ -74,7 +75,7 @@ async def test_what_may_pass_is_unavailable(stage, client, answer):
 
 
 @pytest.mark.parametrize("errcode", ["M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"])
-async def test_a_lost_token_is_told_apart(stage, client, errcode):
+async def test_a_lost_token_is_told_apart(stage: Stage, client: Client, errcode: str):
     """That the token is no longer good is seen whatever the status."""
     await stage.then("/v3/x", (401, {"errcode": errcode}))
     with pytest.raises(LoggedOut):
@@ -95,7 +96,7 @@ async def test_a_lost_token_is_told_apart(stage, client, errcode):
         (400, "M_UNSUPPORTED_ROOM_VERSION"),
     ],
 )
-async def test_a_refusal_is_final(stage, client, status, errcode):
+async def test_a_refusal_is_final(stage: Stage, client: Client, status: int, errcode: str):
     """What the homeserver itself refuses is refused for good, with its code."""
     await stage.then("/v3/x", (status, {"errcode": errcode, "error": "no"}))
     with pytest.raises(Refused) as caught:
@@ -118,7 +119,7 @@ async def test_a_refusal_is_final(stage, client, status, errcode):
         ({}, {}, None),
     ],
 )
-def test_the_servers_own_wait_is_taken_over(headers, body, seconds):
+def test_the_servers_own_wait_is_taken_over(headers: dict[str, str], body: dict[str, Any], seconds: float | None):
     """A wait comes from the header or the body, and never for ever."""
     error = from_answer(429, headers, {"errcode": "M_LIMIT_EXCEEDED", **body}, "x")
     assert isinstance(error, Unavailable)
@@ -144,13 +145,13 @@ NOT_RAISED_BY_A_REQUEST = {
 
 
 @pytest.mark.parametrize("error", _aiohttp_errors(), ids=lambda error: error.__name__)
-def test_every_error_of_the_library_is_known(error):
+def test_every_error_of_the_library_is_known(error: Any):
     """A new kind of error in aiohttp fails here until it is thought about."""
     assert issubclass(error, LIBRARY_ERRORS) or error.__name__ in NOT_RAISED_BY_A_REQUEST
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError("x")])
-def test_an_error_of_the_library_may_pass(error):
+def test_an_error_of_the_library_may_pass(error: Any):
     """Nothing the network does is final."""
     assert type(from_library(error, "GET /x")) is Unavailable
 
@@ -168,7 +169,7 @@ def test_an_error_of_the_library_may_pass(error):
     ],
     ids=["closed", "rubbish", "cut", "chunk", "length", "gzip", "header"],
 )
-async def test_a_broken_answer_is_unavailable(raw):
+async def test_a_broken_answer_is_unavailable(raw: bytes):
     """Whatever bytes come, what leaves the client is one of our errors."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,13 +193,13 @@ async def test_nobody_there_is_unavailable():
             await client.call("GET", "/v3/x")
 
 
-async def test_no_answer_is_unavailable_in_time(stage, client):
+async def test_no_answer_is_unavailable_in_time(stage: Stage, client: Client):
     """A homeserver that stalls is given up after the time-out."""
     with pytest.raises(Unavailable, match="no answer in time"):
         await client.call("GET", "/v3/sync", query={"since": "s", "timeout": "60000"}, timeout_s=0.05)
 
 
-async def test_before_the_login_a_call_waits(stage):
+async def test_before_the_login_a_call_waits(stage: Stage):
     """A part that is to be sent before the login goes out behind it."""
     async with Client(stage.url, "@bot:hs") as client, asyncio.TaskGroup() as group:
         call = group.create_task(client.call("GET", "/v3/x"))
@@ -207,7 +208,7 @@ async def test_before_the_login_a_call_waits(stage):
         assert await call == {}
 
 
-async def test_without_a_login_a_call_gives_up(stage):
+async def test_without_a_login_a_call_gives_up(stage: Stage):
     """Without a login nothing is sent, and the caller is told to come back."""
     async with Client(stage.url, "@bot:hs") as client:
         with pytest.raises(Unavailable, match="not logged in"):
@@ -215,7 +216,7 @@ async def test_without_a_login_a_call_gives_up(stage):
     assert stage.requests == []
 
 
-async def test_a_closed_client_is_unavailable(stage):
+async def test_a_closed_client_is_unavailable(stage: Stage):
     """What comes after the end is no bug of the caller's."""
     client = Client(stage.url, "@bot:hs")
     client.authorize("DEV", "t")
@@ -223,14 +224,14 @@ async def test_a_closed_client_is_unavailable(stage):
         await client.call("GET", "/v3/x")
 
 
-async def test_a_big_answer_is_not_taken(stage, client):
+async def test_a_big_answer_is_not_taken(stage: Stage, client: Client):
     """An answer that announces more than is allowed is left unread."""
     await stage.then("/v3/x", b"{}" + b" " * 5000)
     with pytest.raises(TooLarge):
         await client.call("GET", "/v3/x", max_bytes=5000)
 
 
-async def test_an_answer_that_unpacks_to_much_is_not_taken(stage, client):
+async def test_an_answer_that_unpacks_to_much_is_not_taken(stage: Stage, client: Client):
     """What counts is the unpacked size."""
     packed = gzip.compress(b" " * 5_000_000)
     assert len(packed) < 10_000
@@ -239,13 +240,13 @@ async def test_an_answer_that_unpacks_to_much_is_not_taken(stage, client):
         await client.call("GET", "/v3/x", max_bytes=100_000)
 
 
-async def test_a_packed_answer_is_read(stage, client):
+async def test_a_packed_answer_is_read(stage: Stage, client: Client):
     """Proxies may pack answers."""
     await stage.then("/v3/x", (200, gzip.compress(b'{"a": 1}'), {"Content-Encoding": "gzip"}))
     assert await client.call("GET", "/v3/x") == {"a": 1}
 
 
-async def test_a_redirect_is_not_followed(stage, client):
+async def test_a_redirect_is_not_followed(stage: Stage, client: Client):
     """The token goes to the configured homeserver only."""
     await stage.then("/v3/x", (308, "", {"Location": "/_matrix/client/v3/y"}))
     with pytest.raises(Unavailable):
@@ -253,7 +254,7 @@ async def test_a_redirect_is_not_followed(stage, client):
     assert stage.count("/v3/y") == 0
 
 
-async def test_a_failing_homeserver_is_spared(stage, client):
+async def test_a_failing_homeserver_is_spared(stage: Stage, client: Client):
     """While it fails, those behind the first few wait for a slot or give up unheard."""
     client._gate = Gate(spacing_s=3600)
     await stage.then("/v3/x", *[(500, {"errcode": "M_UNKNOWN"})] * 50)
@@ -278,7 +279,7 @@ async def test_those_who_wait_go_when_it_is_back():
     assert not gate.closed
 
 
-async def test_a_refusal_is_no_failure(stage, client):
+async def test_a_refusal_is_no_failure(stage: Stage, client: Client):
     """A homeserver that says no is well."""
     await stage.then("/v3/x", *[(403, {"errcode": "M_FORBIDDEN"})] * 10)
     for _ in range(10):
@@ -287,7 +288,7 @@ async def test_a_refusal_is_no_failure(stage, client):
     assert not client._gate.closed
 
 
-async def test_a_stream_translates_what_breaks_in_it(stage, client):
+async def test_a_stream_translates_what_breaks_in_it(stage: Stage, client: Client):
     """A download that is cut in the middle may work later."""
 
     def cut(_request: object) -> web.StreamResponse:

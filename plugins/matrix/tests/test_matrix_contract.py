@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
 
 from surfaces_core import Address
-from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench
+from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench, SurfaceCheck
+from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
 
 from .conftest import Bot
 
@@ -40,6 +40,6 @@ def bench(homeserver: FakeHomeserver) -> SurfaceBench:
 
 
 @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-async def test_contract(check, bench):
+async def test_contract(check: SurfaceCheck, bench: SurfaceBench):
     """One promise of the contract."""
     await check(bench)

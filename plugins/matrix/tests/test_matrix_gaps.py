@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from surfaces_core.testing.recording_intake import RecordingIntake
 from surfaces_matrix import words
 from surfaces_matrix.gaps import TRIES
 
-from .conftest import ME, ROOM, Request, batch, message
+from .conftest import ME, ROOM, Bot, Request, Stage, batch, message
 
 MESSAGES = "/messages"
 
@@ -45,7 +46,7 @@ class History:
 
 @pytest.mark.parametrize("last_token", [True, False])
 @pytest.mark.parametrize("page", [100, 7])
-async def test_a_gap_is_filled_in_order(stage, bot, page, last_token):
+async def test_a_gap_is_filled_in_order(stage: Stage, bot: Bot, page: Any, last_token: bool):
     """Everything between the previous sync and the limited timeline comes in, before it, in order."""
     history = History(60, page, last_token=last_token)
     bot.intake = RecordingIntake("t10")
@@ -59,7 +60,7 @@ async def test_a_gap_is_filled_in_order(stage, bot, page, last_token):
     assert json.loads(first.query["filter"])["not_senders"] == [ME]
 
 
-async def test_a_gap_is_filled_before_the_cursor_moves(stage, bot):
+async def test_a_gap_is_filled_before_the_cursor_moves(stage: Stage, bot: Bot):
     """The messages and the cursor behind them are stored together."""
     history = History(20)
     await stage.then(MESSAGES, (502, "not now"), history)
@@ -71,7 +72,7 @@ async def test_a_gap_is_filled_before_the_cursor_moves(stage, bot):
     assert [request.query["since"] for request in stage.live_syncs()][:2] == ["s0", "s0"]
 
 
-async def test_what_is_beyond_the_bound_is_said(stage, bot):
+async def test_what_is_beyond_the_bound_is_said(stage: Stage, bot: Bot):
     """Only the latest are fetched; one sentence stands for the rest, before them."""
     history = History(500)
     await stage.then(MESSAGES, *[history] * 10)
@@ -84,7 +85,7 @@ async def test_what_is_beyond_the_bound_is_said(stage, bot):
     assert stage.count(MESSAGES) == 2
 
 
-async def test_exactly_the_bound_is_no_gap(stage, bot):
+async def test_exactly_the_bound_is_no_gap(stage: Stage, bot: Bot):
     """Nothing is said to be missing where nothing is."""
     history = History(100)
     await stage.then(MESSAGES, *[history] * 10)
@@ -96,7 +97,7 @@ async def test_exactly_the_bound_is_no_gap(stage, bot):
     assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
 
 
-async def test_after_a_time_away_the_bound_is_the_whole_rooms(stage, bot):
+async def test_after_a_time_away_the_bound_is_the_whole_rooms(stage: Stage, bot: Bot):
     """At most so many are answered, the latest, with one sentence for the rest."""
     history = History(200)
     bot.intake = RecordingIntake("t0")
@@ -108,7 +109,7 @@ async def test_after_a_time_away_the_bound_is_the_whole_rooms(stage, bot):
     assert bot.intake.entries[0].text == words.MISSED_AWAY
 
 
-async def test_fetching_stops_where_it_is_too_old(stage, bot):
+async def test_fetching_stops_where_it_is_too_old(stage: Stage, bot: Bot):
     """Nobody pages back through years."""
     history = History(1000, 10)
     for event in history.events[:900]:
@@ -123,7 +124,7 @@ async def test_fetching_stops_where_it_is_too_old(stage, bot):
 
 
 @pytest.mark.parametrize("refusal", [(403, {"errcode": "M_FORBIDDEN"}), (400, {"errcode": "M_INVALID_PARAM"})])
-async def test_a_gap_that_may_not_be_filled_is_said(stage, bot, refusal):
+async def test_a_gap_that_may_not_be_filled_is_said(stage: Stage, bot: Bot, refusal: Any):
     """A refusal is final for that room, and the rest of it comes in."""
     await stage.then(MESSAGES, refusal)
     async with bot.live():
@@ -132,7 +133,7 @@ async def test_a_gap_that_may_not_be_filled_is_said(stage, bot, refusal):
     assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
 
 
-async def test_a_room_that_can_not_be_filled_does_not_hold_up_the_others(stage, bot):
+async def test_a_room_that_can_not_be_filled_does_not_hold_up_the_others(stage: Stage, bot: Bot):
     """After a few tries its gap is said, and everybody's messages come in."""
     limited = batch("s1", message("$9", "nine"), limited=True, prev_batch="p")
     limited["rooms"]["join"]["!other:hs"] = batch("", message("$8", "eight"))["rooms"]["join"][ROOM]
@@ -144,7 +145,7 @@ async def test_a_room_that_can_not_be_filled_does_not_hold_up_the_others(stage, 
     assert stage.count(MESSAGES) >= TRIES
 
 
-async def test_pages_that_lead_nowhere_end(stage, bot):
+async def test_pages_that_lead_nowhere_end(stage: Stage, bot: Bot):
     """A homeserver that pages for ever is not followed for ever."""
     endless = iter(range(10_000))
     await stage.then(MESSAGES, *[lambda _: {"chunk": [], "end": f"e{next(endless)}"}] * 1000)
@@ -156,7 +157,7 @@ async def test_pages_that_lead_nowhere_end(stage, bot):
 
 
 @pytest.mark.parametrize("page", [{}, {"chunk": "x", "end": 5}, {"chunk": [None, 7, {}]}, {"chunk": [], "end": "p"}])
-async def test_odd_pages_are_survived(stage, bot, page):
+async def test_odd_pages_are_survived(stage: Stage, bot: Bot, page: Any):
     """Whatever a page holds, the timeline behind it comes in."""
     await stage.then(MESSAGES, page)
     async with bot.live():
@@ -164,7 +165,7 @@ async def test_odd_pages_are_survived(stage, bot, page):
         await bot.intake.wait_said(["nine"], "the timeline")
 
 
-async def test_a_limited_timeline_without_a_start_is_said(stage, bot):
+async def test_a_limited_timeline_without_a_start_is_said(stage: Stage, bot: Bot):
     """Without `prev_batch` nothing can be fetched."""
     async with bot.live():
         await stage.live(batch("s1", message("$9", "nine"), limited=True))
@@ -172,7 +173,7 @@ async def test_a_limited_timeline_without_a_start_is_said(stage, bot):
     assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
 
 
-async def test_a_room_just_come_to_has_no_gap(stage, bot):
+async def test_a_room_just_come_to_has_no_gap(stage: Stage, bot: Bot):
     """What was said before the bot was there is none of its business."""
     async with bot.live():
         await stage.live(batch("s1", message("$9", "welcome"), room="!new:hs", limited=True, prev_batch="p"))

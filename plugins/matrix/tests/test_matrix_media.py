@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from surfaces_core import Attachment, Rejected, Unavailable
-from surfaces_matrix import words
+from surfaces_matrix import MatrixSurface, words
 
-from .conftest import web_server
+from .conftest import Bot, Stage, web_server
 
 DOWNLOAD = "GET /_matrix/client/v1/media/download/hs/abc"
 
 
-async def fetch(surface, ref: str = "mxc://hs/abc") -> bytes:
+async def fetch(surface: MatrixSurface, ref: str = "mxc://hs/abc") -> bytes:
     """All of a file."""
     return b"".join([piece async for piece in surface.fetch(Attachment(ref=ref, name="x"))])
 
@@ -25,7 +26,7 @@ def redirect(url: str) -> web.Response:
     return web.Response(status=307, headers={"Location": url})
 
 
-async def test_a_file_is_fetched_with_the_token(stage, bot):
+async def test_a_file_is_fetched_with_the_token(stage: Stage, bot: Bot):
     """Media is authenticated since version 1.11 of the specification."""
     await stage.then(DOWNLOAD, b"content" * 1000)
     async with bot.live() as surface:
@@ -33,7 +34,7 @@ async def test_a_file_is_fetched_with_the_token(stage, bot):
     assert stage.sent(DOWNLOAD)[0].token == stage.token
 
 
-async def test_an_old_homeserver_is_asked_the_old_way(stage, bot):
+async def test_an_old_homeserver_is_asked_the_old_way(stage: Stage, bot: Bot):
     """One that does not know authenticated media still has the old address."""
     await stage.then(DOWNLOAD, (404, {"errcode": "M_UNRECOGNIZED"}))
     await stage.then("GET /_matrix/media/v3/download/hs/abc", b"content")
@@ -42,7 +43,7 @@ async def test_an_old_homeserver_is_asked_the_old_way(stage, bot):
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_file_that_is_too_big_is_not_fetched(stage, bot, announced):
+async def test_a_file_that_is_too_big_is_not_fetched(stage: Stage, bot: Bot, announced: bool):
     """Whether it says so beforehand or not, no more than the limit is taken."""
     sent = 0
 
@@ -66,7 +67,7 @@ async def test_a_file_that_is_too_big_is_not_fetched(stage, bot, announced):
     assert sent < 50_000_000
 
 
-async def test_the_token_stays_with_the_homeserver(stage, bot):
+async def test_the_token_stays_with_the_homeserver(stage: Stage, bot: Bot):
     """A redirect to a content network is followed without it."""
     tokens: list[str | None] = []
 
@@ -82,7 +83,7 @@ async def test_the_token_stays_with_the_homeserver(stage, bot):
     assert tokens == [None]
 
 
-async def test_a_file_that_comes_too_slowly_is_given_up(stage, bot):
+async def test_a_file_that_comes_too_slowly_is_given_up(stage: Stage, bot: Bot):
     """A transfer has a time limit."""
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -104,7 +105,7 @@ async def test_a_file_that_comes_too_slowly_is_given_up(stage, bot):
 @pytest.mark.parametrize(
     "trouble", [(502, "x"), (504, {"errcode": "M_NOT_YET_UPLOADED"}), (429, {"errcode": "M_LIMIT_EXCEEDED"})]
 )
-async def test_trouble_may_pass(stage, bot, trouble):
+async def test_trouble_may_pass(stage: Stage, bot: Bot, trouble: Any):
     """The host tries again."""
     await stage.then(DOWNLOAD, trouble)
     async with bot.live() as surface:
@@ -113,7 +114,7 @@ async def test_trouble_may_pass(stage, bot, trouble):
 
 
 @pytest.mark.parametrize("errcode", ["M_NOT_FOUND", "M_FORBIDDEN"])
-async def test_a_file_that_is_gone_is_said(stage, bot, errcode):
+async def test_a_file_that_is_gone_is_said(stage: Stage, bot: Bot, errcode: str):
     """With a sentence for the person."""
     await stage.then(DOWNLOAD, (404, {"errcode": errcode}))
     async with bot.live() as surface:
@@ -135,7 +136,7 @@ async def test_a_file_that_is_gone_is_said(stage, bot, errcode):
         "mxc://hs/%2e",
     ],
 )
-async def test_an_address_that_is_none_is_never_asked_for(stage, bot, ref):
+async def test_an_address_that_is_none_is_never_asked_for(stage: Stage, bot: Bot, ref: str):
     """People can write anything into an event."""
     async with bot.live() as surface:
         before = stage.count("media")

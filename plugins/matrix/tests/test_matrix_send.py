@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from surfaces_core import FileKind, Rejected, Unavailable
 from surfaces_matrix import words
 
-from .conftest import Bot, a_file, draft, outbound
+from .conftest import Bot, Stage, Workspace, a_file, draft, outbound
 
 SEND = "/send/m.room.message/"
 MENTIONS = {"m.mentions": {}, "io.surfaces.id": {"turn": "turn", "part": 0}}
 
 
-def txns(stage) -> list[str]:
+def txns(stage: Stage) -> list[str]:
     """The transaction ids of the messages sent, in order."""
     return [request.path.rpartition("/")[2] for request in stage.sent(SEND)]
 
 
-def bodies(stage) -> list[str]:
+def bodies(stage: Stage) -> list[str]:
     """What a client shows for each message or edit sent, in order."""
     return [request.body.get("m.new_content", request.body)["body"] for request in stage.sent(SEND)]
 
@@ -26,7 +28,7 @@ def bodies(stage) -> list[str]:
 # Text
 
 
-async def test_a_plain_answer_is_one_request(stage, bot):
+async def test_a_plain_answer_is_one_request(stage: Stage, bot: Bot):
     """One PUT under the part's key, and nothing else."""
     async with bot.live() as surface:
         before = len(stage.requests)
@@ -38,7 +40,7 @@ async def test_a_plain_answer_is_one_request(stage, bot):
     assert receipt.remote_id == "$of-turn.0"
 
 
-async def test_markdown_is_sent_as_html_too(stage, bot):
+async def test_markdown_is_sent_as_html_too(stage: Stage, bot: Bot):
     """Clients show the HTML, everybody else the text as written."""
     async with bot.live() as surface:
         await surface.send(outbound("**bold**"))
@@ -47,7 +49,7 @@ async def test_markdown_is_sent_as_html_too(stage, bot):
     assert "<strong>bold</strong>" in body["formatted_body"]
 
 
-async def test_the_host_speaks_in_notices(stage, bot):
+async def test_the_host_speaks_in_notices(stage: Stage, bot: Bot):
     """Other bots must not answer what the host says."""
     async with bot.live() as surface:
         await surface.send(outbound("busy", notice=True))
@@ -55,7 +57,7 @@ async def test_the_host_speaks_in_notices(stage, bot):
 
 
 @pytest.mark.parametrize("text", ["half \ud83d of a pair", "a\0b", "\udcff**x**\0"])
-async def test_text_that_json_can_not_hold_is_sent_all_the_same(stage, bot, text):
+async def test_text_that_json_can_not_hold_is_sent_all_the_same(stage: Stage, bot: Bot, text: str):
     """Agents say what they like."""
     async with bot.live() as surface:
         await surface.send(outbound(text))
@@ -65,7 +67,7 @@ async def test_text_that_json_can_not_hold_is_sent_all_the_same(stage, bot, text
 
 
 @pytest.mark.parametrize("trouble", [(500, "x"), (502, "<html>"), (429, {"errcode": "M_LIMIT_EXCEEDED"}), (200, {})])
-async def test_trouble_is_for_the_host_to_repeat(stage, bot, trouble):
+async def test_trouble_is_for_the_host_to_repeat(stage: Stage, bot: Bot, trouble: Any):
     """The repeat has the same transaction id and the same content, so it shows once."""
     async with bot.live() as surface:
         await stage.then(SEND, trouble)
@@ -76,7 +78,7 @@ async def test_trouble_is_for_the_host_to_repeat(stage, bot, trouble):
     assert (first.path, first.body) == (second.path, second.body)
 
 
-async def test_the_homeservers_wait_reaches_the_host(stage, bot):
+async def test_the_homeservers_wait_reaches_the_host(stage: Stage, bot: Bot):
     """How long to wait is the homeserver's to say."""
     async with bot.live() as surface:
         await stage.then(SEND, (429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 4500}))
@@ -86,7 +88,7 @@ async def test_the_homeservers_wait_reaches_the_host(stage, bot):
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413])
-async def test_a_refusal_is_rejected(stage, bot, status):
+async def test_a_refusal_is_rejected(stage: Stage, bot: Bot, status: int):
     """Repeating it would not help."""
     async with bot.live() as surface:
         await stage.then(SEND, (status, {"errcode": "M_FORBIDDEN"}))
@@ -94,7 +96,7 @@ async def test_a_refusal_is_rejected(stage, bot, status):
             await surface.send(outbound("never"))
 
 
-async def test_a_lost_token_is_trouble_for_the_sender(stage, bot):
+async def test_a_lost_token_is_trouble_for_the_sender(stage: Stage, bot: Bot):
     """The receiving side gets a new one; until then the part waits."""
     async with bot.live() as surface:
         await stage.then(SEND, (401, {"errcode": "M_UNKNOWN_TOKEN"}))
@@ -105,7 +107,7 @@ async def test_a_lost_token_is_trouble_for_the_sender(stage, bot):
 # Streaming
 
 
-async def test_drafts_are_one_message_that_is_edited(stage, bot):
+async def test_drafts_are_one_message_that_is_edited(stage: Stage, bot: Bot):
     """The first draft makes it under the answer's key, later ones edit it, the final edit is exact."""
     async with bot.live() as surface:
         await surface.show(draft("one", version=1))
@@ -120,7 +122,7 @@ async def test_drafts_are_one_message_that_is_edited(stage, bot):
     assert receipt.remote_id == "$of-turn.0"
 
 
-async def test_a_draft_of_an_earlier_life_is_replaced(stage, bot):
+async def test_a_draft_of_an_earlier_life_is_replaced(stage: Stage, bot: Bot):
     """Without knowing the draft, the key finds it: the homeserver answers a repeat with its event."""
     async with bot.live() as surface:
         await surface.send(outbound("final", streamed=True))
@@ -128,7 +130,7 @@ async def test_a_draft_of_an_earlier_life_is_replaced(stage, bot):
     assert stage.sent(SEND)[1].body["m.relates_to"]["event_id"] == "$of-turn.0"
 
 
-async def test_a_later_try_edits_what_an_earlier_one_left(stage, bot):
+async def test_a_later_try_edits_what_an_earlier_one_left(stage: Stage, bot: Bot):
     """The repeat under the key only finds the message, an edit then shows the new text."""
     async with bot.live() as surface:
         await surface.show(draft("again", version=1, attempt=2))
@@ -136,7 +138,7 @@ async def test_a_later_try_edits_what_an_earlier_one_left(stage, bot):
     assert txns(stage) == ["turn.0", "turn.0.d2.1", "turn.0.d2.2"]
 
 
-async def test_the_same_draft_is_not_sent_twice(stage, bot):
+async def test_the_same_draft_is_not_sent_twice(stage: Stage, bot: Bot):
     """Once the first part of a long answer is full, its edits end."""
     async with bot.live() as surface:
         long = "word " * 20_000
@@ -146,7 +148,7 @@ async def test_the_same_draft_is_not_sent_twice(stage, bot):
     assert len(bodies(stage)[0]) < 40_000
 
 
-async def test_what_the_agent_does_is_the_last_line(stage, bot):
+async def test_what_the_agent_does_is_the_last_line(stage: Stage, bot: Bot):
     """In italics, whatever is in it."""
     async with bot.live() as surface:
         await surface.show(draft("so far", status="Using *search_web*"))
@@ -157,7 +159,7 @@ async def test_what_the_agent_does_is_the_last_line(stage, bot):
     assert bodies(stage)[1] == "*Thinking*"
 
 
-async def test_an_edit_whose_answer_was_lost_can_not_come_behind_the_final_text(stage, bot):
+async def test_an_edit_whose_answer_was_lost_can_not_come_behind_the_final_text(stage: Stage, bot: Bot):
     """It is repeated under its own transaction id first, so that the homeserver is done with it."""
     async with bot.live() as surface:
         await surface.show(draft("one", version=1))
@@ -168,7 +170,7 @@ async def test_an_edit_whose_answer_was_lost_can_not_come_behind_the_final_text(
     assert txns(stage) == ["turn.0", "turn.0.d1.2", "turn.0.d1.2", "turn.0.f"]
 
 
-async def test_a_first_draft_whose_answer_was_lost_is_found_again(stage, bot):
+async def test_a_first_draft_whose_answer_was_lost_is_found_again(stage: Stage, bot: Bot):
     """Its repeat names the message that the final text replaces."""
     async with bot.live() as surface:
         await stage.then(SEND, (504, "the proxy gave up"))
@@ -179,7 +181,7 @@ async def test_a_first_draft_whose_answer_was_lost_is_found_again(stage, bot):
     assert txns(stage) == ["turn.0", "turn.0", "turn.0.d1.2", "turn.0.f"]
 
 
-async def test_a_final_text_that_failed_is_repeated_whole(stage, bot):
+async def test_a_final_text_that_failed_is_repeated_whole(stage: Stage, bot: Bot):
     """The host sends it again; the same transaction ids make it the same messages."""
     async with bot.live() as surface:
         await surface.show(draft("one", version=1))
@@ -191,7 +193,7 @@ async def test_a_final_text_that_failed_is_repeated_whole(stage, bot):
     assert bodies(stage)[-1] == "final"
 
 
-async def test_a_refused_draft_is_left_out(stage, bot):
+async def test_a_refused_draft_is_left_out(stage: Stage, bot: Bot):
     """What becomes of the answer is decided when it is sent."""
     async with bot.live() as surface:
         await stage.then(SEND, (403, {"errcode": "M_FORBIDDEN"}))
@@ -203,7 +205,7 @@ async def test_a_refused_draft_is_left_out(stage, bot):
 # Typing
 
 
-async def test_typing_is_said_and_taken_back(stage, bot):
+async def test_typing_is_said_and_taken_back(stage: Stage, bot: Bot):
     """It costs one request when it begins, none while it lasts, one when it ends."""
     async with bot.live() as surface:
         for _ in range(3):
@@ -217,7 +219,7 @@ async def test_typing_is_said_and_taken_back(stage, bot):
     assert txns(stage) == []
 
 
-async def test_typing_that_is_refused_is_no_matter(stage, bot):
+async def test_typing_that_is_refused_is_no_matter(stage: Stage, bot: Bot):
     """Nobody misses it."""
     await stage.then("/typing/", (403, {"errcode": "M_FORBIDDEN"}))
     async with bot.live() as surface:
@@ -237,7 +239,7 @@ def test_pace_comes_from_the_settings(bot: Bot):
 # Files
 
 
-async def test_a_file_is_uploaded_then_said(stage, bot, workspace):
+async def test_a_file_is_uploaded_then_said(stage: Stage, bot: Bot, workspace: Workspace):
     """The content goes up as a stream of known length, the event says what clients need to show it."""
     bot.files = workspace
     file = a_file("pic.png", 300_000, mime="image/png", kind=FileKind.IMAGE, width=4, height=3)
@@ -259,7 +261,7 @@ async def test_a_file_is_uploaded_then_said(stage, bot, workspace):
     ("kind", "msgtype"),
     [(FileKind.AUDIO, "m.audio"), (FileKind.VIDEO, "m.video"), (FileKind.OTHER, "m.file")],
 )
-async def test_files_have_their_kinds(stage, bot, workspace, kind, msgtype):
+async def test_files_have_their_kinds(stage: Stage, bot: Bot, workspace: Workspace, kind: FileKind, msgtype: str):
     """Without a caption the name is the body."""
     bot.files = workspace
     file = a_file("dir/data.bin", 3, kind=kind, duration_ms=1500)
@@ -270,7 +272,7 @@ async def test_files_have_their_kinds(stage, bot, workspace, kind, msgtype):
     assert (said["msgtype"], said["body"], said["info"]["duration"]) == (msgtype, "data.bin", 1500)
 
 
-async def test_an_upload_is_used_again(stage, bot, workspace):
+async def test_an_upload_is_used_again(stage: Stage, bot: Bot, workspace: Workspace):
     """A repeat after a failure or a crash says the same content under the same key."""
     bot.files = workspace
     file = a_file("a.txt", 3)
@@ -287,7 +289,7 @@ async def test_an_upload_is_used_again(stage, bot, workspace):
     assert [key for key in bot.store.rows if key != "login"] == []
 
 
-async def test_a_file_too_big_for_the_homeserver_is_said(stage, bot, workspace):
+async def test_a_file_too_big_for_the_homeserver_is_said(stage: Stage, bot: Bot, workspace: Workspace):
     """Its refusal has a sentence for the person."""
     bot.files = workspace
     file = a_file("a.txt", 3)
@@ -301,7 +303,7 @@ async def test_a_file_too_big_for_the_homeserver_is_said(stage, bot, workspace):
 
 
 @pytest.mark.parametrize("answer", [(502, "x"), (200, {}), (200, {"content_uri": 5})])
-async def test_a_failed_upload_is_for_the_host_to_repeat(stage, bot, workspace, answer):
+async def test_a_failed_upload_is_for_the_host_to_repeat(stage: Stage, bot: Bot, workspace: Workspace, answer: Any):
     """Nothing is said then."""
     bot.files = workspace
     file = a_file("a.txt", 3)
@@ -313,7 +315,7 @@ async def test_a_failed_upload_is_for_the_host_to_repeat(stage, bot, workspace, 
     assert stage.count(SEND) == 0
 
 
-async def test_a_file_that_is_refused_here_is_rejected(bot, workspace):
+async def test_a_file_that_is_refused_here_is_rejected(bot: Bot, workspace: Workspace):
     """What the files plugin says reaches the host as it is."""
     bot.files = workspace
     async with bot.live() as surface:

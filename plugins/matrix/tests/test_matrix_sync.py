@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surfaces_core import Kind, StateError
+from surfaces_core import Inbound, Kind, StateError
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 from surfaces_matrix import sync, words
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.reading import ROOMS_AT_A_TIME
 
-from .conftest import ANN, HERE, ME, ROOM, SYNC, batch, message
+from .conftest import ANN, HERE, ME, ROOM, SYNC, Bot, Stage, batch, message
 
 OLD = time.time() - 3 * 86_400
 
@@ -34,7 +36,7 @@ def invite(room: str, *events: object) -> dict[str, object]:
 # The way of the cursor
 
 
-async def test_a_first_start_begins_at_the_snapshot(stage, bot):
+async def test_a_first_start_begins_at_the_snapshot(stage: Stage, bot: Bot):
     """What was said before the bot ever ran is not answered."""
     stage.snapshot["rooms"]["join"][ROOM] = {"timeline": {"events": [message("$0", "old news")]}}
     async with bot.live():
@@ -45,7 +47,7 @@ async def test_a_first_start_begins_at_the_snapshot(stage, bot):
     assert [entry.address for entry in bot.intake.entries] == [HERE]
 
 
-async def test_a_restart_goes_on_at_the_stored_cursor(stage, bot):
+async def test_a_restart_goes_on_at_the_stored_cursor(stage: Stage, bot: Bot):
     """The snapshot's own position is not used then."""
     bot.intake = RecordingIntake("s41")
     await stage.live(batch("s42", message("$1", "while you were away")))
@@ -55,7 +57,7 @@ async def test_a_restart_goes_on_at_the_stored_cursor(stage, bot):
     assert bot.intake.cursors[0] == "s42"
 
 
-async def test_the_first_sync_after_a_restart_does_not_wait(stage, bot):
+async def test_the_first_sync_after_a_restart_does_not_wait(stage: Stage, bot: Bot):
     """Nothing new is no reason to be ready late."""
     bot.intake = RecordingIntake("s41")
     async with bot.live():
@@ -63,7 +65,7 @@ async def test_the_first_sync_after_a_restart_does_not_wait(stage, bot):
     assert [request.query["timeout"] for request in stage.live_syncs()] == ["0", "30000"]
 
 
-async def test_a_cursor_is_used_only_when_its_batch_is_stored(stage, bot):
+async def test_a_cursor_is_used_only_when_its_batch_is_stored(stage: Stage, bot: Bot):
     """While `accept` has not returned, nothing is asked of the homeserver with the new cursor."""
     async with bot.live():
         bot.intake.hold()
@@ -75,11 +77,11 @@ async def test_a_cursor_is_used_only_when_its_batch_is_stored(stage, bot):
     assert [request.query["since"] for request in stage.live_syncs()][:3] == ["s0", "s1", "s2"]
 
 
-async def test_what_could_not_be_stored_ends_the_run(stage, bot):
+async def test_what_could_not_be_stored_ends_the_run(stage: Stage, bot: Bot):
     """The host decides what follows from broken storage."""
 
     class Full(RecordingIntake):
-        async def accept(self, batch, cursor):
+        async def accept(self, batch: Sequence[Inbound], cursor: str):
             raise StateError("disk full")
 
     async with bot.make() as surface:
@@ -87,7 +89,7 @@ async def test_what_could_not_be_stored_ends_the_run(stage, bot):
             await surface.run(Full())
 
 
-async def test_nothing_new_stores_nothing(stage, bot):
+async def test_nothing_new_stores_nothing(stage: Stage, bot: Bot):
     """A poll that ended empty is no transaction."""
     async with bot.live():
         await stage.live({"next_batch": "s0"}, {"next_batch": "s0"}, batch("s1", message("$1", "one")))
@@ -98,7 +100,7 @@ async def test_nothing_new_stores_nothing(stage, bot):
 # What comes in
 
 
-async def test_an_invite_is_a_start(stage, bot):
+async def test_an_invite_is_a_start(stage: Stage, bot: Bot):
     """Who invited is who wants to begin, and the invited room is where."""
     person = {"type": "m.room.member", "state_key": ANN, "sender": ANN, "content": {"displayname": "Ann"}}
     async with bot.live():
@@ -110,7 +112,7 @@ async def test_an_invite_is_a_start(stage, bot):
     assert start.address.conversation == "!in:hs"
 
 
-async def test_the_same_invite_twice_is_one(stage, bot):
+async def test_the_same_invite_twice_is_one(stage: Stage, bot: Bot):
     """Seen in two syncs it has one id; another invite to the same room has its own."""
     first, second = (membership("invite", event_id=f"$i{n}") for n in (1, 2))
     async with bot.live():
@@ -121,14 +123,14 @@ async def test_the_same_invite_twice_is_one(stage, bot):
     assert [entry.kind for entry in bot.intake.entries] == [Kind.START, Kind.START, Kind.MESSAGE]
 
 
-async def test_an_invite_that_waits_at_the_first_start_is_a_start(stage, bot):
+async def test_an_invite_that_waits_at_the_first_start_is_a_start(stage: Stage, bot: Bot):
     """Inviting the bot before it ever ran works."""
     stage.snapshot["rooms"] = invite("!in:hs", membership("invite"))
     async with bot.live():
         assert [entry.kind for entry in bot.intake.entries] == [Kind.START]
 
 
-async def test_a_strangers_invite_is_declined(stage, bot, log):
+async def test_a_strangers_invite_is_declined(stage: Stage, bot: Bot, log: list[Any]):
     """It is left, not joined, logged once, and never comes to the host."""
     rooms = invite("!in:other", membership("invite", sender="@eve:other"))
     await stage.then("/leave", (502, "try again"))
@@ -141,7 +143,7 @@ async def test_a_strangers_invite_is_declined(stage, bot, log):
     assert all(entry.kind is not Kind.START for entry in bot.intake.entries)
 
 
-async def test_an_invite_in_the_name_of_another_is_of_its_sender(stage, bot):
+async def test_an_invite_in_the_name_of_another_is_of_its_sender(stage: Stage, bot: Bot):
     """Only the sender of the invite counts, and one without a sender is none."""
     forged = [
         {**membership("invite"), "sender": None},
@@ -160,7 +162,7 @@ async def test_an_invite_in_the_name_of_another_is_of_its_sender(stage, bot):
 
 @pytest.mark.parametrize("how", ["leave", "ban"])
 @pytest.mark.parametrize("where", ["timeline", "state"])
-async def test_being_put_out_is_noticed(stage, bot, how, where):
+async def test_being_put_out_is_noticed(stage: Stage, bot: Bot, how: str, where: str):
     """A kick or ban is a `LEFT` with the id of its event, wherever the homeserver shows it."""
     event = membership(how, event_id="$kick")
     async with bot.live():
@@ -170,7 +172,7 @@ async def test_being_put_out_is_noticed(stage, bot, how, where):
     assert (left.kind, left.address, left.event_id) == (Kind.LEFT, HERE, "$kick")
 
 
-async def test_a_declined_invite_is_no_departure(stage, bot):
+async def test_a_declined_invite_is_no_departure(stage: Stage, bot: Bot):
     """Leaving a room that the bot never was in is no news."""
     async with bot.live():
         rooms = {"leave": {"!in:hs": {"timeline": {"events": [membership("leave", sender=ME, event_id="$l")]}}}}
@@ -179,7 +181,7 @@ async def test_a_declined_invite_is_no_departure(stage, bot):
     assert len(bot.intake.entries) == 1
 
 
-async def test_who_is_not_allowed_is_not_heard(stage, bot):
+async def test_who_is_not_allowed_is_not_heard(stage: Stage, bot: Bot):
     """By default the bot listens to its own homeserver; denial wins over leave."""
     events = [
         message("$1", "a stranger", sender="@eve:other"),
@@ -192,7 +194,7 @@ async def test_who_is_not_allowed_is_not_heard(stage, bot):
         await bot.intake.wait_said(["a colleague"], "the one who is allowed")
 
 
-async def test_one_bad_event_loses_no_neighbour(stage, bot):
+async def test_one_bad_event_loses_no_neighbour(stage: Stage, bot: Bot):
     """Wrong types anywhere leave the good events beside them as they are."""
     rubbish = [
         None,
@@ -223,7 +225,7 @@ async def test_one_bad_event_loses_no_neighbour(stage, bot):
     assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
 
 
-async def test_many_rooms_keep_their_order(stage, bot):
+async def test_many_rooms_keep_their_order(stage: Stage, bot: Bot):
     """A response with more rooms than are read at a time loses nothing."""
     rooms = {
         f"!r{n}:hs": batch("", message(f"${n}", f"{n}"))["rooms"]["join"][ROOM] for n in range(3 * ROOMS_AT_A_TIME + 1)
@@ -251,7 +253,7 @@ async def test_many_rooms_keep_their_order(stage, bot):
         (404, {"errcode": "M_UNRECOGNIZED"}),
     ],
 )
-async def test_trouble_is_waited_out(stage, bot, log, trouble):
+async def test_trouble_is_waited_out(stage: Stage, bot: Bot, log: list[Any], trouble: Any):
     """After any number of bad answers the next good one is taken up where the last good one ended."""
     async with bot.live():
         await stage.live(*[trouble] * 5, batch("s1", message("$1", "at last")))
@@ -262,19 +264,19 @@ async def test_trouble_is_waited_out(stage, bot, log, trouble):
     assert {request.query["since"] for request in stage.live_syncs()[:6]} == {"s0"}
 
 
-async def test_a_snapshot_that_fails_is_asked_for_again(stage, bot):
+async def test_a_snapshot_that_fails_is_asked_for_again(stage: Stage, bot: Bot):
     """Trouble at the start is waited out like any other."""
     await stage.then(SYNC, (502, "no"), (200, "{"), {"rooms": {}})
     async with bot.live():
         assert stage.count(SYNC) >= 4
 
 
-async def test_the_homeservers_own_wait_is_honoured(stage, bot):
+async def test_the_homeservers_own_wait_is_honoured(stage: Stage, bot: Bot):
     """`Retry-After` is what the next try waits, however short the own back-off is."""
     waits: list[float | None] = []
 
     class Noting(Backoff):
-        def next(self, retry_after=None):
+        def next(self, retry_after: float | None = None):
             waits.append(retry_after)
             return 0.0
 
@@ -288,7 +290,7 @@ async def test_the_homeservers_own_wait_is_honoured(stage, bot):
 
 
 @given(failures=st.integers(0, 10_000), chance=st.floats(0, 1), wait=st.none() | st.floats(0, 3600))
-def test_a_wait_is_bounded_on_both_sides(failures, chance, wait):
+def test_a_wait_is_bounded_on_both_sides(failures: int, chance: float, wait: float | None):
     """At most two tries a second, at least one every eight, and never before the homeserver's own time."""
     seconds = Backoff(failures=failures, chance=lambda: chance).next(wait)
     assert 0.5 <= seconds <= max(8.0, wait or 0.0)
@@ -303,7 +305,7 @@ def test_waits_grow_and_begin_anew():
     assert backoff.next() == 1.0
 
 
-async def test_an_unknown_cursor_loses_nothing(stage, bot):
+async def test_an_unknown_cursor_loses_nothing(stage: Stage, bot: Bot):
     """When the homeserver forgot where we were, the latest messages are read again; the host drops the known ones."""
     async with bot.live():
         await stage.live(batch("s1", message("$1", "one")))
@@ -317,7 +319,7 @@ async def test_an_unknown_cursor_loses_nothing(stage, bot):
     assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
 
 
-async def test_an_unknown_cursor_at_the_start_is_survived(stage, bot):
+async def test_an_unknown_cursor_at_the_start_is_survived(stage: Stage, bot: Bot):
     """The same after a restart, with the catch-up time as the limit."""
     bot.intake = RecordingIntake("from another homeserver")
     stage.snapshot = batch("n5", message("$0", "too old", sent_at=OLD), message("$1", "recent"))
@@ -326,7 +328,7 @@ async def test_an_unknown_cursor_at_the_start_is_survived(stage, bot):
         await bot.intake.wait_said(["recent"], "what is within the catch-up time")
 
 
-async def test_a_huge_response_is_asked_for_in_less(stage, bot, monkeypatch):
+async def test_a_huge_response_is_asked_for_in_less(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
     """It is not held whole; the same time is asked for with fewer events a room."""
     monkeypatch.setattr(sync, "MAX_SYNC_BYTES", 20_000)
     async with bot.live():
@@ -338,7 +340,7 @@ async def test_a_huge_response_is_asked_for_in_less(stage, bot, monkeypatch):
     assert limits == [100, 10, 1, 100, 100]
 
 
-async def test_own_events_are_not_asked_for(stage, bot):
+async def test_own_events_are_not_asked_for(stage: Stage, bot: Bot):
     """The bot's own edits would push people's messages out of the timeline."""
     async with bot.live():
         await stage.until(lambda: bool(stage.live_syncs()))
@@ -350,7 +352,7 @@ async def test_own_events_are_not_asked_for(stage, bot):
 # After a time away
 
 
-async def test_what_is_too_old_is_passed_over_and_said(stage, bot):
+async def test_what_is_too_old_is_passed_over_and_said(stage: Stage, bot: Bot):
     """One sentence stands for all old messages of a room, before those that are answered."""
     bot.intake = RecordingIntake("s1")
     await stage.live(batch("s2", message("$1", "a", sent_at=OLD), message("$2", "b", sent_at=OLD), message("$3", "c")))
@@ -361,7 +363,7 @@ async def test_what_is_too_old_is_passed_over_and_said(stage, bot):
     assert recent.text == "c"
 
 
-async def test_too_many_are_passed_over_and_said(stage, bot):
+async def test_too_many_are_passed_over_and_said(stage: Stage, bot: Bot):
     """The latest are answered."""
     bot.intake = RecordingIntake("s1")
     await stage.live(batch("s2", *[message(f"${n}", f"{n}") for n in range(5)]))
@@ -370,7 +372,7 @@ async def test_too_many_are_passed_over_and_said(stage, bot):
     assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE, Kind.MESSAGE]
 
 
-async def test_no_catching_up_passes_over_all(stage, bot):
+async def test_no_catching_up_passes_over_all(stage: Stage, bot: Bot):
     """An age of 0 answers only what comes while the bot is there."""
     bot.intake = RecordingIntake("s1")
     await stage.live(batch("s2", message("$1", "missed")))
@@ -380,7 +382,7 @@ async def test_no_catching_up_passes_over_all(stage, bot):
     assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
 
 
-async def test_a_late_message_is_answered_while_the_bot_is_there(stage, bot):
+async def test_a_late_message_is_answered_while_the_bot_is_there(stage: Stage, bot: Bot):
     """A wrong clock elsewhere is no reason not to answer."""
     async with bot.live():
         await stage.live(batch("s1", message("$1", "slow clock", sent_at=OLD)))
@@ -388,14 +390,14 @@ async def test_a_late_message_is_answered_while_the_bot_is_there(stage, bot):
     assert len(bot.intake.entries) == 1
 
 
-async def test_a_short_outage_is_no_time_away(stage, bot):
+async def test_a_short_outage_is_no_time_away(stage: Stage, bot: Bot):
     """With no catching up at all a blip of the homeserver still loses nothing."""
     async with bot.live(catch_up_max_age_s=0):
         await stage.live((502, "blip"), batch("s1", message("$1", "during the blip")))
         await bot.intake.wait_said(["during the blip"], "the message")
 
 
-async def test_a_cancelled_run_leaves_cleanly(stage, bot):
+async def test_a_cancelled_run_leaves_cleanly(stage: Stage, bot: Bot):
     """Ending a run in the middle of a poll raises nothing, and it can run again."""
     async with bot.make() as surface:
         for _ in range(2):
