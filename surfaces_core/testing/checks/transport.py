@@ -1,0 +1,250 @@
+"""Owns the contract checks of transports: what a `Transport` promises, one function for each promise.
+
+    @pytest.mark.parametrize("check", TRANSPORT_CHECKS, ids=lambda check: check.__name__)
+    async def test_contract(check):
+        await check(TransportBench(make=lambda: MyTransport(settings, context), …))
+
+A broken promise is an AssertionError that names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
+
+from surfaces_core.contracts import Transport
+from surfaces_core.errors import DriverError, Rejected, Unavailable
+from surfaces_core.events import Agent, AgentEvent, AgentRequest, End, Text
+
+_MANY = 20
+_WORD = "marzipan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportBench:
+    """What the checks work on."""
+
+    make: Callable[[], Transport]
+    """Gives an unopened driver."""
+    agent: Agent
+    """One that answers every text with some text."""
+    unreachable: Agent
+    """One that nobody can reach, at least not now."""
+    question: str = "hello"
+    long_question: str = "count to 500"
+    """One whose answer comes in several events."""
+    recall: str = ""
+    """A question that makes the agent repeat what was said in its context; empty when it remembers nothing."""
+    patience_s: float = 30.0
+    """How long one check may take before the driver is said to hang."""
+
+
+TransportCheck = Callable[[TransportBench], Awaitable[None]]
+
+_turns = count(1)
+
+
+async def check_answer(bench: TransportBench) -> None:
+    """A turn gives text and ends with `End`."""
+    async with _opened(bench) as transport:
+        events = await _events(transport, _request(bench, "1"))
+        _promise(bool(_text(events).strip()), "the texts of a turn must join to an answer")
+
+
+async def check_turn_after_turn(bench: TransportBench) -> None:
+    """A context takes one turn after the other."""
+    async with _opened(bench) as transport:
+        for _ in range(3):
+            await _events(transport, _request(bench, "1"))
+
+
+async def check_unreachable(bench: TransportBench) -> None:
+    """An agent that cannot be reached is `Unavailable` before any event, with a sentence for the person."""
+    async with _opened(bench) as transport:
+        request = _request(bench, "1", agent=bench.unreachable)
+        for attempt in ("an agent that cannot be reached", "the second try"):
+            failure = await _failure(transport, request)
+            _promise(isinstance(failure, Unavailable), f"{attempt} must raise Unavailable, not {failure!r}")
+            _promise(bool(failure and failure.public.strip()), "a failure must have a sentence for the person")
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_closed_early(bench: TransportBench) -> None:
+    """A turn that is closed early is over: the next one in its context gets its own answer."""
+    async with _opened(bench) as transport:
+        for _ in range(3):
+            async with aclosing(_run(transport, _request(bench, "1", bench.long_question))) as events:
+                await anext(events)
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_never_begun(bench: TransportBench) -> None:
+    """A turn that is closed before its first event holds nothing."""
+    async with _opened(bench) as transport:
+        await _run(transport, _request(bench, "1")).aclose()
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_cancelled(bench: TransportBench) -> None:
+    """A turn that is cancelled while it waits lets the cancellation through and frees its context."""
+    async with _opened(bench) as transport:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(_events(transport, _request(bench, "1", bench.long_question)))
+            await asyncio.sleep(0)
+            running = task.cancel()
+        _promise(task.cancelled() or not running, "cancelling a turn must not be swallowed")
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_memory(bench: TransportBench) -> None:
+    """What is said in one context is not known in another."""
+    if not bench.recall:
+        return
+    async with _opened(bench) as transport:
+        await _events(transport, _request(bench, "1", _WORD))
+        other = _text(await _events(transport, _request(bench, "2", bench.recall)))
+        _promise(_WORD not in other, "a context must not know what was said in another")
+        same = _text(await _events(transport, _request(bench, "1", bench.recall)))
+        _promise(_WORD in same, "a context must know what was said in it")
+
+
+async def check_many(bench: TransportBench) -> None:
+    """Many contexts talk side by side, also while one of them stands still."""
+    async with _opened(bench) as transport, aclosing(_run(transport, _request(bench, "0"))) as still:
+        await anext(still)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(1, _MANY + 1):
+                    group.create_task(_events(transport, _request(bench, str(number))))
+        except ExceptionGroup as errors:
+            raise AssertionError(f"turns must not harm each other: {errors.exceptions[0]}") from errors
+
+
+async def check_forget(bench: TransportBench) -> None:
+    """A context may be forgotten, also one that never was, and be used again."""
+    async with _opened(bench) as transport:
+        await transport.forget(bench.agent, "1")
+        await _events(transport, _request(bench, "1"))
+        await transport.forget(bench.agent, "1")
+        await transport.forget(bench.agent, "1")
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_answer_to_nothing(bench: TransportBench) -> None:
+    """An answer to a question that nobody asked does no harm."""
+    async with _opened(bench) as transport:
+        request = _request(bench, "1")
+        with suppress(DriverError):  # saying so is fine
+            await transport.answer(request, "nobody-asked", approved=True)
+        await _events(transport, request)
+
+
+async def check_left_in_a_turn(bench: TransportBench) -> None:
+    """Leaving the block while a turn runs ends that turn: with its `End` or `Rejected`."""
+    async with _opened(bench) as transport:
+        events = _run(transport, _request(bench, "1", bench.long_question))
+        await anext(events)
+    async with _patience(bench), aclosing(events):
+        try:
+            last = [event async for event in events][-1:]
+        except Rejected:
+            return
+    _promise(isinstance(last[0] if last else None, End), "a turn that outlives its driver must end or be Rejected")
+
+
+async def check_opened_again(bench: TransportBench) -> None:
+    """A driver that was left can be made anew and works."""
+    for _ in range(2):
+        async with _opened(bench) as transport:
+            await _events(transport, _request(bench, "1"))
+
+
+async def check_repeatable(bench: TransportBench) -> None:
+    """`repeatable` answers yes or no, and where it says yes the same turn may be run again."""
+    async with _opened(bench) as transport:
+        answer = transport.repeatable(bench.agent)
+        _promise(isinstance(answer, bool), f"repeatable must say True or False, not {answer!r}")
+        if answer:
+            request = _request(bench, "1")
+            first = _text(await _events(transport, request))
+            _promise(_text(await _events(transport, request)) == first, "a repeated turn must get the same answer")
+
+
+TRANSPORT_CHECKS: Sequence[TransportCheck] = (
+    check_answer,
+    check_turn_after_turn,
+    check_unreachable,
+    check_closed_early,
+    check_never_begun,
+    check_cancelled,
+    check_memory,
+    check_many,
+    check_forget,
+    check_answer_to_nothing,
+    check_left_in_a_turn,
+    check_opened_again,
+    check_repeatable,
+)
+"""All of them; a transport keeps its contract when none raises."""
+
+
+def _promise(kept: bool, sentence: str) -> None:
+    if not kept:  # an assert statement would be gone under python -O
+        raise AssertionError(sentence)
+
+
+@asynccontextmanager
+async def _patience(bench: TransportBench) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(bench.patience_s):
+            yield
+    except TimeoutError:
+        raise AssertionError(f"a driver must not hang; this took more than {bench.patience_s} s") from None
+
+
+@asynccontextmanager
+async def _opened(bench: TransportBench) -> AsyncIterator[Transport]:
+    async with _patience(bench), bench.make() as transport:
+        yield transport
+
+
+def _request(bench: TransportBench, context: str, text: str = "", agent: Agent | None = None) -> AgentRequest:
+    turn = f"check-{next(_turns)}"
+    return AgentRequest(turn=turn, agent=agent or bench.agent, context=context, text=text or bench.question)
+
+
+def _run(transport: Transport, request: AgentRequest) -> Any:
+    """The events of a turn; drivers give async generators, which is what can be closed early."""
+    events = transport.run(request)
+    _promise(hasattr(events, "aclose"), "run must give an async generator, so that it can be closed early")
+    return events
+
+
+async def _events(transport: Transport, request: AgentRequest) -> list[AgentEvent]:
+    """A whole turn that must go well."""
+    async with aclosing(_run(transport, request)) as events:
+        seen = [cast(AgentEvent, event) async for event in events]
+    ends = [index for index, event in enumerate(seen) if isinstance(event, End)]
+    _promise(bool(ends), "a turn that went well must end with End")
+    _promise(ends == [len(seen) - 1], "End must be the last event, and the only one of its kind")
+    _promise(all(isinstance(event, AgentEvent) for event in seen), "run must yield nothing but AgentEvents")
+    return seen
+
+
+async def _failure(transport: Transport, request: AgentRequest) -> DriverError | None:
+    """What a turn failed with; none of it may have been passed on."""
+    async with aclosing(_run(transport, request)) as events:
+        try:
+            async for event in events:
+                raise AssertionError(f"nothing may come from an agent that cannot be reached, not {event!r}")
+        except DriverError as error:
+            return error
+    return None
+
+
+def _text(events: Sequence[AgentEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
