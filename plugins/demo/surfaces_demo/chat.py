@@ -7,6 +7,7 @@ import sys
 from typing import TextIO
 
 from surfaces_demo.person import Person
+from surfaces_demo.script import UNFINISHED
 from surfaces_demo.timeline import Room
 
 PROMPT = "> "
@@ -49,7 +50,7 @@ class Chat:
             await self._person.changes()
             await self._follow()
             for message in self._room.by(self._bot):
-                self._print(message.event_id, message.text)
+                self._print(message.event_id, message.text.removesuffix(UNFINISHED).rstrip())
 
     async def _follow(self) -> None:
         """Accept what the bot invites to, and talk there from now on."""

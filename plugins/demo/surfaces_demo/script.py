@@ -14,6 +14,8 @@ from surfaces_demo.timeline import Message, Room
 TASTE = "marmalade"
 """A word that the agent knows only when it remembers."""
 FILE_NAME = "shopping.txt"
+STORED_AS = "shopping"
+"""How its stored name begins; a taken name gets a number."""
 FILE = b"apples\nflour\ncinnamon\n"
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy")
 UNFINISHED = "…"
@@ -124,11 +126,11 @@ class Script:
             since = len(self._answers(self.room))
             self._asked[self.room.room_id] += 1
             await self._person.send_file(self.room, FILE_NAME, FILE, "text/plain")
-            await self._answer(self.room, "that the file waits", lambda message: FILE_NAME in message.text, since)
+            await self._answer(self.room, "that the file waits", lambda message: STORED_AS in message.text, since)
             since = len(self._answers(self.room))
             await self._ask(self.room, "What is in this file?")
             message = await self._answer(
-                self.room, "a description of the file", lambda message: FILE_NAME in message.text, since
+                self.room, "a description of the file", lambda message: STORED_AS in message.text, since
             )
             await self._settled(message)
             step.note(first_line(message.text))
