@@ -14,8 +14,11 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from surfaces_core import Address, Binding, Opening, Rejected, Unavailable
+from surfaces_core import Address, Binding, Opening, Rejected, SurfaceContext, Unavailable
+from surfaces_core.testing.memory_files import MemoryFiles
+from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 from surfaces_demo.synapse import Synapse
+from surfaces_matrix import MatrixSurface
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.making import UNFINISHED_AFTER_S, Made, Maker, Mark
@@ -336,6 +339,21 @@ async def test_an_empty_store_learns_what_is_there(home: Home) -> None:
     home.bot.steps = Steps()
     await rooms.record(binding(first, address))
     assert home.bot.steps.count == 1
+
+
+async def test_a_restart_knows_what_was_made_just_before(home: Home) -> None:
+    """A conversation that was made after the start is told to the host at the next start, however soon that is."""
+    ann, store, intake = await home.person(), MemoryStore(), RecordingIntake()
+    settings = {"homeserver": home.url, "user_id": home.bot.user_id, "password": PASSWORD}
+    found = []
+    for number in (1, 2, 3):
+        context = SurfaceContext(name="work", log=LOG, store=store, files=MemoryFiles())
+        surface = MatrixSurface(MatrixSurface.Settings.model_validate(settings), context)
+        async with surface, receiving(surface, intake):
+            assert intake.bindings == found
+            assert surface.conversations is not None
+            of = opening(ann.user_id, number)
+            found.append(binding(of, await surface.conversations.open(of)))
 
 
 # Making, when the homeserver itself failed --------------------------------------------------------
