@@ -183,7 +183,9 @@ def test_check_names_every_broken_plugin_at_once(site: Site) -> None:
         env={**os.environ, "PYTHONPATH": str(site.folder)},
     )
     assert run.returncode == 78
-    assert [word in run.stderr for word in ("surfaces:probes", "nowhere", "did you mean base_url")] == [True] * 3
+    assert [word in run.stderr for word in ("surfaces.surface:probes", "nowhere", "did you mean base_url")] == [
+        True
+    ] * 3
 
 
 def test_export_prints_every_row_as_a_json_line(site: Site) -> None:

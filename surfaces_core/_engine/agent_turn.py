@@ -90,9 +90,7 @@ class Work:
 
     def stop(self) -> None:
         """Cancel it; what came already is kept."""
-        self.stopped = True
-        if self.task is not None:
-            self.task.cancel()
+        self.stopped = self.task is not None and self.task.cancel()
 
 
 class AgentTurns:
@@ -180,6 +178,9 @@ class AgentTurns:
                 if drafts is not None:
                     group.create_task(drafts.run())
                 work.task = group.create_task(self._listen(request, transport, address, gathered, drafts))
+        except ExceptionGroup as several:
+            # the group is ours alone: what happened decides the next step, not how the turn is built
+            raise several.exceptions[0] from several.exceptions[0].__cause__
         finally:
             del self.running[address]
         return gathered

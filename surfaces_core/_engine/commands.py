@@ -165,6 +165,9 @@ def plugins_list(options: argparse.Namespace) -> int:
                 state = "broken"
                 notes.append(f"broken: {error}")
         rows.append((offer.group.removeprefix("surfaces."), offer.name, state, f"{offer.distribution} {offer.version}"))
+    there = {(offer.group, offer.name) for offer in offers()}
+    for group, name in sorted(enabled - there):
+        rows.append((group.removeprefix("surfaces."), name, "missing", "no installed distribution offers it"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -304,7 +304,9 @@ def validate(model: type[M], options: Mapping[str, Any], source: Source, place: 
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        found = error.errors(include_url=False, include_input=False)
+        # a misspelt key is also a missing one: name the slip, not what it caused
+        first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
         where: Place = (*place, *first["loc"])
         raise source.error(where, _problem(first, model)) from None
 

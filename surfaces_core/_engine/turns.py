@@ -100,17 +100,18 @@ class Turns:
         return False
 
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
-        stopped = entry.message.address in self._stop_next
+        message = entry.message
+        stopped = message.address in self._stop_next
         wait = entry.not_before - self._journal.now()
         if wait > 0 and not stopped:
             return entry, wait
-        self._stop_next.discard(entry.message.address)
+        self._stop_next.discard(message.address)
         started = time.perf_counter()
         work = Work(entry=await self._journal.begin(entry), stopped=stopped)
         try:
             outcome = await self._handle(work)
         except Unavailable as error:
-            if self._tries(work.entry) < self._settings.max_tries:
+            if message.kind is not Kind.MESSAGE or self._tries(work.entry) < self._settings.max_tries:
                 return await self._put_off(work.entry, error)
             outcome = Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
         except StateError:
@@ -142,7 +143,7 @@ class Turns:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
         message = entry.message
         surface = self._surfaces[message.address.surface]
-        if surface.pace is None or message.kind is not Kind.MESSAGE:
+        if surface.pace is None or message.kind is not Kind.MESSAGE or self._parse(message)[1] is not None:
             return entry
         if not entry.shown:
             entry = await self._journal.mark_shown(entry)
