@@ -63,6 +63,7 @@ class MemoryStore:
     steps: Steps = field(default_factory=Steps)
 
     async def get(self, key: str) -> bytes | None:
+        await asyncio.sleep(0)  # others get their turn, as with a real store
         return self.rows.get(key)
 
     async def put(self, key: str, value: bytes) -> None:
