@@ -1,0 +1,1 @@
+"""Measures Surfaces against a plain matrix-nio loop: `python -m bench`."""

@@ -1,0 +1,75 @@
+"""The bots that are compared, and how each is started."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = Path(__file__).parent / "programs"
+CHECKOUT = Path(__file__).resolve().parents[1]
+AGENT = "echo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bot:
+    """One of the compared programs; `agent` says that it needs the echo agent beside it."""
+
+    name: str
+    title: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    agent: bool = False
+
+
+def nio() -> Bot:
+    """The yardstick, in an environment of its own where `make bench` made one."""
+    own = CHECKOUT / ".bench/bin/python"
+    python = str(own if own.exists() else sys.executable)
+    return Bot(name="nio", title="plain matrix-nio", command=[python, str(PROGRAMS / "nio_echo.py")], env={})
+
+
+def bare() -> Bot:
+    """The least."""
+    command = [sys.executable, str(PROGRAMS / "bare_echo.py")]
+    return Bot(name="bare", title="bare aiohttp loop", command=command, env={})
+
+
+def surfaces(folder: Path, name: str, title: str, transport: str, agent: Mapping[str, object] | None = None) -> Bot:
+    """The host with Matrix, SQLite and one transport; `folder` gets its config."""
+    _install_transports(folder)
+    config = folder / f"{name}.yaml"
+    # JSON is YAML.
+    config.write_text(json.dumps(_config(transport, agent or {})))
+    command = [str(Path(sys.executable).with_name("surfaces")), "run", "-c", str(config)]
+    env = {"PYTHONPATH": str(folder / "path")}
+    return Bot(name=name, title=title, command=command, env=env, agent=transport == "agent_api")
+
+
+def _config(transport: str, agent: Mapping[str, object]) -> Mapping[str, object]:
+    account = {
+        "homeserver": "${MATRIX_HOMESERVER}",
+        "user_id": "${MATRIX_USER_ID}",
+        "password": {"env": "MATRIX_PASSWORD"},
+    }
+    return {
+        "storage": {"use": "sqlite", "path": "${STATE}/surfaces.db"},
+        "surfaces": {"matrix": account},
+        "transports": {transport: {}},
+        "agents": [{"id": AGENT, "transport": transport, **agent}],
+        # A lane deeper than the burst, so that nothing is refused; all else as it comes.
+        "host": {"log_level": "warning", "max_lane_depth": 5000},
+    }
+
+
+def _install_transports(folder: Path) -> None:
+    """A distribution that offers the transports of the bench, on a path of its own."""
+    meta = folder / "path/surfaces_bench-0.dist-info"
+    meta.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROGRAMS / "bench_transports.py", folder / "path")
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: surfaces-bench\nVersion: 0\n")
+    points = "echo = bench_transports:Echo\nmute = bench_transports:Mute\n"
+    (meta / "entry_points.txt").write_text(f"[surfaces.transport]\n{points}")
