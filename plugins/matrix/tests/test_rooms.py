@@ -63,7 +63,6 @@ class MemoryStore:
     steps: Steps = field(default_factory=Steps)
 
     async def get(self, key: str) -> bytes | None:
-        await asyncio.sleep(0)  # others get their turn, as with a real store
         return self.rows.get(key)
 
     async def put(self, key: str, value: bytes) -> None:
@@ -78,6 +77,15 @@ class MemoryStore:
 
     async def scan(self, prefix: str = "") -> Mapping[str, bytes]:
         return {key: value for key, value in self.rows.items() if key.startswith(prefix)}
+
+
+class SlowStore(MemoryStore):
+    """Others get many turns before anything is written."""
+
+    async def put(self, key: str, value: bytes) -> None:
+        for _ in range(200):
+            await asyncio.sleep(0)
+        await super().put(key, value)
 
 
 class Bot(Client):
@@ -242,7 +250,7 @@ async def test_opening_again_makes_nothing(home: Home) -> None:
 async def test_two_at_once_share_a_space(home: Home) -> None:
     """Conversations of one person that are opened at the same instant are in one Space."""
     ann = await home.person()
-    rooms = home.rooms(MemoryStore())
+    rooms = home.rooms(SlowStore())
     async with asyncio.TaskGroup() as group:
         for number in (1, 2, 3):
             group.create_task(rooms.open(opening(ann.user_id, number)))
