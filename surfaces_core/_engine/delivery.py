@@ -98,6 +98,11 @@ class Delivery:
         """Queue a stored part."""
         self.lanes.put(part.outbound.address, part)
 
+    @property
+    def failing(self) -> bool:
+        """The messenger is away."""
+        return self._gate.failing
+
     async def _send(self, part: Part) -> tuple[Part, float] | None:
         probing = await self._gate.enter()
         failed: Unavailable | None = None

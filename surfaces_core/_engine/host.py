@@ -100,6 +100,7 @@ def build(config: Config) -> Engine:
         settings=config.host,
         registry=config.registry,
         hooks=hooks,
+        ops=config.ops,
         log=log.logger(),
     )
 

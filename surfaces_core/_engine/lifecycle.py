@@ -22,6 +22,7 @@ from surfaces_core._engine.delivery import Delivery, Gate, backoff
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.ops import OpsSettings, serving
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
@@ -57,6 +58,7 @@ class Engine:
     registry: Registry
     hooks: Hooks
     log: FilteringBoundLogger
+    ops: OpsSettings | None = None
     on_ready: Callable[[], None] = lambda: None
     book: Book = field(init=False)
     staging: Staging = field(init=False)
@@ -153,9 +155,20 @@ class Engine:
             for entry in backlog.entries:
                 if entry.message.address.surface in self.drivers.surfaces:
                     self.turns.put(entry)
+            if self.ops is not None:
+                await stack.enter_async_context(serving(self.ops, self.facts))
             self.log.info("host.open", entries=len(backlog.entries), parts=len(backlog.parts))
             await self._deliver()
             self.log.info("host.closed")
+
+    def facts(self) -> dict[str, object]:
+        """What a supervisor may know: whether every surface is connected, and how much waits."""
+        surfaces = {
+            name: {"connected": name not in self._waiting and not delivery.failing, "outbox": len(delivery.lanes)}
+            for name, delivery in self.deliveries.items()
+        }
+        ready = all(surface["connected"] for surface in surfaces.values()) and not self.stopping
+        return {"ready": ready, "stopping": self.stopping, "inbox": len(self.turns.lanes), "surfaces": surfaces}
 
     async def _deliver(self) -> None:
         deliveries = self.deliveries.values()

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from surfaces_core._engine.ops import OpsSettings
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
@@ -131,6 +132,8 @@ class Config:
     hooks: Sequence[str]
     host: HostSettings
     registry: Registry
+    ops: OpsSettings | None
+    """None: nothing listens."""
 
 
 DEEPEST = 20
@@ -146,6 +149,7 @@ TOP = (
     "user_agents",
     "default_agent",
     "host",
+    "ops",
 )
 
 
@@ -168,6 +172,9 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         transports=_named(source, data, "transports"),
         hooks=_hooks(source, data),
         host=validate(HostSettings, _mapping(source, ("host",), data.get("host")), source, ("host",)),
+        ops=None
+        if data.get("ops") is None
+        else validate(OpsSettings, _mapping(source, ("ops",), data["ops"]), source, ("ops",)),
         registry=_registry(agents_source, agents, _named(source, data, "transports")),
     )
 
