@@ -268,9 +268,12 @@ def outbound(text: str = "", *, part: int = 0, address: Address = HERE, **more: 
     return Outbound(key=f"turn.{part}", turn="turn", part=part, address=address, text=text, **more)
 
 
-def draft(text: str = "", *, version: int = 1, attempt: int = 1, **more: Any) -> Draft:
-    """A draft of part 0 in the room."""
-    return Draft(key="turn.0", turn="turn", part=0, address=HERE, attempt=attempt, version=version, text=text, **more)
+def draft(
+    text: str = "", *, version: int = 1, attempt: int = 1, part: int = 0, address: Address = HERE, **more: Any
+) -> Draft:
+    """A draft, of part 0 in the room unless others are named."""
+    key = f"turn.{part}"
+    return Draft(key=key, turn="turn", part=part, address=address, attempt=attempt, version=version, text=text, **more)
 
 
 class Workspace(Files):

@@ -6,10 +6,13 @@ import asyncio
 import gzip
 import inspect
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
@@ -38,6 +41,13 @@ async def test_a_call_carries_the_token_and_gives_the_answer(stage: Stage, clien
 def test_quote_leaves_nothing_special():
     """Ids can hold anything; none of it may change the path."""
     assert quote("v3", "rooms", "!a/b?c:hs", "#1%") == "/v3/rooms/%21a%2Fb%3Fc%3Ahs/%231%25"
+    assert quote("..", ".", "") == "/%2E%2E/%2E/"
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_quoting_is_undone_by_unquoting(parts: list[str]):
+    """What the homeserver reads is what was meant."""
+    assert [unquote(part) for part in quote(*parts).split("/")[1:]] == parts
 
 
 async def test_quoted_ids_arrive_as_sent(stage: Stage, client: Client):
