@@ -104,6 +104,7 @@ class Fault:
     greet: Act = _GREETING
     answer: Act | None = None
     """Instead of an answer; None answers as it should."""
+    answers_pings: bool = True
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -128,6 +129,7 @@ FAULTS: Mapping[str, Fault] = {
     "text-after-end": Fault(answer=sends(text_chunk("answer"), END, text_chunk("leftover"))),
     "empty-end": Fault(answer=sends(END)),
     "bad-file": Fault(answer=in_turn(send_bad_files, sends(text_chunk("answer"), END))),
+    "deaf": Fault(answers_pings=False),
     "flood": Fault(answer=in_turn(flood, sends(END))),
 }
 """By the name that `--misbehave` takes."""

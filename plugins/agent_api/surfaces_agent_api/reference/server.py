@@ -102,7 +102,7 @@ class ReferenceAgent:
         self.connections += 1
         if self.fault.status:
             return web.Response(status=self.fault.status, headers=self.fault.headers)
-        socket = web.WebSocketResponse(compress=False, timeout=_GOODBYE_S)
+        socket = web.WebSocketResponse(compress=False, timeout=_GOODBYE_S, autoping=self.fault.answers_pings)
         await socket.prepare(request)
         self._count(socket, +1)
         try:

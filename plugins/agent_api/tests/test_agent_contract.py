@@ -1,0 +1,30 @@
+"""AgentApi keeps the contract of transports."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from surfaces_agent_api import AgentApi
+from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench, TransportCheck
+
+
+@pytest.mark.parametrize("check", TRANSPORT_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("send_message_id", [False, True], ids=["plain", "message ids"])
+async def test_contract(check: TransportCheck, send_message_id: bool, talking: Any):
+    """It keeps every promise of a transport, with the reference agent at the other end."""
+    async with talking(options={"send_message_id": send_message_id}) as talk:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            closed = {"base_url": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
+            await check(
+                TransportBench(
+                    make=lambda: AgentApi(talk.transport.settings, talk.transport.context),
+                    agent=talk.agent,
+                    unreachable=replace(talk.agent, id="nobody", options=closed),
+                    recall="what did I say?",
+                )
+            )
