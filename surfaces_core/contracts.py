@@ -174,7 +174,7 @@ class Conversations(ABC):
 
     @abstractmethod
     def link(self, address: Address) -> str:
-        """A Markdown link that leads a person to a conversation."""
+        """The address (URL) that leads a person to a conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

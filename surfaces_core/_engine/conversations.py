@@ -140,7 +140,7 @@ class Book:
                 name=name or f"C{number}",
                 agent=agent.id,
                 context=context_id(owner, cause),
-                created_at=self._journal.now(),
+                created_at=round(self._journal.now(), 3),  # messengers keep milliseconds
             )
             await tx.put(counter, str(number).encode())
             await tx.put(row, OPENINGS.dump(opening))

@@ -63,8 +63,11 @@ class Drafts:
         if await self._wait(self._pace.typing_after_s):
             return
         await self._show(self._draft(text=False))
-        if not await self._first():
-            await self._rest()
+        ended = self._pace.budget > 0 and (await self._first() or await self._rest())
+        while not ended:
+            ended = await self._wait(self._pace.heartbeat_s)
+            if not ended:
+                await self._show(self._draft(text=False))
         await self._show(self._draft(text=False, done=True))
 
     async def _first(self) -> bool:
@@ -78,17 +81,18 @@ class Drafts:
         await self._before_first()
         return self._closed.is_set()
 
-    async def _rest(self) -> None:
+    async def _rest(self) -> bool:
+        """Show what comes until the budget is used; True when the turn ended before."""
         interval = self._pace.interval_s
-        while self._version < self._pace.budget:
+        while True:
             self._changed.clear()
             self._version += 1
             interval = max(interval, await self._show(self._draft(text=True)))
+            if self._version >= self._pace.budget:
+                return self._closed.is_set()
             if await self._wait(interval) or await self._next_change():
-                return
+                return True
             interval *= WIDEN
-        while not await self._wait(self._pace.heartbeat_s):
-            await self._show(self._draft(text=False))
 
     async def _next_change(self) -> bool:
         """Wait for something new to show, typing meanwhile; True when the turn ended."""

@@ -6,6 +6,7 @@ the transaction that ends the entry.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import re
 import shlex
@@ -29,6 +30,8 @@ from surfaces_core.contracts import Command, CommandCall, Surface
 from surfaces_core.errors import CommandError, DriverError, Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, TurnEnded
 
+LONG_CHARS = 8192
+"""Cutting a longer answer may take long enough to hold up others, so a thread does it."""
 MAX_INTERRUPTED = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
 
@@ -161,7 +164,7 @@ class Turns:
         return entry
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
-        answer = self._freeze(entry, outcome.says)
+        answer = await self._freeze(entry, outcome.says)
         parts = await self._journal.complete(entry, answer, outcome.changes, dead=outcome.dead)
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
@@ -169,7 +172,12 @@ class Turns:
         self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
 
-    def _freeze(self, entry: Entry, says: Sequence[Say]) -> list[Outbound]:
+    async def _split(self, surface: Surface, text: str) -> Sequence[str]:
+        if len(text) < LONG_CHARS:
+            return surface.split(text)
+        return await asyncio.to_thread(surface.split, text)
+
+    async def _freeze(self, entry: Entry, says: Sequence[Say]) -> list[Outbound]:
         """The outbox parts of an answer: their keys are made from the turn alone."""
         here = entry.message.address
         if entry.shown and not (says and says[0].file is None and says[0].address in (None, here)):
@@ -177,7 +185,8 @@ class Turns:
         answer: list[Outbound] = []
         for say in says:
             address = say.address or here
-            texts = [say.text] if say.file else self._surfaces[address.surface].split(say.text)
+            surface = self._surfaces[address.surface]
+            texts = [say.text] if say.file else await self._split(surface, say.text)
             for text in texts:
                 part = len(answer)
                 answer.append(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -45,6 +46,8 @@ class TestBot:
     rooms: bool = False
     """Whether the surface can hold several conversations with one person."""
     pace: Pace | None = None
+    now: Callable[[], float] = time.time
+    """The clock of the journal, Unix seconds; `virtual_time.run` wants the loop's."""
     agents: Sequence[Agent] = (AGENT,)
     people: Mapping[str, str] = field(default_factory=dict)
     default_agent: str | None = AGENT.id
@@ -79,7 +82,7 @@ class TestBot:
 
     def build(self, storage: Storage | None = None) -> Engine:
         """A new host over the same world, not started."""
-        journal = Journal(storage or MemoryStorage(disk=self.disk))
+        journal = Journal(storage or MemoryStorage(disk=self.disk), self.now)
         log = structlog.get_logger("testbot")
         context = SurfaceContext(
             name=NAME, log=log, store=InstanceStore(journal, NAME), files=self.files, prefix=self.settings.prefix
