@@ -59,7 +59,9 @@ def without_secrets(value: object, depth: int = 0) -> object:
         return _SECRET_TEXT.sub(_hide, value[:_MAX_CHARS])
     if isinstance(value, dict):
         return {
-            str(name)[:100]: _HIDDEN if _SECRET_NAME.search(str(name)) else without_secrets(item, depth + 1)
+            _SECRET_TEXT.sub(_hide, str(name)[:100]): _HIDDEN
+            if _SECRET_NAME.search(str(name))
+            else without_secrets(item, depth + 1)
             for name, item in list(value.items())[:50]
         }
     if isinstance(value, list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Self
 from weakref import WeakValueDictionary
@@ -30,6 +31,14 @@ Key = tuple[str, str]
 """Agent id and context."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """What there is while the driver's block lasts."""
+
+    session: aiohttp.ClientSession
+    group: asyncio.TaskGroup
+
+
 class AgentApi(Transport):
     """Talks to agents over WebSockets: one socket for each agent and context, kept for the next turn.
 
@@ -46,7 +55,7 @@ class AgentApi(Transport):
     def __init__(self, settings: AgentApiSettings, context: Context) -> None:
         super().__init__(settings, context)
         self._stack = AsyncExitStack()
-        self._open: tuple[aiohttp.ClientSession, asyncio.TaskGroup] | None = None
+        self._open: _Open | None = None
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._connections: dict[Key, Connection] = {}
         self._turns: dict[Key, Turn] = {}
@@ -57,7 +66,7 @@ class AgentApi(Transport):
     async def __aenter__(self) -> Self:
         session = await self._stack.enter_async_context(client_session())
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._open = session, group
+        self._open = _Open(session=session, group=group)
         return self
 
     async def __aexit__(
@@ -99,10 +108,7 @@ class AgentApi(Transport):
     async def _ask(self, key: Key, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
         """The turn on the kept socket; on a new one where there is none or it turns out to be dead."""
         options = _options(request.agent)
-        try:
-            address = socket_address(options.base_url, request.context)
-        except ValueError as error:
-            raise failures.rejected(failures.UNREACHABLE, str(error)) from error
+        address = _address(options, request.context)
         lost: DriverError | None = None
         kept = await self._kept(key, address)
         if kept is not None:
@@ -117,12 +123,7 @@ class AgentApi(Transport):
                 lost = error if turn.asked else None
             else:
                 return
-        try:
-            turn = self._turn(request, await self._connect(key, address))
-        except Unavailable as error:
-            if lost is None:
-                raise
-            raise lost from error  # the agent may have seen the question, so this is no longer a matter of later
+        turn = self._turn(request, await self._connect(key, address, lost))
         async with aclosing(self._converse(key, turn, options)) as events:
             async for event in events:
                 yield event
@@ -145,23 +146,36 @@ class AgentApi(Transport):
                 connection.retire()
         return connection if awake else None
 
-    async def _connect(self, key: Key, address: str) -> Connection:
+    async def _connect(self, key: Key, address: str, lost: DriverError | None) -> Connection:
+        """A new socket that has heard `STATUS`.
+
+        `lost` is how the agent may have got the question already: then failing is no matter of later.
+        """
+        try:
+            connection = self._started(key, address, await self._dialled(address))
+            try:
+                await greet(connection, self.settings)
+            except BaseException:
+                connection.retire()
+                raise
+        except Unavailable as error:
+            if lost is None:
+                raise
+            raise lost from error
+        return connection
+
+    async def _dialled(self, address: str) -> aiohttp.ClientWebSocketResponse:
         if self._open is None:
             raise failures.unavailable(failures.UNREACHABLE, "the driver is not open")
-        session, group = self._open
-        socket = await dial(session, address, self.settings)
-        if self._open is None:
-            await socket.close()
+        return await dial(self._open.session, address, self.settings)
+
+    def _started(self, key: Key, address: str, socket: aiohttp.ClientWebSocketResponse) -> Connection:
+        if self._open is None:  # the session that is closed with the driver closes the socket too
             raise failures.unavailable(failures.UNREACHABLE, "the driver was closed while connecting")
         tap = frame_logger(self.context.log, agent=key[0], context=key[1])
-        connection = Connection(socket, address=address, spawn=group.create_task, tap=tap)
+        connection = Connection(socket, address=address, spawn=self._open.group.create_task, tap=tap)
         self._connections[key] = connection
         connection.start(lambda: self._gone(key, connection))
-        try:
-            await greet(connection, self.settings)
-        except BaseException:
-            connection.retire()
-            raise
         return connection
 
     def _gone(self, key: Key, connection: Connection) -> None:
@@ -197,6 +211,13 @@ class AgentApi(Transport):
 
 def _options(agent: Agent) -> AgentOptions:
     return AgentOptions.model_validate(dict(agent.options))
+
+
+def _address(options: AgentOptions, context: str) -> str:
+    try:
+        return socket_address(options.base_url, context)
+    except ValueError as error:
+        raise failures.rejected(failures.UNREACHABLE, str(error)) from error
 
 
 def _may_ask_again(turn: Turn, error: DriverError, options: AgentOptions) -> bool:
