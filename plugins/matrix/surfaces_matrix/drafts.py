@@ -17,6 +17,10 @@ from surfaces_matrix.split import split
 TYPING_S = 30
 """How long the homeserver believes that the bot types."""
 TYPING_AGAIN_S = 10
+PATIENCE_S = 10.0
+"""A draft that takes longer is given up: the answer itself waits behind it."""
+SHORT = 3000
+"""A text of so few characters is shown without measuring whether it fits, which takes as long as rendering it."""
 MOST_SHOWN = 4096
 """Running turns whose message is remembered; one that is forgotten is found again by its transaction id."""
 
@@ -36,7 +40,7 @@ class Drafts:
 
     def __init__(self, client: Client, *, timeout_s: float) -> None:
         self._client = client
-        self._timeout_s = timeout_s
+        self._timeout_s = min(timeout_s, PATIENCE_S)
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._typing: dict[str, float] = {}
         """When typing was last said, on the monotonic clock, by room."""
@@ -121,8 +125,8 @@ class Drafts:
 
 def _body(draft: Draft) -> str:
     """The first message's worth of the answer, marked as not finished, and what the agent is doing."""
-    parts = split(draft.text)
-    text = f"{parts[0].rstrip()} {words.DRAFT_MARK}" if draft.text.strip() else ""
+    first = draft.text if len(draft.text) <= SHORT else split(draft.text)[0]
+    text = f"{first.rstrip()} {words.DRAFT_MARK}" if first.strip() else ""
     status = f"*{_escaped(draft.status)}*" if draft.status else ""
     return "\n\n".join(filter(None, (text, status))) or words.DRAFT_MARK
 
