@@ -42,12 +42,17 @@ TABLE = {
     "deaf": ("You said: hello. (message 1 in this context)", ""),
     "flood": ("0".ljust(100), ""),
 }
+IMPATIENT = {
+    "no-status": {"status_timeout_s": 0.05},
+    "silent": {"idle_timeout_s": 0.1},
+    "pings-only": {"idle_timeout_s": 0.1},
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_table(fault: str, talking: Any):
     """Of every way to misbehave comes the text that was said, and one code; other agents notice nothing."""
-    async with talking(fault, idle_timeout_s=0.1, status_timeout_s=0.1) as talk, talking() as other:
+    async with talking(fault, **IMPATIENT.get(fault, {})) as talk, talking() as other:
         heard, unharmed = await talk.ask(), await other.ask()
     text, code = TABLE[fault]
     assert (heard.text[:100], heard.code, heard.ended) == (text, code, not code)
