@@ -111,8 +111,10 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
         ),
         (
             ("max_concurrent_turns: 8", "max_concurrent_turns: many"),
-            "host.max_concurrent_turns: input should be a valid integer, unable to parse string as an integer "
-            "(surfaces.yaml:12)",
+            (
+                "host.max_concurrent_turns: input should be a valid integer, unable to parse string as an integer "
+                "(surfaces.yaml:12)"
+            ),
         ),
         (("id: a-1", "id: a-0"), "agents[1].id: a-0 stands here a second time; ids must differ (surfaces.yaml:10)"),
         (("id: a-1,", ""), "agents[1].id: missing; this setting has no default (surfaces.yaml:10)"),
