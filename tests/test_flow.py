@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 
 from surfaces_core import (
+    AgentEvent,
     AgentRequest,
     Command,
     CommandCall,
@@ -27,7 +28,7 @@ from surfaces_core import (
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
-from surfaces_core.testing.scripted_transport import ScriptedTransport
+from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 QUICK = HostSettings(retry_base_s=0.001, retry_cap_s=0.002, shutdown_grace_s=0.05)
 EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
@@ -71,7 +72,7 @@ async def test_one_conversation_is_answered_in_order_and_a_held_one_delays_no_ot
     """Order holds inside a lane; another lane passes by a turn that hangs."""
     gate = asyncio.Event()
 
-    def script(request: AgentRequest) -> Sequence[object]:
+    def script(request: AgentRequest) -> Sequence[Step]:
         return [gate, Text(request.text), End()] if request.text == "slow" else [Text(request.text), End()]
 
     bot = TestBot(transport=ScriptedTransport.answering(script))
@@ -90,7 +91,7 @@ async def test_turns_run_side_by_side_up_to_the_limit_and_no_further() -> None:
     gate, running, most = asyncio.Event(), 0, 0
 
     class Counting(ScriptedTransport):
-        async def run(self, request: AgentRequest):  # type: ignore[no-untyped-def]
+        async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
             nonlocal running, most
             running += 1
             most = max(most, running)
@@ -115,7 +116,7 @@ async def test_turns_run_side_by_side_up_to_the_limit_and_no_further() -> None:
 async def test_an_answer_streams_and_ends_in_the_exact_text() -> None:
     """Drafts grow in one message, which ends as the whole answer."""
     gates = [asyncio.Event(), asyncio.Event()]
-    script = [Text("One "), gates[0], Text("two "), gates[1], Text("three."), End()]
+    script: list[Step] = [Text("One "), gates[0], Text("two "), gates[1], Text("three."), End()]
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: script), pace=EAGER)
     async with bot.running():
         await bot.push("count")
@@ -142,7 +143,7 @@ async def test_a_short_answer_costs_one_message_and_no_draft() -> None:
 async def test_an_answer_never_costs_more_drafts_than_its_budget() -> None:
     """However many pieces come, the message is edited `budget` times at most, and once more at the end."""
     pieces = [Text(f"{number} ") for number in range(200)]
-    steps = [step for piece in pieces for step in (piece, _breath())]
+    steps: list[Step] = [step for piece in pieces for step in (piece, _breath())]
     pace = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=5)
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: [*steps, End()]), pace=pace)
     async with bot.running():
@@ -161,7 +162,7 @@ def _breath() -> asyncio.Event:
 async def test_a_draft_that_was_shown_is_replaced_when_the_turn_fails() -> None:
     """Half an answer never stays without saying so."""
     gate = asyncio.Event()
-    script = [Text("Half an answer"), gate, Rejected("cut", code="CUT", public="It was cut off.")]
+    script: list[Step] = [Text("Half an answer"), gate, Rejected("cut", code="CUT", public="It was cut off.")]
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: script), pace=EAGER)
     async with bot.running():
         await bot.push("go")
@@ -213,7 +214,7 @@ async def test_an_agent_that_stays_away_ends_in_one_sentence_and_a_dead_letter()
 
 async def test_a_bug_in_a_transport_ends_its_turn_alone() -> None:
     """The person gets the general sentence, the host lives, the next question is answered."""
-    script = [ZeroDivisionError("secret detail")]
+    script: list[Step] = [ZeroDivisionError("secret detail")]
     transport = ScriptedTransport.answering(lambda r: script if r.text == "bad" else [Text("fine"), End()])
     bot = TestBot(transport=transport)
     async with bot.running():
@@ -405,7 +406,7 @@ async def test_commands_shapers_refusals_and_observers_do_their_part() -> None:
 async def test_stop_cancels_the_running_turn_and_what_waits_goes_on() -> None:
     """`!stop` does not wait behind the turn it stops; what came already is kept."""
     never = asyncio.Event()
-    script = [Text("Once upon a time"), never, End()]
+    script: list[Step] = [Text("Once upon a time"), never, End()]
     transport = ScriptedTransport.answering(lambda r: script if r.text == "story" else [Text("next"), End()])
     bot = TestBot(transport=transport, pace=EAGER)
     async with bot.running():
@@ -435,7 +436,7 @@ async def test_stop_ends_a_turn_that_waits_for_its_next_try() -> None:
 )
 async def test_a_confirmation_is_asked_and_answered_in_the_chat(answer: str, approved: bool, line: str) -> None:
     """The agent waits while the person decides, and gets the decision."""
-    script = [Confirm(id="q1", text="Delete it?"), Text("Fine."), End()]
+    script: list[Step] = [Confirm(id="q1", text="Delete it?"), Text("Fine."), End()]
     transport = ScriptedTransport.answering(lambda _request: script)
     bot = TestBot(transport=transport)
     async with bot.running():
@@ -448,7 +449,7 @@ async def test_a_confirmation_is_asked_and_answered_in_the_chat(answer: str, app
 
 async def test_a_confirmation_that_nobody_answers_is_a_no() -> None:
     """When its time is over the agent hears no."""
-    script = [Confirm(id="q1", text="Delete it?", timeout_s=0.01), Text("I left it."), End()]
+    script: list[Step] = [Confirm(id="q1", text="Delete it?", timeout_s=0.01), Text("I left it."), End()]
     transport = ScriptedTransport.answering(lambda _request: script)
     bot = TestBot(transport=transport)
     async with bot.running():
@@ -481,7 +482,12 @@ async def test_a_file_of_the_agent_is_sent_and_a_wrong_one_is_refused_in_a_line(
     """The rest of the turn goes on."""
     files = MemoryFiles()
     files.contents["/agents/0"]["report.txt"] = b"all is well"
-    script = [Text("Here."), File(path="/workspace/report.txt", caption="The report"), File(path="../secret"), End()]
+    script: list[Step] = [
+        Text("Here."),
+        File(path="/workspace/report.txt", caption="The report"),
+        File(path="../secret"),
+        End(),
+    ]
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: script), files=files)
     async with bot.running():
         await bot.push("report")

@@ -71,7 +71,7 @@ async def test_a_lane_that_never_ends_leaves_room_for_the_others() -> None:
         if item == "hang":
             await asyncio.Event().wait()
 
-    lanes: Lanes[str] = Lanes(work, 2)  # type: ignore[arg-type]
+    lanes: Lanes[str] = Lanes(work, 2)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(lanes.run())
         lanes.put("stuck", "hang")

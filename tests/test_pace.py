@@ -122,7 +122,7 @@ def test_a_surface_that_fails_at_start_is_started_again() -> None:
             await run(self, intake)  # type: ignore[arg-type]
 
         bot.build()
-        type(bot.surface).run = shaky  # type: ignore[method-assign, assignment]
+        type(bot.surface).run = shaky  # type: ignore[method-assign]
         try:
             async with bot.running():
                 await bot.push("hello")

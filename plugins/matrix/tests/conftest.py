@@ -155,7 +155,8 @@ class Stage:
 
 
 def _response(answer: Answer) -> web.Response:
-    status, headers = 200, {}
+    status = 200
+    headers: dict[str, str] = {}
     if isinstance(answer, tuple):
         status, answer, *rest = answer
         headers = rest[0] if rest else {}
@@ -286,7 +287,13 @@ class Workspace(Files):
         self._files[ref.path] = (ref, content)
 
     async def save(
-        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = "application/octet-stream"
+        self,
+        workspace: str,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        mime: str = "application/octet-stream",
+        key: str = "",
     ) -> FileRef:
         raise Rejected("nothing is saved here")
 

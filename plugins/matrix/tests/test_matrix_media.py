@@ -58,11 +58,10 @@ async def test_a_file_that_is_too_big_is_not_fetched(stage: Stage, bot: Bot, ann
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", endless)
-    async with bot.live(max_file_bytes=100_000) as surface:
+    async with bot.live(max_file_bytes=100_000) as surface, web_server(app) as other:
         await stage.then(DOWNLOAD, lambda _: redirect(f"{other}/file"))
-        async with web_server(app) as other:
-            with pytest.raises(Rejected) as caught:
-                await fetch(surface)
+        with pytest.raises(Rejected) as caught:
+            await fetch(surface)
     assert caught.value.public == words.FILE_TOO_BIG_IN
     assert sent < 50_000_000
 

@@ -24,7 +24,12 @@ OLD = time.time() - 3 * 86_400
 
 def membership(state: str, *, sender: str = ANN, event_id: str | None = None, **content: object) -> dict[str, object]:
     """The bot's own membership event; without an id it is a stripped one."""
-    event = {"type": "m.room.member", "state_key": ME, "sender": sender, "content": {"membership": state, **content}}
+    event: dict[str, object] = {
+        "type": "m.room.member",
+        "state_key": ME,
+        "sender": sender,
+        "content": {"membership": state, **content},
+    }
     return event if event_id is None else {**event, "event_id": event_id, "origin_server_ts": int(time.time() * 1000)}
 
 
@@ -196,7 +201,7 @@ async def test_who_is_not_allowed_is_not_heard(stage: Stage, bot: Bot):
 
 async def test_one_bad_event_loses_no_neighbour(stage: Stage, bot: Bot):
     """Wrong types anywhere leave the good events beside them as they are."""
-    rubbish = [
+    rubbish: list[object] = [
         None,
         7,
         "x",

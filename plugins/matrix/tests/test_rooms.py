@@ -354,7 +354,7 @@ async def test_a_restart_knows_what_was_made_just_before(home: Home) -> None:
     """A conversation that was made after the start is told to the host at the next start, however soon that is."""
     ann, store, intake = await home.person(), MemoryStore(), RecordingIntake()
     settings = {"homeserver": home.url, "user_id": home.bot.user_id, "password": PASSWORD}
-    found = []
+    found: list[Binding] = []
     for number in (1, 2, 3):
         context = SurfaceContext(name="work", log=LOG, store=store, files=MemoryFiles())
         surface = MatrixSurface(MatrixSurface.Settings.model_validate(settings), context)
