@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -34,6 +34,10 @@ class NotSeen(Exception):
 
 class Refused(Exception):
     """The homeserver answered with an error."""
+
+
+class Unreachable(Exception):
+    """The homeserver does not answer."""
 
 
 class Person:
@@ -81,8 +85,8 @@ class Person:
 
     async def send_file(self, room: Room, name: str, data: bytes, mime: str) -> str:
         """Send a file without a caption; the event's id."""
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": mime}
-        async with self._http.post(self._uploads, params={"filename": name}, data=data, headers=headers) as response:
+        options = {"params": {"filename": name}, "data": data, "headers": {"Content-Type": mime}}
+        async with self._request("POST", self._uploads, **options) as response:
             uploaded = await _answer(response)
         info = {"mimetype": mime, "size": len(data)}
         return await self._send(
@@ -94,7 +98,7 @@ class Person:
         if message.url is None:
             raise Refused("the message carries no file")
         address = f"{self._media}/{message.url.removeprefix('mxc://')}"
-        async with self._http.get(address, headers={"Authorization": f"Bearer {self._token}"}) as response:
+        async with self._request("GET", address) as response:
             if response.status != 200:
                 raise Refused(f"the file cannot be fetched: {response.status}")
             return await response.read()
@@ -141,7 +145,7 @@ class Person:
         while True:
             try:
                 answer = await self._call("GET", "/sync", params=params)
-            except aiohttp.ClientError:
+            except Unreachable:
                 # A homeserver that restarts; the next try tells.
                 await asyncio.sleep(0.2)
                 continue
@@ -153,16 +157,23 @@ class Person:
     async def _call(
         self, method: str, path: str, body: object = None, params: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         deadline = time.monotonic() + 60
         while True:
-            async with self._http.request(
-                method, self._base + path, json=body, params=params, headers=headers
-            ) as response:
+            async with self._request(method, self._base + path, json=body, params=params) as response:
                 if response.status != 429 or time.monotonic() > deadline:
                     return await _answer(response)
                 wait_ms = (await response.json()).get("retry_after_ms", 500)
             await asyncio.sleep(wait_ms / 1000)
+
+    @asynccontextmanager
+    async def _request(self, method: str, address: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers |= options.pop("headers", {})
+        try:
+            async with self._http.request(method, address, headers=headers, **options) as response:
+                yield response
+        except aiohttp.ClientError as error:
+            raise Unreachable(f"the homeserver does not answer: {error}") from error
 
 
 async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from surfaces_demo.chat import Chat
 from surfaces_demo.children import DemoError, free_port
-from surfaces_demo.person import NotSeen, Person, Refused
+from surfaces_demo.person import NotSeen, Person, Refused, Unreachable
 from surfaces_demo.report import Report
 from surfaces_demo.script import Script
 from surfaces_demo.stage import CONFIG, Stage
@@ -20,6 +20,8 @@ from surfaces_demo.synapse import Account
 
 FOLDER = Path("var/demo")
 CLIENTS_EXPECT_PORT = 8008
+FAILURES = (DemoError, NotSeen, Refused, Unreachable)
+"""What is explained in a line; anything else is a bug."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,15 +55,16 @@ async def _run(folder: Path, report: Report, *, stays: bool) -> int:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with Stage(folder, homeserver_port=free_port(CLIENTS_EXPECT_PORT) if stays else 0) as stage:
-        try:
+    stage = Stage(folder, homeserver_port=free_port(CLIENTS_EXPECT_PORT) if stays else 0)
+    try:
+        async with stage:
             await _show(stage, report, stays=stays)
-        except (DemoError, NotSeen, Refused, BaseExceptionGroup) as error:
-            reason = expected(error)
-            if reason is None:
-                raise
-            report.line(f"\n{str(reason).splitlines()[0]}\n{stage.tails()}")
-            return 1
+    except (*FAILURES, BaseExceptionGroup) as error:
+        reason = expected(error)
+        if reason is None:
+            raise
+        report.line(f"\n{str(reason).splitlines()[0]}\n{stage.tails()}")
+        return 1
     return 0
 
 
@@ -97,4 +100,4 @@ def expected(error: BaseException) -> BaseException | None:
     """The failure of the demo that an error is, or that a group of a task's errors carries; None for a bug."""
     if isinstance(error, BaseExceptionGroup):
         return next((found for found in map(expected, error.exceptions) if found is not None), None)
-    return error if isinstance(error, DemoError | NotSeen | Refused) else None
+    return error if isinstance(error, FAILURES) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +34,7 @@ class Stage:
         self._agent_url = ""
 
     async def __aenter__(self) -> Self:
+        self._stack.enter_context(sole_use(self.folder))
         return self
 
     async def __aexit__(
@@ -108,6 +111,18 @@ class Stage:
         known = json.loads(path.read_text()) if path.exists() else {}
         names = [name, *(f"{name}{number}" for number in range(2, len(known) + 2))]
         return await self.account(next(free for free in names if free not in known))
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keep a second demo out of a folder. Raises `DemoError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError(f"Another demo runs in {folder}; end it, or name another place with --folder") from None
+        yield
 
 
 def program(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import aiohttp
 import pytest
 
 from surfaces_demo.children import free_port
-from surfaces_demo.person import NotSeen, Person, Refused
+from surfaces_demo.person import NotSeen, Person, Refused, Unreachable
 from surfaces_demo.synapse import Account, Synapse
 from surfaces_demo.timeline import Message, Room
 
@@ -73,6 +72,6 @@ async def test_wrong_passwords_are_refused(synapse: Synapse) -> None:
 async def test_a_homeserver_that_is_not_there_is_an_error() -> None:
     """Logging in where nobody listens fails at once."""
     person = Person(f"http://127.0.0.1:{free_port()}", Account(user_id="@a:b", password="c"))
-    with pytest.raises(aiohttp.ClientConnectionError):
+    with pytest.raises(Unreachable):
         async with person:
             pass
