@@ -41,6 +41,17 @@ async def drive() -> AsyncIterator[Driver]:
     assert await process.wait() == 0
 
 
+async def test_an_answer_is_held_back_until_another_process_lets_it_go(drive: Driver) -> None:
+    """A stalled request is done but not answered before the release."""
+    await drive("stall", route="versions")
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(drive.http.get(f"{drive.url}/_matrix/client/versions"))
+        while not (await drive("requests"))["requests"]:
+            assert not asking.done()
+        await drive("release", route="versions")
+    assert asking.result().status == 200
+
+
 async def test_people_talk_and_faults_strike_from_another_process(drive: Driver) -> None:
     """Register, talk, look, wait, let something go wrong: all through JSON."""
     await drive("register", user_id="@bot:hs.test")

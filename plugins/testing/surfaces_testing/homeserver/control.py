@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -48,13 +49,14 @@ class Control:
 
     def __init__(self, homeserver: FakeHomeserver) -> None:
         self._hs = homeserver
+        self._stalled: dict[str, asyncio.Event] = {}
 
     @property
     def routes(self) -> Routes:
         """All verbs."""
         verbs = (
             self.register, self.act, self.say_many, self.shown, self.members, self.state, self.rooms, self.requests,
-            self.wait, self.fault, self.always, self.chance, self.clear, self.revoke,
+            self.wait, self.fault, self.always, self.chance, self.stall, self.release, self.clear, self.revoke,
         )  # fmt: skip
         return Routes(
             *(
@@ -136,6 +138,20 @@ class Control:
         """`{seed, rate, routes?}`: a share of all requests goes wrong."""
         body = call.json()
         self._hs.faults.random(body["seed"], body["rate"], routes=body.get("routes", ()))
+        return {}
+
+    async def stall(self, world: World, call: Call) -> Json:
+        """`{route, times?}`: the next requests are done, and answered only after `release`."""
+        body = call.json()
+        release = self._stalled.setdefault(body["route"], asyncio.Event())
+        self._hs.faults.script(body["route"], [faults.Stall(release=release)] * body.get("times", 1))
+        return {}
+
+    async def release(self, world: World, call: Call) -> Json:
+        """`{route}`: answer what `stall` holds back."""
+        held = self._stalled.pop(call.json()["route"], None)
+        if held is not None:
+            held.set()
         return {}
 
     async def clear(self, world: World, call: Call) -> Json:

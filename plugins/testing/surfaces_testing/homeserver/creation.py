@@ -15,7 +15,7 @@ ROOM_VERSIONS = ("11", "12")
 _PRESETS: dict[str, Json] = {
     "private_chat": {"join_rule": "invite", "levels": {"invite": 0}, "guests": True},
     "trusted_private_chat": {"join_rule": "invite", "levels": {"invite": 0}, "guests": True},
-    "public_chat": {"join_rule": "public", "levels": {}, "guests": False},
+    "public_chat": {"join_rule": "public", "levels": {"events": {"m.call.invite": 50}}, "guests": False},
 }
 
 
@@ -44,9 +44,6 @@ def _checked(world: World, creator: str, config: Json) -> tuple[str, str, str | 
     levels = config.get("power_level_content_override") or {}
     if version != "12" and "users" in levels and creator not in levels["users"]:
         raise MatrixError(400, "M_UNKNOWN", f"'users' did not contain {creator}")
-    for invitee in config.get("invite", ()):
-        if invitee not in world.users:
-            raise MatrixError(404, "M_NOT_FOUND", f"User {invitee} not found")
     return version, preset, _alias(world, config)
 
 
@@ -125,4 +122,6 @@ def _power_levels(creator: str, config: Json, room: Room, preset: str) -> Json:
         "invite": 50,
         "historical": 100,
     }
-    return {**levels, **_PRESETS[preset]["levels"], **(config.get("power_level_content_override") or {})}
+    ours = _PRESETS[preset]["levels"]
+    events = {**levels["events"], **ours.get("events", {})}
+    return {**levels, **ours, "events": events, **(config.get("power_level_content_override") or {})}

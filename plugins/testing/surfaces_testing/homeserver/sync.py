@@ -31,6 +31,7 @@ class Sync:
         self._user: User = world.users[device.user_id]
         self._filter = chosen
         self._since = since
+        self._asked_for_all = full_state
         self._full = full_state or since is None
         self._upto = world.pos
 
@@ -83,7 +84,7 @@ class Sync:
         ephemeral = list(self._ephemeral(room, everything=self._since is None or newly))
         account_data = self._account_data(room.room_id)
         nothing = not (entry["timeline"]["events"] or entry["state"]["events"] or ephemeral or account_data)
-        if nothing and not fresh:
+        if nothing and not newly and not self._asked_for_all:
             return None
         joined = sum(membership == "join" for membership in room.members.values())
         return {
@@ -96,12 +97,11 @@ class Sync:
 
     def _shows_left(self, room: Room) -> bool:
         me = self._user.user_id
-        if me in room.forgotten:
-            return False
-        if self._since is None:
-            return self._filter.include_leave
         left = room.state["m.room.member", me]
-        return left.pos > self._since and room.membership_at(me, self._since) in ("join", "invite", "")
+        if me in room.forgotten or not self._is_new(left.pos):
+            return False
+        # Who was put out is told so even in a first sync.
+        return self._since is not None or left.sender != me or self._filter.include_leave
 
     def _left(self, room: Room) -> Json:
         me = self._user.user_id
@@ -113,41 +113,47 @@ class Sync:
 
     def _timeline(self, room: Room, upto: int, *, from_start: bool, newly: bool = False) -> Json:
         after = 0 if from_start or self._since is None else self._since
-        found = [event for event in room.between(after, upto) if self._sees(room, event)]
-        limit = self._filter.timeline_limit
-        events = found[-limit:]
+        span = room.between(after, upto)
+        found = [event for event in span if self._sees(room, event)]
+        events = found[-self._filter.timeline_limit :]
         start = events[0].pos - 1 if events else upto
+        limited = newly or len(found) > len(events)
+        whole = after > 0 and not self._full and len(span) == len(events)
+        state = [] if whole else self._state(room, events, 0 if self._full else after, upto)
+        if self._filter.lazy:
+            state = self._lazily(room, state, events)
         wires = [self._wire(room, room.client(event, self._device)) for event in events]
         return {
-            "timeline": {"events": wires, "prev_batch": f"s{start}", "limited": newly or len(found) > limit},
-            "state": {"events": self._state(room, events, after, start)},
+            "timeline": {"events": wires, "prev_batch": f"s{start}", "limited": limited},
+            "state": {"events": [self._wire(room, event.client()) for event in state]},
         }
 
     def _sees(self, room: Room, event: Event) -> bool:
         return self._filter.timeline.lets(event.type, event.sender) and visible(room, event, self._user.user_id)
 
-    def _state(self, room: Room, events: Sequence[Event], after: int, start: int) -> list[Json]:
-        after = 0 if self._full else after
-        chosen = [
-            event
-            for event in (room.state_at(start) if after < start else ())
-            if event.pos > after and self._filter.state.lets(event.type, event.sender)
-        ]
-        if self._filter.lazy:
-            chosen = self._lazily(room, chosen, events, start)
-        return [self._wire(room, event.client()) for event in chosen]
+    def _state(self, room: Room, events: Sequence[Event], after: int, upto: int) -> list[Event]:
+        """What is state at the timeline's start or end, new to the client and not in the timeline (as Synapse has it).
 
-    def _lazily(self, room: Room, state: list[Event], events: Sequence[Event], start: int) -> list[Event]:
+        The start is that behind the first event, and of two changes of one thing in the timeline only
+        the last counts as being in it.
+        """
+        contained = {event.key: event.event_id for event in events if event.state_key is not None}.values()
+        ends = [*room.state_at(events[0].pos), *room.state_at(upto)] if events else room.state_at(upto)
+        chosen = {event.key: event for event in ends if event.pos > after and event.event_id not in contained}
+        return [event for event in chosen.values() if self._filter.state.lets(event.type, event.sender)]
+
+    def _lazily(self, room: Room, state: Sequence[Event], events: Sequence[Event]) -> list[Event]:
         """Members only of those who speak here and were not told before (as Synapse does)."""
         known = self._device.known_members
         if self._full:
             known -= {pair for pair in known if pair[0] == room.room_id}
         speakers = {event.sender for event in events} | ({self._user.user_id} if self._full else set())
-        wanted = {user_id for user_id in speakers if (room.room_id, user_id) not in known}
+        wanted = {user_id for user_id in speakers if (room.room_id, user_id) not in known and user_id in room.members}
         known |= {(room.room_id, user_id) for user_id in wanted}
+        contained = {event.event_id for event in events}
+        members = [room.state["m.room.member", user_id] for user_id in wanted]
         rest = [event for event in state if event.type != "m.room.member"]
-        members = [room.state["m.room.member", user_id] for user_id in wanted if user_id in room.members]
-        return rest + [event for event in members if event.pos <= start]
+        return rest + [event for event in members if event.event_id not in contained]
 
     def _wire(self, room: Room, wire: Json) -> Json:
         # Synapse leaves the room's id in the event that it was made from.

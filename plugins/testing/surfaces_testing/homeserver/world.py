@@ -185,12 +185,11 @@ class World:
 
     def member(self, room: Room, sender: str, target: str, membership: str, **content: Any) -> Event:
         """Change somebody's membership. Raises `MatrixError`."""
-        if target not in self.users:
-            if target.partition(":")[2] != self.server_name:
-                raise forbidden("There are no other servers")
-            raise not_found("User not found")
+        if target.partition(":")[2] != self.server_name:
+            raise forbidden("There are no other servers")
         wanted: Json = {"membership": membership, **content}
-        if membership in ("join", "invite"):
+        # Synapse lets one invite whoever might register some day.
+        if membership in ("join", "invite") and target in self.users:
             wanted |= self.users[target].profile
         return self.send(room, sender, "m.room.member", wanted, state_key=target)
 

@@ -56,13 +56,13 @@ async def whoami(world: World, call: Call) -> Json:
 
 async def profile(world: World, call: Call) -> Json:
     """GET /profile/{userId}."""
-    return world.user(call.args[0]).profile
+    return _profile(world, call)
 
 
 async def profile_field(world: World, call: Call) -> Json:
     """GET /profile/{userId}/{field}."""
-    user_id, field = call.args
-    known = world.user(user_id).profile
+    field = call.args[1]
+    known = _profile(world, call)
     return {field: known[field]} if field in known else {}
 
 
@@ -70,7 +70,7 @@ async def set_profile_field(world: World, call: Call) -> Json:
     """PUT /profile/{userId}/{field}."""
     user_id, field = call.args
     if user_id != call.user_id:
-        raise forbidden("Cannot set another user's profile")
+        raise MatrixError(400, "M_FORBIDDEN", "Cannot set another user's displayname")
     value = call.json().get(field)
     user = world.user(user_id)
     if field == "avatar_url":
@@ -116,6 +116,12 @@ async def set_account_data(world: World, call: Call) -> Json:
 
 def _account_data(call: Call) -> tuple[str, str, str]:
     return (call.args[0], "", call.args[1]) if len(call.args) == 2 else (call.args[0], call.args[1], call.args[2])
+
+
+def _profile(world: World, call: Call) -> Json:
+    if call.args[0] not in world.users:
+        raise MatrixError(404, "M_UNKNOWN", "Profile was not found")
+    return world.users[call.args[0]].profile
 
 
 def _own(call: Call) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from surfaces_testing.homeserver.call import Call, Route
 from surfaces_testing.homeserver.endpoints.membership import joined_room
-from surfaces_testing.homeserver.errors import forbidden, not_found
+from surfaces_testing.homeserver.errors import MatrixError, not_found
 from surfaces_testing.homeserver.event import Json
 from surfaces_testing.homeserver.world import World
 
@@ -54,7 +54,7 @@ async def typing(world: World, call: Call) -> Json:
     """PUT /rooms/{roomId}/typing/{userId}."""
     room, body = joined_room(world, call), call.json()
     if call.args[1] != call.user_id:
-        raise forbidden("Cannot set another user's typing state")
+        raise MatrixError(400, "M_FORBIDDEN", "Cannot set another user's typing state")
     world.typing(room, call.user_id, min(body.get("timeout", 30_000), 120_000) / 1000 if body.get("typing") else None)
     return {}
 
