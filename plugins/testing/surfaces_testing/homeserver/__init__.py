@@ -1,15 +1,14 @@
 """A Matrix homeserver in memory that behaves like Synapse until it is told to misbehave."""
 
 from surfaces_testing.homeserver.accounts import Device, User
+from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.errors import MatrixError
 from surfaces_testing.homeserver.event import Event
 from surfaces_testing.homeserver.faults import (
-    COMMON,
     Changed,
     Dropped,
     Endless,
     Fault,
-    Faults,
     Html,
     Lost,
     Mutated,
@@ -18,6 +17,7 @@ from surfaces_testing.homeserver.faults import (
     Stall,
     Status,
     Truncated,
+    Wire,
     WrongLength,
     huge,
     limited,
@@ -29,12 +29,14 @@ from surfaces_testing.homeserver.faults import (
 from surfaces_testing.homeserver.person import Person
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.room import Room
+from surfaces_testing.homeserver.schedule import COMMON, Faults
 from surfaces_testing.homeserver.server import PASSWORD, FakeHomeserver
 from surfaces_testing.homeserver.shown import Shown
 
 __all__ = [
     "COMMON",
     "PASSWORD",
+    "Answer",
     "Changed",
     "Device",
     "Dropped",
@@ -58,6 +60,7 @@ __all__ = [
     "Status",
     "Truncated",
     "User",
+    "Wire",
     "WrongLength",
     "huge",
     "limited",

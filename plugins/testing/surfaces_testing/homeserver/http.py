@@ -16,8 +16,9 @@ from surfaces_testing.homeserver.accounts import Device
 from surfaces_testing.homeserver.call import Answer, Call, Route, Routes
 from surfaces_testing.homeserver.endpoints import ROUTES
 from surfaces_testing.homeserver.errors import MatrixError, missing_token, unknown_token, unrecognized
-from surfaces_testing.homeserver.faults import Faults, Wire
+from surfaces_testing.homeserver.faults import Wire
 from surfaces_testing.homeserver.record import Record, Request
+from surfaces_testing.homeserver.schedule import Faults
 from surfaces_testing.homeserver.world import World
 
 

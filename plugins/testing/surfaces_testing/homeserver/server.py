@@ -10,11 +10,12 @@ from typing import Self
 from surfaces_testing.homeserver.accounts import User
 from surfaces_testing.homeserver.control import Control
 from surfaces_testing.homeserver.event import Event, Json
-from surfaces_testing.homeserver.faults import Fault, Faults
+from surfaces_testing.homeserver.faults import Fault
 from surfaces_testing.homeserver.http import Web
 from surfaces_testing.homeserver.person import Person
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.room import Room
+from surfaces_testing.homeserver.schedule import Faults
 from surfaces_testing.homeserver.shown import Shown, shown
 from surfaces_testing.homeserver.world import World
 
