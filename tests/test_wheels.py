@@ -37,6 +37,18 @@ async def ping(call: CommandCall) -> str:
 def surfaces_commands():
     return [Command(name="ping", help="answers pong", handler=ping)]
 """
+PING_TEST = """
+import pytest
+import surfaces_ping
+
+@pytest.fixture
+def surfaces_hooks():
+    return [surfaces_ping]
+
+async def test_ping(testbot):
+    await testbot.push("!ping a")
+    assert await testbot.pop() == "pong a"
+"""
 PING_PROJECT = """
 [project]
 name = "surfaces-ping"
@@ -142,10 +154,12 @@ def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
             assert clean.program("surfaces", "plugins", "show", f"{group}:{name}").startswith(name)
 
 
-def test_the_testing_extra_brings_what_authors_need(clean: Clean) -> None:
-    """With its extra, the host's testing package imports and pytest finds its fixtures."""
+def test_authors_can_test_their_plugin(clean: Clean) -> None:
+    """With the testing extra a stranger's plugin is tested against a whole host, with no line of set-up."""
     clean.install("surfaces-core[testing]")
-    assert "testbot" in clean.program("pytest", "--fixtures", "-p", "no:cacheprovider")
+    (clean.folder / "surfaces_ping.py").write_text(PING)
+    (clean.folder / "test_ping.py").write_text(PING_TEST)
+    assert "1 passed" in clean.program("pytest", "-o", "asyncio_mode=auto", "test_ping.py")
 
 
 def test_sqlite_keeps_state_from_its_wheel(clean: Clean) -> None:
