@@ -1,4 +1,4 @@
-"""Owns the driver: which socket a turn uses, when a socket is kept, and when a question may be asked again."""
+"""Owns the driver: which socket a turn uses, when a socket is kept, and when a question is asked again."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class AgentApi(Transport):
             except DriverError as error:
                 if not _may_ask_again(turn, error, options):
                     raise
-                lost = error if turn.asked else None
+                lost = error
             else:
                 return
         turn = self._turn(request, await self._connect(key, address, lost))
@@ -197,7 +197,7 @@ class AgentApi(Transport):
     def _release(self, turn: Turn, options: AgentOptions) -> None:
         """Keep the socket of a turn that went well; any other may still carry what belongs to that turn."""
         if not turn.ended:
-            turn.connection.retire(cancel=turn.asked and options.supports_cancel)
+            turn.connection.retire(cancel=options.supports_cancel)
         elif self.settings.keepalive_s == 0 or turn.request.agent.id in self._deaf:
             turn.connection.retire()
         else:
@@ -221,7 +221,5 @@ def _address(options: AgentOptions, context: str) -> str:
 
 
 def _may_ask_again(turn: Turn, error: DriverError, options: AgentOptions) -> bool:
-    """On a kept socket that turned out dead: always before the question was sent, later where ids make it harmless."""
-    if not turn.asked:
-        return True
+    """When a kept socket was lost with the question: where message ids make it harmless and nothing came yet."""
     return options.send_message_id and not turn.came and error.code == failures.CUT_OFF

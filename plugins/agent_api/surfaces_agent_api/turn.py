@@ -32,8 +32,6 @@ class Turn:
     ) -> None:
         self.request = request
         self.connection = connection
-        self.asked = False
-        """The agent may have seen the question."""
         self.came = False
         """Something of the answer was passed on."""
         self.ended = False
@@ -49,7 +47,6 @@ class Turn:
         ending = self.connection.ending
         if ending is not None:
             raise failures.unavailable(failures.UNREACHABLE, ending.detail)
-        self.asked = True
         await self._send(user_message(self.request, with_id=with_id))
         loop = asyncio.get_running_loop()
         silent_since = loop.time()

@@ -7,8 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from surfaces_agent_api.connection import CLOSE_TIMEOUT_S
 from surfaces_agent_api.failures import CUT_OFF, Ending
 from surfaces_agent_api.inflow import Inflow
 from surfaces_agent_api.reference.behaviours import text_chunk
@@ -204,11 +208,31 @@ async def test_lost_for_good(talking: Any):
 
 async def test_lost_in_the_answer(talking: Any):
     """When some of the answer came, it is not asked again even with ids: the text would come twice."""
-    fault = Fault(answer=one_by_one(ANSWER, in_turn(sends(text_chunk("half")), drop)))
+    fault = Fault(answer=one_by_one(ANSWER, in_turn(sends(text_chunk("half")), drop), ANSWER))
     async with talking(fault, options={"send_message_id": True}) as talk:
         await talk.ask()
         heard = await talk.ask()
     assert (heard.text, heard.code) == ("half", "AGENT_CUT_OFF")
+
+
+@pytest.mark.parametrize("how", ["silent", "forgotten"])
+async def test_asked_again_only_when_lost(how: str, talking: Any):
+    """A question is not asked again because the agent is slow or this side closed the socket."""
+    heard_it = asyncio.Event()
+
+    async def wait(wire: Wire) -> None:
+        heard_it.set()
+
+    fault = Fault(answer=one_by_one(ANSWER, wait, ANSWER))
+    settings = {"idle_timeout_s": 0.3} if how == "silent" else {}
+    async with talking(fault, options={"send_message_id": True}, **settings) as talk, asyncio.TaskGroup() as group:
+        await talk.ask()
+        second = group.create_task(talk.ask())
+        await heard_it.wait()
+        if how == "forgotten":
+            await talk.transport.forget(talk.agent, "1")
+        assert (await second).code == {"silent": "AGENT_TIMEOUT", "forgotten": "AGENT_CLOSED"}[how]
+        assert len(talk.sent("USER_MESSAGE")) == 2
 
 
 async def test_deaf(talking: Any):
@@ -283,6 +307,8 @@ async def test_unfinished(how: str, talking: Any):
         assert (await talk.ask()).text == "You said: hello. (message 1 in this context)"
         assert talk.peer.connections == 2
         await talk.peer.until(lambda peer: peer.open == 1)
+        assert (await talk.ask()).ended
+        assert talk.peer.connections == 2
 
 
 @pytest.mark.parametrize("supported", [True, False])
@@ -368,21 +394,43 @@ async def test_confirm_on_a_lost_socket(talking: Any):
 
 async def test_pings_while_a_person_thinks(talking: Any):
     """An agent's pings are answered while its question waits, so that it doesn't give up."""
-    answered = asyncio.Event()
+    answers: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
 
-    async def ask_and_ping(wire: Wire) -> None:
-        await sends({"type": "AGENT_EVENT_CONFIRM", "id": "q", "text": "?"})(wire)
-        for _ in range(100):
-            await wire.socket.ping()
-        answered.set()
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        await socket.send_json(STATUS)
+        await socket.receive()
+        await socket.send_json({"type": "AGENT_EVENT_CONFIRM", "id": "q", "text": "?"})
+        await socket.ping(b"still there?")
+        answers.put_nowait(await socket.receive())
+        return socket
 
-    async with talking(Fault(answer=ask_and_ping)) as talk:
-        turn = talk.transport.run(talk.request())
-        await anext(turn)
-        await answered.wait()
-        (connection,) = talk.transport._connections.values()
-        assert connection.ending is None
-        await turn.aclose()
+    app = web.Application()
+    app.router.add_get("/v1/agent_ws/1/", serve)
+    async with talking() as talk, TestServer(app) as server:
+        agent = replace(talk.agent, options={"base_url": str(server.make_url("/"))})
+        async with aclosing(talk.transport.run(talk.request(agent=agent))) as turn:
+            assert isinstance(await anext(turn), Confirm)
+            answer = await answers.get()
+    assert (answer.type, answer.data) == (aiohttp.WSMsgType.PONG, b"still there?")
+
+
+async def test_goodbye_that_is_not_answered(talking: Any):
+    """An agent that doesn't answer a close, or reads nothing, is dropped soon."""
+    left = asyncio.Event()
+
+    async def ignore(wire: Wire) -> None:
+        await ANSWER(wire)
+        wire.request.transport.pause_reading()  # type: ignore[union-attr]
+        await left.wait()
+        wire.request.transport.resume_reading()  # type: ignore[union-attr]
+
+    async with talking(Fault(answer=ignore)) as talk:
+        await talk.ask()
+        async with asyncio.timeout(10 * CLOSE_TIMEOUT_S):
+            await talk.transport.__aexit__(None, None, None)
+        left.set()
 
 
 # Memory
