@@ -1,0 +1,73 @@
+"""Writes the generated pages of the documents: what can be read from the code is written nowhere else.
+
+`python tools/docs.py` writes them; with `--check` it names those that are out of date and exits 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
+
+from tools.documents import contracts, failures, operators
+from tools.documents.parts import DOCS, GENERATED, ROOT, Page
+
+
+def decisions_page() -> Page:
+    """The list of decisions."""
+    yield from ("# Decisions", "", GENERATED, "", "What was chosen where another way was open, and why.", "")
+    for path in sorted((DOCS / "explanation/decisions").glob("0*.md")):
+        title = path.read_text().splitlines()[0].removeprefix("# ")
+        yield f"- [{title}]({path.name})"
+
+
+PAGES: Mapping[str, Callable[[], Page]] = {
+    "reference/settings.md": operators.settings_page,
+    "reference/cli.md": operators.cli_page,
+    "reference/commands.md": operators.commands_page,
+    "reference/hooks.md": contracts.hooks_page,
+    "reference/contracts.md": contracts.contracts_page,
+    "reference/values.md": contracts.values_page,
+    "reference/errors.md": failures.errors_page,
+    "reference/log-events.md": failures.logs_page,
+    "explanation/decisions/README.md": decisions_page,
+}
+INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```(\w+)([^\n]*)\n.*?\n```\n", re.DOTALL)
+
+
+def included(page: Path) -> str:
+    """A page written by hand with the files that it includes as they are now."""
+
+    def fresh(match: re.Match[str]) -> str:
+        content = (ROOT / match[2]).read_text().rstrip()
+        return f"{match[1]}```{match[3]}{match[4]}\n{content}\n```\n"
+
+    return INCLUDE.sub(fresh, page.read_text())
+
+
+def pages() -> dict[Path, str]:
+    """Every page as it should be."""
+    made = {DOCS / name: "\n".join(make()).rstrip() + "\n" for name, make in PAGES.items()}
+    by_hand = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    return made | {page: included(page) for page in by_hand if page not in made}
+
+
+def main() -> int:
+    """Write or check; the exit code."""
+    stale = [page for page, text in pages().items() if not page.exists() or page.read_text() != text]
+    if "--check" in sys.argv[1:]:
+        for page in stale:
+            print(f"{page.relative_to(ROOT)} is out of date: run `make docs`")
+        return 1 if stale else 0
+    for page in stale:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(pages()[page])
+        print(f"wrote {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
