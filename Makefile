@@ -45,13 +45,13 @@ quick: lint ## run lint and the tests that need no server
 lint: setup ## check style, types and which package imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*) $(filter-out tools/bench_nio.py,$(wildcard tools/*.py))
+	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*) $(filter-out bench/programs/nio_echo.py,$(wildcard tools/*.py bench/*.py bench/programs/*.py))
 	$(TEST_TYPES) conftest.py tests $(wildcard plugins/*/tests)
 	$(BIN)/lint-imports
 
 .PHONY: bench
 bench: setup .bench/.stamp ## measure against a plain nio loop and write the table
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m bench
 
 .PHONY: docs
 docs: setup ## write the generated pages of docs/reference
