@@ -67,6 +67,8 @@ class Connection:
 
     def rest(self, seconds: float) -> None:
         """The turn is over: stay open for so long, and drop what still comes of it."""
+        if self.retired:
+            return
         self._inflow.close()
         self._strays = 0
         self._rest_timer = asyncio.get_running_loop().call_later(seconds, self.retire)
@@ -78,8 +80,7 @@ class Connection:
         the answer to a ping is here, so is everything the agent had sent before it, and that is dropped.
         It also shows that the agent is alive before it gets the question. Raises `TimeoutError`.
         """
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
+        self._stop_timer()
         self._settled.clear()
         self._pings += 1
         if self.ending is not None:
@@ -98,12 +99,15 @@ class Connection:
         if self.retired:
             return
         self.retired = True
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
+        self._stop_timer()
         self._inflow.end(Ending(code=CLOSED, detail="closed by this side"))
         self._inflow.close()
         self._settled.set()
         self._spawn(self._close(cancel=cancel))
+
+    def _stop_timer(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
 
     @property
     def _ping(self) -> bytes:
@@ -118,6 +122,7 @@ class Connection:
             self._inflow.end(Ending(code=CUT_OFF, detail=f"{type(error).__name__}: {error}"))
         finally:
             self._settled.set()
+            self._stop_timer()
             ended()
             if not self.retired:
                 self.retired = True
