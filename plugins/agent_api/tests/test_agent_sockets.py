@@ -311,6 +311,28 @@ async def test_unfinished(how: str, talking: Any):
         assert talk.peer.connections == 2
 
 
+async def test_old_socket_lingers(talking: Any):
+    """A socket that takes long to close is not mistaken for the one that came after it."""
+    gate = asyncio.Event()
+
+    async def linger(wire: Wire) -> None:
+        wire.request.transport.pause_reading()  # type: ignore[union-attr]
+        await sends(text_chunk("half"))(wire)
+        await gate.wait()
+        wire.request.transport.resume_reading()  # type: ignore[union-attr]
+
+    async with talking(Fault(answer=one_by_one(linger, ANSWER, ANSWER, ANSWER))) as talk:
+        turn = talk.transport.run(talk.request())
+        await anext(turn)
+        await turn.aclose()
+        assert (await talk.ask()).ended
+        gate.set()
+        await talk.peer.until(lambda peer: peer.open == 1)
+        await talk.ask(context="2")
+        assert (await talk.ask()).ended
+        assert talk.peer.connections == 3
+
+
 @pytest.mark.parametrize("supported", [True, False])
 async def test_cancel(supported: bool, talking: Any):
     """Closing a turn sends CANCEL where the agent takes it, and closes the socket in any case."""
