@@ -6,23 +6,18 @@ import asyncio
 import json
 import os
 import signal
-import sys
-import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
-from surfaces_testing.homeserver import Fault, FakeHomeserver
+from surfaces_testing.homeserver import FakeHomeserver, Fault
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.faults import Wire
 
-from ..processes import HOST, Program, write_config
+from .processes import HOST, Program, write_config
 from .scenario import Scenario
-
-WORKSPACE = "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +26,7 @@ class Agent:
 
     base_url: str
     volume: Path
-
-    @property
-    def workspace(self) -> Path:
-        """Its folder."""
-        return self.volume / WORKSPACE
+    workspace: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +45,19 @@ class Point:
 
 
 class Killer(Fault):
-    """Kills whoever asks, before or after doing what was asked; no answer is seen."""
+    """Kills whoever asks; no answer is seen."""
 
-    def __init__(self, side: str) -> None:
-        self.performs = side == "after"  # type: ignore[misc]  # of this one alone
-        self.victim = 0
+    victim = 0
 
     async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
         os.kill(self.victim, signal.SIGKILL)
         return wire.cut()
+
+
+class EarlyKiller(Killer):
+    """Kills whoever asks and does not do what was asked."""
+
+    performs = False
 
 
 class Run:
@@ -70,54 +65,56 @@ class Run:
 
     def __init__(self, agent: Agent, folder: Path, homeserver: FakeHomeserver, command: Sequence[str] = HOST) -> None:
         self.hs = homeserver
-        self.folder = folder
         self.scenario = Scenario(homeserver, agent.workspace, folder / "state")
+        self._folder = folder
         config = write_config(folder, homeserver=homeserver.url, agent=agent.base_url, volume=agent.volume)
         self._command = (*command, "run", "-c", str(config))
 
     async def killed_at(self, point: Point) -> None:
         """A life that ends there, with work outstanding."""
-        env, killer = {}, None
+        killer = Killer() if point.side == "after" else EarlyKiller()
         if point.side:
-            killer = Killer(point.side)
             self.hs.faults.script(point.name, [None] * (point.count - 1) + [killer])
-        else:
-            env = {"SURFACES_KILL_AT": f"{point.name}:{point.count}"}
+        env = {} if point.side else {"SURFACES_KILL_AT": f"{point.name}:{point.count}"}
         async with self._host("killed", env) as host:
-            if killer is not None:
-                killer.victim = host.pid
-            code = await host.ended(timeout_s=20)
+            killer.victim = host.pid
+            code = await host.ended()
         assert code == -signal.SIGKILL, f"exit code {code}\n{host.log()}"
         assert not self.scenario.settled or self.scenario.outstanding(), "nothing was outstanding"
 
-    async def clean(self, env: Mapping[str, str] | None = None) -> str:
-        """A life that ends when everything is answered; its log."""
-        async with self._host("clean", env or {}) as host:
+    async def clean(self, patience_s: float) -> None:
+        """A life that ends when everything is answered, and has nothing to complain of."""
+        async with self._host("clean", {}) as host:
             await host.ready()
-            await self.hs.until(lambda: self.scenario.settled, timeout=30)
+            async with asyncio.TaskGroup() as group:
+                alive = group.create_task(host.must_live())
+                try:
+                    await self.hs.until(lambda: self.scenario.settled, patience_s)
+                except TimeoutError:
+                    raise AssertionError(f"lost: {self.scenario.progress()}\n{host.log()}") from None
+                alive.cancel()
             assert await host.stop() == 0, host.log()
-        return host.log()
+        assert list(complaints(host.log())) == []
 
     def _host(self, name: str, env: Mapping[str, str]) -> Program:
-        return Program(self._command, log=self.folder / f"{name}.log", env=env)
+        return Program(self._command, log=self._folder / f"{name}.log", env=env)
 
 
-async def sweep(run: Run, point: Point | None) -> None:
+async def sweep(run: Run, point: Point | None, patience_s: float = 30.0) -> None:
     """The scenario with a kill, or without one; judged."""
     async with asyncio.TaskGroup() as group:
         player = group.create_task(run.scenario.play())
         if point is not None:
             await run.killed_at(point)
         try:
-            log = await run.clean()
+            await run.clean(patience_s)
         finally:
             player.cancel()
     run.scenario.judge()
-    assert list(complaints(log)) == []
 
 
 def complaints(log: str) -> Iterator[str]:
-    """What a clean life must not log."""
+    """The lines of a log that a clean life must not write."""
     for line in log.splitlines():
         if not line.startswith("{") or json.loads(line)["level"] in ("error", "critical"):
             yield line

@@ -11,19 +11,20 @@ from typing import Any
 
 from surfaces_testing.homeserver import Event, FakeHomeserver, Room
 
-from ..processes import BOT, PASSWORD
+from .processes import BOT, PASSWORD
 
 ANN = "@ann:hs.test"
 NUMBERS = 60
 FLOOD = 105
 """More than a sync shows of one room."""
+PATIENCE_S = 60.0
 FLOOD_TEXT = "a notice, which needs no answer"
 INPUT = b"the first line\nand another\n"
 COUNT = "".join(f"{number} " for number in range(1, NUMBERS + 1)).strip()
 
 
 class Scenario:
-    """Ann lets the bot in, opens a second conversation and talks in both; each `async def` waits as a person would."""
+    """Ann lets the bot in, opens a second conversation and talks in both."""
 
     def __init__(self, homeserver: FakeHomeserver, workspace: Path, state: Path) -> None:
         self.hs = homeserver
@@ -50,7 +51,7 @@ class Scenario:
             self.ann.send(first, {"msgtype": "m.notice", "body": FLOOD_TEXT})
         self.ann.say(first, f"count to {NUMBERS}")
         self.ann.say(second, f"count to {NUMBERS}")
-        await self.hs.until(lambda: self._answered(first, "a1"), timeout=30)
+        await self.hs.until(lambda: self._answered(first, "a1"), timeout=PATIENCE_S)
         self.ann.say(first, "make a file")
         self.ann.say(second, "!clear")
         self.ann.say(second, "b2")
@@ -58,7 +59,7 @@ class Scenario:
 
     async def _next_room(self, label: str) -> str:
         """Accept what one is invited to until there is a conversation of that number."""
-        await self.hs.until(lambda: self._invited(label), timeout=30)
+        await self.hs.until(lambda: self._invited(label), timeout=PATIENCE_S)
         room = self._rooms()[label]
         for invited in [key for key in self.hs.rooms if self.hs.members(key).get(ANN) == "invite"]:
             self.ann.join(invited)
@@ -106,6 +107,10 @@ class Scenario:
 
     def _all_said(self, room: str) -> list[str]:
         return [message.body.strip() for message in self.hs.shown(room) if message.sender == BOT]
+
+    def progress(self) -> Mapping[str, list[str]]:
+        """What is said so far, by room."""
+        return {room: self._all_said(room) for room in self.hs.rooms}
 
     @property
     def settled(self) -> bool:

@@ -6,6 +6,7 @@ Judged from outside, by what the homeserver shows to people.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest_asyncio
 from surfaces_core._engine.killpoints import POINTS
 from surfaces_testing.homeserver import FakeHomeserver
 
-from ..processes import AGENT, Program
-from .lives import WORKSPACE, Agent, Point, Run, sweep
+from . import planted
+from .lives import Agent, Point, Run, sweep
+from .processes import AGENT, Program
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +27,11 @@ pytestmark = pytest.mark.slow
 async def agent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agent]:
     """One agent for all runs."""
     volume = tmp_path_factory.mktemp("agents")
-    (volume / WORKSPACE).mkdir()
-    command = (*AGENT, "--workspace", str(volume / WORKSPACE), "--words-per-second", "100")
+    workspace = volume / "reference"
+    workspace.mkdir()
+    command = (*AGENT, "--workspace", str(workspace), "--words-per-second", "100")
     async with Program(command, log=volume / "agent.log") as program:
-        yield Agent(base_url=str((await program.ready())["base_url"]), volume=volume)
+        yield Agent(base_url=str((await program.ready())["base_url"]), volume=volume, workspace=workspace)
 
 
 OCCURRENCES = {
@@ -48,6 +51,7 @@ OCCURRENCES = {
 }
 """How often a clean life surely comes to each kill point."""
 REQUESTS = {
+    "sync": 6,
     "login": 1,
     "join": 1,
     "createRoom": 3,
@@ -59,7 +63,7 @@ REQUESTS = {
     "upload": 1,
 }
 """How often it asks the homeserver for what changes something, or for what must not be lost."""
-EACH = None if os.environ.get("SURFACES_SWEEP") == "full" else 4
+EACH = None if os.environ.get("SURFACES_SWEEP") == "full" else 3
 """How many of them are swept."""
 
 
@@ -97,3 +101,26 @@ async def test_a_kill_loses_and_doubles_nothing(agent: Agent, tmp_path: Path, po
     """After a kill at any point a clean life makes everything good."""
     async with FakeHomeserver() as homeserver:
         await sweep(Run(agent, tmp_path, homeserver), point)
+
+
+# Planted bugs: a sweep that cannot fail proves nothing ----------------------------------------------
+
+CAUGHT = {
+    "random_turns": (Point(name="complete.before", count=1), "where 'Your conversation is ready"),
+    "random_transactions": (Point(name="send", count=1, side="after"), "2 messages instead of 1"),
+    "cursor_first": (Point(name="accept.before", count=1), "lost"),
+    "delivered_before_sent": (Point(name="send", count=1, side="before"), "lost"),
+}
+"""For each bug a point of the sweep at which it shows, and how; without it all is well there."""
+
+
+@pytest.mark.parametrize("bug", planted.BUGS)
+async def test_the_sweep_catches_a_planted_bug(agent: Agent, tmp_path: Path, bug: str) -> None:
+    """The real host with a small mistake in its names or in the order of its writes does not pass."""
+    command = (sys.executable, str(Path(planted.__file__)), bug)
+    point, verdict = CAUGHT[bug]
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(AssertionError, match=verdict), allow_unwrapped=True, flatten_subgroups=True
+    ):
+        async with FakeHomeserver() as homeserver:
+            await sweep(Run(agent, tmp_path, homeserver, command), point, patience_s=8)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 PASSWORD = "a-password-that-must-not-show"
 BOT = "@bot:hs.test"
@@ -84,6 +84,10 @@ class Program:
         async with asyncio.timeout(timeout_s):
             await self.rest()
             return await self._process.wait()
+
+    async def must_live(self) -> NoReturn:
+        """Raise as soon as it ends."""
+        raise AssertionError(f"it ended with exit code {await self.ended(timeout_s=600)}\n{self.log()}")
 
     async def rest(self) -> str:
         """Everything else that it prints until its end."""

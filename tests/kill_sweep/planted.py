@@ -1,0 +1,68 @@
+"""The host with a bug planted into it: `python planted.py BUG run -c FILE`. A sweep that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import surfaces_matrix.drafts
+import surfaces_matrix.send
+from surfaces_core._engine import journal
+from surfaces_core._engine.delivery import Delivery
+from surfaces_core._engine.journal import Journal
+from surfaces_core.cli import main
+from surfaces_matrix.say import say
+
+
+def random_turns() -> None:
+    """A turn gets another name at each try."""
+    original = Journal.begin
+
+    async def renamed(self: Journal, entry: Any) -> Any:
+        return await original(self, dataclasses.replace(entry, turn=secrets.token_hex(13)))
+
+    Journal.begin = renamed  # type: ignore[method-assign]
+
+
+def random_transactions() -> None:
+    """Every request to send has another transaction id."""
+
+    async def forgetful(client: Any, room: str, txn: str, content: Any, **options: Any) -> str:
+        return await say(client, room, txn + secrets.token_hex(4), content, **options)
+
+    for module in (surfaces_matrix.send, surfaces_matrix.drafts):
+        vars(module)["say"] = forgetful
+
+
+def cursor_first() -> None:
+    """The cursor is stored before what lies before it."""
+    original = Journal.accept
+
+    async def eager(self: Journal, surface: str, batch: Any, cursor: str, is_full: Any) -> Any:
+        await self.write({journal.key("cursor", surface): cursor.encode()})
+        return await original(self, surface, batch, cursor, is_full)
+
+    Journal.accept = eager  # type: ignore[method-assign]
+
+
+def delivered_before_sent() -> None:
+    """A part leaves the outbox before the messenger has it."""
+    original = Delivery._send
+
+    async def hasty(self: Delivery, part: Any) -> Any:
+        await self._journal.delivered(part)
+        return await original(self, part)
+
+    Delivery._send = hasty  # type: ignore[method-assign]
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug for bug in (random_turns, random_transactions, cursor_first, delivered_before_sent)
+}
+
+if __name__ == "__main__":
+    BUGS[sys.argv[1]]()
+    sys.exit(main(sys.argv[2:]))
