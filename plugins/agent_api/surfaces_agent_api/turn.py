@@ -70,8 +70,6 @@ class Turn:
         wire_id = self._questions.pop(question, None)
         if wire_id is None:
             raise failures.rejected(failures.NOT_ASKED, "no such question in this turn")
-        if self.connection.ending is not None:
-            raise failures.rejected(failures.CUT_OFF, self.connection.ending.detail)
         await self._send(confirm_result(wire_id, approved))
 
     async def _send(self, frame: str) -> None:
@@ -93,14 +91,12 @@ class Turn:
         return frames
 
     def _events(self, frames: Sequence[str]) -> Iterator[AgentEvent | DriverError]:
-        """What the frames mean, up to the first that ends the turn."""
+        """What the frames mean; each is read when its turn comes, so nothing behind the end is."""
         for frame in frames:
             event = self._event(frame)
             if event is not None:
                 self._heard = True
                 yield event
-            if isinstance(event, End | DriverError):
-                return
 
     def _event(self, raw: str) -> AgentEvent | Rejected | None:
         try:

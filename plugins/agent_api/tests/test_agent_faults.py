@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from surfaces_agent_api import words
+from surfaces_agent_api.connection import CLOSE_TIMEOUT_S
 from surfaces_agent_api.reference.behaviours import text_chunk
-from surfaces_agent_api.reference.faults import BAD_FILES, END, FAULTS, HALF, STATUS, Fault, Wire, drop, in_turn, sends
+from surfaces_agent_api.reference.faults import BAD_FILES, END, FAULTS, HALF, STATUS, Fault, Wire, in_turn, sends
 from surfaces_core import End, File, Rejected, Text, Unavailable
 
 INTERNALS = ("127.0.0.1", "ws://", "http", "socket", "frame", "JSON", "AGENT_", "Error", "STATUS")
@@ -147,11 +148,19 @@ async def test_drop_before_status(talking: Any):
     assert heard.code == "AGENT_NO_STATUS"
 
 
-async def test_drop_after_status(talking: Any):
-    """A socket that is gone right after STATUS got no question, or is cut off; it is never silent."""
-    async with talking(Fault(greet=in_turn(sends(STATUS), drop))) as talk:
+async def test_closed_with_status(talking: Any):
+    """A socket that is closed together with STATUS gets no question, so the turn may be tried again."""
+
+    async def status_and_close(wire: Wire) -> None:
+        status = json.dumps(STATUS).encode()
+        text, close = bytes([0x81, len(status)]) + status, b"\x88\x02\x03\xe8"  # RFC 6455, section 5.2
+        wire.request.transport.write(text + close)  # type: ignore[union-attr]
+
+    async with talking(Fault(greet=status_and_close)) as talk:
         heard = await talk.ask()
-    assert heard.code in ("AGENT_UNREACHABLE", "AGENT_NO_STATUS", "AGENT_CUT_OFF")
+        assert talk.peer.received == []
+    assert isinstance(heard.failure, Unavailable)
+    assert heard.code == "AGENT_UNREACHABLE"
 
 
 @pytest.mark.parametrize("first", ["no JSON", "[]", "{}", '{"type": "HELLO"}', json.dumps(text_chunk("early"))])
@@ -351,14 +360,34 @@ async def test_long_answer_goes_on(talking: Any):
 
 
 async def test_close_while_flooded(talking: Any):
-    """Stopping an agent that talks without end takes no longer than the goodbye may."""
+    """Stopping an agent that talks on and never hears the goodbye takes no longer than that may."""
 
     async def talk_on(wire: Wire) -> None:
-        while True:
-            await wire.socket.send_json(text_chunk("x" * 1000))
+        wire.request.transport.pause_reading()  # type: ignore[union-attr]
+        try:
+            while True:
+                await wire.socket.send_json(text_chunk("x" * 1000))
+                await asyncio.sleep(0.001)
+        finally:
+            wire.request.transport.resume_reading()  # type: ignore[union-attr]
 
     async with talking(Fault(answer=talk_on)) as talk:
         turn = talk.transport.run(talk.request())
         await anext(turn)
         await turn.aclose()
-        await talk.peer.until(lambda peer: peer.open == 0)
+        async with asyncio.timeout(10 * CLOSE_TIMEOUT_S):
+            await talk.peer.until(lambda peer: peer.open == 0)
+
+
+async def test_slow_is_not_silent(talking: Any):
+    """A turn may take longer than the time that an agent may be silent, also when its text is cut."""
+
+    async def drip(wire: Wire) -> None:
+        for _ in range(4):
+            await sends(text_chunk("drop "))(wire)
+            await asyncio.sleep(0.3)
+        await sends(END)(wire)
+
+    async with talking(Fault(answer=drip), idle_timeout_s=1, max_reply_chars=5) as talk:
+        heard = await talk.ask()
+    assert (heard.text, heard.ended) == ("drop " + words.TOO_LONG, True)

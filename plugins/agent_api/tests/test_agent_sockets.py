@@ -279,6 +279,19 @@ async def test_talks_on_between_turns(talking: Any):
         assert (await talk.ask()).text == "answer"
 
 
+async def test_nonsense_between_turns(talking: Any):
+    """A kept socket on which the protocol is broken is closed."""
+
+    async def nonsense(wire: Wire) -> None:
+        await ANSWER(wire)
+        await wire.socket.send_bytes(b"nonsense")
+
+    async with talking(Fault(answer=one_by_one(nonsense, ANSWER))) as talk:
+        await talk.ask()
+        await talk.peer.until(lambda peer: peer.open == 0)
+        assert (await talk.ask()).ended
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled", "failed"])
 async def test_unfinished(how: str, talking: Any):
     """The socket of a turn that did not end well is not used again."""
