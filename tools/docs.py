@@ -35,7 +35,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/log-events.md": failures.logs_page,
     "explanation/decisions/README.md": decisions_page,
 }
-INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```(\w+)([^\n]*)\n.*?\n```\n", re.DOTALL)
+INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```([^\n]*)\n(?:.*?\n)?```\n", re.DOTALL)
 
 
 def included(page: Path) -> str:
@@ -43,7 +43,7 @@ def included(page: Path) -> str:
 
     def fresh(match: re.Match[str]) -> str:
         content = (ROOT / match[2]).read_text().rstrip()
-        return f"{match[1]}```{match[3]}{match[4]}\n{content}\n```\n"
+        return f"{match[1]}```{match[3]}\n{content}\n```\n"
 
     return INCLUDE.sub(fresh, page.read_text())
 

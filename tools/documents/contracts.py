@@ -125,4 +125,4 @@ def hooks_page() -> Page:
     specs = next(node for node in parsed(module).body if isinstance(node, ast.ClassDef) and node.name == "HookSpecs")
     for member, doc in documented(specs.body):
         if isinstance(member, ast.FunctionDef):
-            yield from (f"## `{member.name}`", "", "```python", f"def {signature(member)}", "```", "", doc, "")
+            yield from (f"## `{member.name}`", "", "```python", f"def {signature(member)}: ...", "```", "", doc, "")

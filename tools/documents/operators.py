@@ -71,8 +71,8 @@ def settings_page() -> Page:
     yield from ("# Settings", "", GENERATED, "")
     yield "One YAML file, by default `surfaces.yaml`. Unknown keys are errors. `${NAME}` and `${NAME:-default}` are"
     yield "filled from the environment and from a `.env` beside the file; a value may also be `{env: NAME}` or"
-    yield "`{file: path}`. Relative paths are relative to the folder in which the host is started; only `agents_file` is"
-    yield "relative to the config."
+    yield "`{file: path}`. Relative paths are relative to the folder in which the host is started; only `agents_file`"
+    yield "is relative to the config."
     yield from ("", "## Top of the file", "")
     yield from table(("key", "meaning"), *((f"`{name}`", TOP[name]) for name in settings.TOP))
     yield "Under `storage`, `files` and each name in `surfaces` and `transports`, `use:` names the driver (for the"
