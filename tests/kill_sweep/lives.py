@@ -16,17 +16,8 @@ from surfaces_testing.homeserver import FakeHomeserver, Fault
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.faults import Wire
 
-from .processes import HOST, Program, write_config
+from .processes import HOST, Agent, Program, write_config
 from .scenario import Scenario
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agent:
-    """The reference agent, which outlives all hosts."""
-
-    base_url: str
-    volume: Path
-    workspace: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +58,7 @@ class Run:
         self.hs = homeserver
         self.scenario = Scenario(homeserver, agent.workspace, folder / "state")
         self._folder = folder
-        config = write_config(folder, homeserver=homeserver.url, agent=agent.base_url, volume=agent.volume)
+        config = write_config(folder, homeserver.url, agent)
         self._command = (*command, "run", "-c", str(config))
 
     async def killed_at(self, point: Point) -> None:

@@ -17,6 +17,11 @@ from surfaces_core.cli import main
 from surfaces_matrix.say import say
 
 
+def replace(owner: Any, name: str, bug: Callable[..., Any]) -> None:
+    """Put a function in the place of another one."""
+    setattr(owner, name, bug)
+
+
 def random_turns() -> None:
     """A turn gets another name at each try."""
     original = Journal.begin
@@ -24,7 +29,7 @@ def random_turns() -> None:
     async def renamed(self: Journal, entry: Any) -> Any:
         return await original(self, dataclasses.replace(entry, turn=secrets.token_hex(13)))
 
-    Journal.begin = renamed  # type: ignore[method-assign]
+    replace(Journal, "begin", renamed)
 
 
 def random_transactions() -> None:
@@ -34,18 +39,18 @@ def random_transactions() -> None:
         return await say(client, room, txn + secrets.token_hex(4), content, **options)
 
     for module in (surfaces_matrix.send, surfaces_matrix.drafts):
-        vars(module)["say"] = forgetful
+        replace(module, "say", forgetful)
 
 
 def cursor_first() -> None:
     """The cursor is stored before what lies before it."""
     original = Journal.accept
 
-    async def eager(self: Journal, surface: str, batch: Any, cursor: str, is_full: Any) -> Any:
+    async def eager(self: Journal, surface: str, batch: Any, cursor: str, *rest: Any) -> Any:
         await self.write({journal.key("cursor", surface): cursor.encode()})
-        return await original(self, surface, batch, cursor, is_full)
+        return await original(self, surface, batch, cursor, *rest)
 
-    Journal.accept = eager  # type: ignore[method-assign]
+    replace(Journal, "accept", eager)
 
 
 def delivered_before_sent() -> None:
@@ -56,7 +61,7 @@ def delivered_before_sent() -> None:
         await self._journal.delivered(part)
         return await original(self, part)
 
-    Delivery._send = hasty  # type: ignore[method-assign]
+    replace(Delivery, "_send", hasty)
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -16,26 +18,37 @@ from typing import Any, NoReturn, Self
 PASSWORD = "a-password-that-must-not-show"
 BOT = "@bot:hs.test"
 HOST = (sys.executable, "-m", "surfaces_core.cli")
+WORKSPACE = "reference"
 AGENT = (str(Path(sys.executable).with_name("surfaces-agent")),)
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
+def _in_child() -> None:
     # A test run that is killed itself leaves nothing behind.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Where the tests run as root, file modes hold for the program all the same.
+    _libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE)
+    _libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_READ_SEARCH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """The reference agent, which outlives all hosts."""
+
+    base_url: str
+    volume: Path
+    workspace: Path
 
 
 class Program:
     """One program for as long as its `async with` block; what it logs is kept in a file."""
 
-    def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, user: int | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
         self._command = command
         self._log = log
         self._env = {**os.environ, "MATRIX_PASSWORD": PASSWORD, **(env or {})}
-        self._user = user
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
@@ -46,8 +59,7 @@ class Program:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=self._env,
-                user=self._user,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_in_child,
             )
         return self
 
@@ -99,22 +111,31 @@ class Program:
         self.signal(signal.SIGTERM)
         return await self.ended()
 
+    async def logged(self, text: str, timeout_s: float = 30.0) -> None:
+        """Wait until its log holds a text."""
+        async with asyncio.timeout(timeout_s):
+            while text not in self.log():  # noqa: ASYNC110 - a file has no event for this
+                await asyncio.sleep(0.01)
+
     def log(self) -> str:
         """What it wrote to standard error so far."""
         return self._log.read_text(errors="replace")
 
 
-async def run(*command: str, log: Path, env: Mapping[str, str] | None = None, user: int | None = None) -> int:
-    """Run a program that ends by itself; its exit code."""
-    async with Program(command, log=log, env=env, user=user) as program:
-        return await program.ended()
+@asynccontextmanager
+async def reference_agent(volume: Path, *options: str) -> AsyncIterator[Agent]:
+    """The reference agent with its workspace on a volume."""
+    workspace = volume / WORKSPACE
+    workspace.mkdir()
+    async with Program((*AGENT, "--workspace", str(workspace), *options), log=volume / "agent.log") as program:
+        yield Agent(base_url=str((await program.ready())["base_url"]), volume=volume, workspace=workspace)
 
 
-def write_config(folder: Path, *, homeserver: str, agent: str, volume: Path, **changes: Any) -> Path:
-    """A config of the whole host, with state in `folder`; `changes` replace whole sections."""
-    config = {
+def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) -> Path:
+    """A config of the whole host, with state in `folder`; `changes` are merged into its sections."""
+    config: dict[str, Any] = {
         "storage": {"use": "sqlite", "path": str(folder / "state" / "surfaces.db")},
-        "files": {"use": "volume", "root": str(volume)},
+        "files": {"use": "volume", "root": str(agent.volume)},
         "surfaces": {
             "matrix": {
                 "homeserver": homeserver,
@@ -127,10 +148,13 @@ def write_config(folder: Path, *, homeserver: str, agent: str, volume: Path, **c
         },
         "transports": {"agent_api": {}},
         "hooks": ["context", "chats", "staging"],
-        "agents": [{"id": "reference", "base_url": agent, "workspace_path": "reference", "send_message_id": True}],
+        "agents": [
+            {"id": "reference", "base_url": agent.base_url, "workspace_path": WORKSPACE, "send_message_id": True}
+        ],
         "host": {"on_interrupt": "retry", "log_level": "debug"},
-        **changes,
     }
+    for section, changed in changes.items():
+        config[section] = {**config.get(section, {}), **changed}
     path = folder / "surfaces.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path

@@ -17,8 +17,8 @@ from surfaces_core._engine.killpoints import POINTS
 from surfaces_testing.homeserver import FakeHomeserver
 
 from . import planted
-from .lives import Agent, Point, Run, sweep
-from .processes import AGENT, Program
+from .lives import Point, Run, sweep
+from .processes import Agent, reference_agent
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +26,8 @@ pytestmark = pytest.mark.slow
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def agent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agent]:
     """One agent for all runs."""
-    volume = tmp_path_factory.mktemp("agents")
-    workspace = volume / "reference"
-    workspace.mkdir()
-    command = (*AGENT, "--workspace", str(workspace), "--words-per-second", "100")
-    async with Program(command, log=volume / "agent.log") as program:
-        yield Agent(base_url=str((await program.ready())["base_url"]), volume=volume, workspace=workspace)
+    async with reference_agent(tmp_path_factory.mktemp("agents"), "--words-per-second", "100") as agent:
+        yield agent
 
 
 OCCURRENCES = {
