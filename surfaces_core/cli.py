@@ -62,14 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
 
     from surfaces_core._engine import commands
-    from surfaces_core.errors import SurfacesError
 
     try:
         return commands.dispatch(options)
-    except BaseException as error:
-        if options.debug and not isinstance(error, SystemExit | KeyboardInterrupt | SurfacesError):
-            raise
-        return commands.explain(error)
+    except BaseException as error:  # noqa: BLE001 - the outermost edge: every end gets its line and its code
+        return commands.explain(error, debug=options.debug)
 
 
 if __name__ == "__main__":

@@ -92,8 +92,7 @@ class Intake(Protocol):
     async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
         """Store a batch and the cursor behind it in one transaction; those seen before are dropped.
 
-        Only when this returns may the cursor be used. May wait while lanes are full; raises
-        `StateError` when nothing could be stored.
+        Only when this returns may the cursor be used. Raises `StateError` when nothing could be stored.
         """
         ...
 
@@ -244,7 +243,7 @@ class Transport(Driver):
         """
 
     async def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
-        """Answer a `Confirm` of a running turn."""
+        """Answer a `Confirm` of a running turn. `Rejected` when it can't; its turn is then cut off."""
         raise Rejected("this transport asks nothing")
 
     async def forget(self, agent: Agent, context: str) -> None:

@@ -290,7 +290,7 @@ class TurnEnded:
     turn: str
     address: Address
     outcome: str
-    """`answered`, `command`, `refused`, `failed`, `stopped`, `retried` or `dead`."""
+    """`answered`, `command`, `refused`, `failed`, `stopped`, `dead`, or `done` where nothing was asked."""
     seconds: float
 
 

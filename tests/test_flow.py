@@ -229,7 +229,7 @@ async def test_an_answer_of_nothing_is_said_so() -> None:
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: [End()]))
     async with bot.running():
         await bot.push("hello")
-        assert await bot.pop() == "_No answer came back._"
+        assert await bot.pop() == "No answer came back."
 
 
 async def test_a_send_that_fails_is_repeated_with_its_key_and_shows_once() -> None:
@@ -252,6 +252,7 @@ async def test_a_refused_message_is_kept_and_the_next_is_sent() -> None:
     async with bot.running():
         await bot.push("one")
         await bot.push("two")
+        assert await bot.pop() == "A part of this answer could not be shown here."
         assert await bot.pop() == "You said two"
         dead = await bot.engine.journal.scan("dead")
     assert [b"M_FORBIDDEN" in value for value in dead.values()] == [True]
@@ -428,7 +429,7 @@ async def test_stop_ends_a_turn_that_waits_for_its_next_try() -> None:
         await bot.push("hello")
         await until(lambda: bot.engine.turns.lanes.waiting == 1)
         await bot.push("!stop")
-        assert await bot.pop() == "_Stopped._"
+        assert await bot.pop() == "Stopped."
 
 
 @pytest.mark.parametrize(

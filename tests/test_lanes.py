@@ -97,8 +97,8 @@ async def test_a_lane_that_waits_can_be_woken() -> None:
     lanes: Lanes[str] = Lanes(work, 1)
     async with asyncio.TaskGroup() as group:
         group.create_task(lanes.run())
-        lanes.put("a", "item")
         assert not lanes.wake("a")
+        lanes.put("a", "item")
         async with asyncio.timeout(5):
             while not lanes.waiting:  # noqa: ASYNC110 - lanes have no event for this
                 await asyncio.sleep(0)

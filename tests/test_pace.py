@@ -102,7 +102,7 @@ def test_an_unreachable_agent_is_given_up_within_its_tries() -> None:
 
     assert virtual_time.run(main()) <= 1 + 2 + 4 + 8 + 16 + 32 + 60
     assert seen == [
-        "The agent cannot be reached right now. I keep trying.",
+        "This takes longer than usual: something I need does not answer. I keep trying.",
         "I tried several times and could not get an answer. Please ask again later.",
     ]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.drafts import Drafts
-from surfaces_core._engine.journal import Changes, Entry, Journal
+from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
@@ -36,8 +38,8 @@ from surfaces_core.events import (
     TurnEvent,
 )
 
-QUESTION_PART = 900
-"""Part numbers from here on are questions that were asked while the turn ran."""
+QUESTION_PARTS = 1000
+"""Part numbers from here on, this many a try, are questions that were asked while the turn ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Gathered:
     pieces: list[str] = field(default_factory=list)
     files: list[Say] = field(default_factory=list)
     tokens: int = 0
+    notes: list[Say] = field(default_factory=list)
     questions: int = 0
     failure: Exception | None = None
 
@@ -89,8 +92,25 @@ class Work:
     stopped: bool = False
 
     def stop(self) -> None:
-        """Cancel it; what came already is kept."""
-        self.stopped = self.task is not None and self.task.cancel()
+        """Cancel it; what came already is kept. An answer that is complete stays what it is."""
+        if self.task is None or self.task.cancel():
+            self.stopped = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Talk:
+    """One conversation with the agent."""
+
+    work: Work
+    request: AgentRequest
+    transport: Transport
+    gathered: Gathered
+    drafts: Drafts | None
+
+    @property
+    def address(self) -> Address:
+        """Where the question came from."""
+        return self.work.entry.message.address
 
 
 class AgentTurns:
@@ -111,6 +131,7 @@ class AgentTurns:
         deliveries: Mapping[str, Delivery],
         shapers: Sequence[Shaper],
         observe: Callable[[Observed], None],
+        log: FilteringBoundLogger,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -124,26 +145,52 @@ class AgentTurns:
         self._deliveries = deliveries
         self._shapers = shapers
         self._observe = observe
+        self._log = log
         self.running: dict[Address, Work] = {}
 
     async def run(self, work: Work, binding: Binding) -> Outcome:
         """Ask the agent. Raises `Unavailable` while the agent has seen nothing of the question."""
-        entry, message = work.entry, work.entry.message
+        address = work.entry.message.address
+        self.running[address] = work
+        try:
+            return await self._run(work, binding)
+        finally:
+            del self.running[address]
+
+    async def stage(self, entry: Entry, binding: Binding) -> list[Say]:
+        """Take in the files of a message that asks nothing of the agent; what to say about them."""
+        agent = self._registry.agents.get(binding.agent)
+        if agent is None:
+            return [Say(text=words.AGENT_GONE)]
+        message = entry.message
+        stored, refused = await self._take_in(entry, agent)
+        waiting = len(self._staging.waiting(message.address, message.sender))
+        return [*([Say(text=words.staged(stored, waiting))] if stored else []), *refused]
+
+    async def _take_in(self, entry: Entry, agent: Agent) -> tuple[list[str], list[Say]]:
+        surface = self._surfaces[entry.message.address.surface]
+        stored, lines = await self._staging.take_in(entry, surface, agent, self._settings.prefix)
+        return stored, [Say(text=line) for line in lines]
+
+    async def _run(self, work: Work, binding: Binding) -> Outcome:
+        message = work.entry.message
+        if not message.text.strip():
+            return Outcome(says=await self.stage(work.entry, binding))
         agent = self._registry.agents.get(binding.agent)
         if agent is None:
             return Outcome(says=[Say(text=words.AGENT_GONE)], kind="failed")
         transport = self._transports[agent.transport]
-        if entry.interrupted and not self._ask_again(entry, transport, agent):
+        if work.entry.cut and not self._ask_again(work.entry, transport, agent):
             return Outcome(says=[Say(text=words.INTERRUPTED)], kind="failed")
-        surface = self._surfaces[message.address.surface]
-        stored, lines = await self._staging.take_in(entry, surface, agent, self._settings.prefix)
+        refused: list[Say] = []
+        if message.attachments:
+            _, refused = await self._take_in(work.entry, agent)
+            work.entry = await self._journal.keep(replace(work.entry, asked=True))
+        if work.stopped:
+            return Outcome(says=[Say(text=words.STOPPED), *refused], kind="stopped")
         waiting = self._staging.waiting(message.address, message.sender)
-        refused = [Say(text=line) for line in lines]
-        if not message.text.strip():
-            got = [Say(text=words.staged(stored, len(waiting)))] if stored else []
-            return Outcome(says=[*got, *refused])
         request = AgentRequest(
-            turn=entry.turn,
+            turn=work.entry.turn,
             agent=agent,
             context=binding.context,
             text=message.text,
@@ -151,48 +198,49 @@ class AgentTurns:
         )
         for shape in self._shapers:
             request = shape(request, message)
-        gathered = await self._converse(work, request, transport, surface)
-        if isinstance(gathered.failure, Unavailable):
-            raise gathered.failure
+        gathered = await self._converse(work, request, transport)
         outcome = self._judge(work, gathered, refused)
-        used = await self._book.used(message.address, gathered.tokens) if outcome.kind == "answered" else {}
-        consumed = self._staging.consume(message.address, waiting)
-        return Outcome(says=outcome.says, kind=outcome.kind, changes={**consumed, **used})
+        changes: dict[bytes, bytes | None] = {}
+        if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
+            changes |= self._staging.consume(message.address, waiting)
+        if outcome.kind == "answered":
+            changes |= await self._book.used(message.address, gathered.tokens)
+        return replace(outcome, changes=changes)
 
     def _ask_again(self, entry: Entry, transport: Transport, agent: Agent) -> bool:
         """Whether an interrupted question is put to the agent once more (spec: delivery, `on_interrupt`)."""
         policy = self._settings.on_interrupt
         if policy == "auto":
-            return not entry.shown and transport.repeatable(agent)
+            return not entry.partly and transport.repeatable(agent)
         return policy == "retry"
 
     # The conversation with the agent
 
-    async def _converse(self, work: Work, request: AgentRequest, transport: Transport, surface: Surface) -> Gathered:
+    async def _converse(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
+        """Gather what comes. Raises `Unavailable` while the agent has seen nothing."""
         gathered = Gathered()
-        address = work.entry.message.address
-        drafts = self._drafts(work, surface)
-        self.running[address] = work
+        talk = Talk(work=work, request=request, transport=transport, gathered=gathered, drafts=self._drafts(work))
         try:
             async with asyncio.TaskGroup() as group:
-                if drafts is not None:
-                    group.create_task(drafts.run())
-                work.task = group.create_task(self._listen(request, transport, address, gathered, drafts))
+                if talk.drafts is not None:
+                    group.create_task(talk.drafts.run())
+                work.task = group.create_task(self._listen(talk))
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
             raise several.exceptions[0] from several.exceptions[0].__cause__
-        finally:
-            del self.running[address]
+        if isinstance(gathered.failure, Unavailable):
+            raise gathered.failure
         return gathered
 
-    def _drafts(self, work: Work, surface: Surface) -> Drafts | None:
+    def _drafts(self, work: Work) -> Drafts | None:
+        entry = work.entry
+        surface = self._surfaces[entry.message.address.surface]
         if surface.pace is None:
             return None
-        entry = work.entry
 
         async def before_first() -> None:
-            if not work.entry.shown:
-                work.entry = await self._journal.mark_shown(work.entry)
+            if not work.entry.partly:
+                work.entry = await self._journal.mark_shown(work.entry, partly=True)
 
         return Drafts(
             surface=surface,
@@ -201,44 +249,34 @@ class AgentTurns:
             turn=entry.turn,
             attempt=entry.attempts,
             before_first=before_first,
+            log=self._log,
         )
 
-    async def _listen(
-        self, request: AgentRequest, transport: Transport, address: Address, gathered: Gathered, drafts: Drafts | None
-    ) -> None:
+    async def _listen(self, talk: Talk) -> None:
         try:
-            async with aclosing(transport.run(request)) as events:
+            async with aclosing(talk.transport.run(talk.request)) as events:
                 async for event in events:
-                    self._observe(TurnEvent(turn=request.turn, address=address, event=event))
-                    await self._take(event, request, transport, address, gathered, drafts)
+                    self._observe(TurnEvent(turn=talk.request.turn, address=talk.address, event=event))
+                    await self._take(event, talk)
         except DriverError as error:
-            gathered.failure = error
+            talk.gathered.failure = error
         finally:
-            if drafts is not None:
-                drafts.close()
+            if talk.drafts is not None:
+                talk.drafts.close()
 
-    async def _take(
-        self,
-        event: AgentEvent,
-        request: AgentRequest,
-        transport: Transport,
-        address: Address,
-        gathered: Gathered,
-        drafts: Drafts | None,
-    ) -> None:
+    async def _take(self, event: AgentEvent, talk: Talk) -> None:
+        gathered, drafts = talk.gathered, talk.drafts
         match event:
             case Text(text):
-                gathered.pieces.append(text)
+                gathered.pieces.append(storable(text))
                 if drafts is not None:
-                    drafts.add(text)
+                    drafts.add(gathered.pieces[-1])
             case Tool() | Progress() if drafts is not None:
-                drafts.status(_status(event))
+                drafts.status(storable(_status(event)))
             case File():
-                gathered.files.append(await self._check_file(event, request.agent))
+                gathered.files.append(await self._check_file(event, talk.request.agent))
             case Confirm():
-                gathered.questions += 1
-                approved = await self._confirm(event, request, address, gathered.questions)
-                await transport.answer(request, event.id, approved)
+                await self._confirm(event, talk)
             case End(tokens=tokens):
                 gathered.tokens = tokens or 0
             case _:
@@ -247,41 +285,51 @@ class AgentTurns:
     async def _check_file(self, event: File, agent: Agent) -> Say:
         try:
             async with await self._files.open(agent.workspace, event.path) as opened:
-                return Say(text=event.caption, file=opened.ref, notice=False)
+                return Say(text=storable(event.caption), file=opened.ref, notice=False)
         except DriverError as error:
             return Say(text=error.public)
 
-    async def _confirm(self, event: Confirm, request: AgentRequest, address: Address, count: int) -> bool:
+    async def _confirm(self, event: Confirm, talk: Talk) -> None:
+        """Ask the person and pass the answer on. A try of its own asks anew: the agent may ask something else."""
+        gathered, attempt = talk.gathered, talk.work.entry.attempts
+        gathered.questions += 1
         question = Outbound(
-            key=f"{request.turn}.q{count}",
-            turn=request.turn,
-            part=QUESTION_PART + count,
-            address=address,
-            text=words.question(event.text, self._settings.prefix),
+            key=f"{talk.request.turn}.q{attempt}-{gathered.questions}",
+            turn=talk.request.turn,
+            part=QUESTION_PARTS * attempt + gathered.questions,
+            address=talk.address,
+            text=words.question(storable(event.text), self._settings.prefix),
+            notice=True,
         )
-        delivery = self._deliveries[address.surface]
-        delivery.put(await self._journal.say(question))
-        approved = await self._questions.ask(address, event.timeout_s)
-        return bool(approved)
+        self._deliveries[talk.address.surface].put(await self._journal.say(question))
+        approved = await self._questions.ask(talk.address, event.timeout_s)
+        if approved is None:
+            gathered.notes.append(Say(text=words.QUESTION_EXPIRED))
+        try:
+            await talk.transport.answer(talk.request, event.id, bool(approved))
+        except Unavailable as error:  # the agent has the question, so this is no longer a matter of later
+            raise Rejected(str(error), code=error.code, public=words.CUT_OFF) from error
 
     # What it comes to
 
     def _judge(self, work: Work, gathered: Gathered, refused: Sequence[Say]) -> Outcome:
         text, failure = gathered.text, gathered.failure
-        rest = [*gathered.files, *refused]
+        rest = [*gathered.files, *refused, *gathered.notes]
         if work.stopped:
             return Outcome(says=[_cut(text, words.STOPPED), *rest], kind="stopped")
         if isinstance(failure, Rejected):
             return Outcome(says=[_cut(text, failure.public), *rest], kind="failed")
         if text.strip():
             return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")
-        if gathered.files and not work.entry.shown:
-            return Outcome(says=rest, kind="answered")
-        return Outcome(says=[Say(text=words.NO_ANSWER), *rest], kind="answered")
+        if not gathered.files:
+            return Outcome(says=[Say(text=words.NO_ANSWER), *rest], kind="answered")
+        # a draft that shows must become something, and files are messages of their own
+        here = [Say(text=words.HERE_IT_IS)] if work.entry.shown else []
+        return Outcome(says=[*here, *rest], kind="answered")
 
 
 def _cut(text: str, line: str) -> Say:
-    return Say(text=words.cut_off(text, line.strip("_")), notice=not text)
+    return Say(text=words.cut_off(text, line), notice=not text)
 
 
 def _status(event: Tool | Progress) -> str:

@@ -69,6 +69,8 @@ def exit_code(error: BaseException) -> int:
             return code
         case Unavailable():
             return os.EX_UNAVAILABLE
+        case BrokenPipeError():  # whoever read has seen enough
+            return os.EX_OK
         case KeyboardInterrupt() | asyncio.CancelledError():
             return 130
         case OSError():
@@ -77,11 +79,15 @@ def exit_code(error: BaseException) -> int:
             return os.EX_SOFTWARE
 
 
-def explain(error: BaseException) -> int:
-    """One line on standard error for what is expected, the traceback for a bug; the exit code."""
+def explain(error: BaseException, *, debug: bool = False) -> int:
+    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code."""
     cause = first(error)
+    if debug and isinstance(cause, SurfacesError):
+        traceback.print_exception(error)
     if isinstance(cause, SurfacesError):
         sys.stderr.write(f"surfaces: {cause.code}: {cause}\n")
+    elif isinstance(cause, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
     elif isinstance(cause, OSError):
         sys.stderr.write(f"surfaces: {cause}\n")
     elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
@@ -133,9 +139,7 @@ def versions() -> int:
     return os.EX_OK
 
 
-def _enabled(config: Config | None) -> set[tuple[str, str]]:
-    if config is None:
-        return set()
+def _enabled(config: Config) -> set[tuple[str, str]]:
     named = {(group, instance.use) for group, instance in host.instances(config)}
     return named | {(HOOKS, name) for name in config.hooks}
 
@@ -151,10 +155,14 @@ def _loaded(offer: Offer) -> object:
 
 def plugins_list(options: argparse.Namespace) -> int:
     """`surfaces plugins list`: only what the config names is imported."""
-    config = load_config(options.config) if options.config.exists() else None
-    enabled = _enabled(config)
     rows = [("KIND", "NAME", "STATE", "DISTRIBUTION")]
     notes: list[str] = []
+    enabled: set[tuple[str, str]] = set()
+    if options.config.exists():
+        try:
+            enabled = _enabled(load_config(options.config))
+        except ConfigError as error:  # who mends a config wants to see what there is
+            notes.append(f"nothing is enabled: {error}")
     for offer in offers():
         state = "installed"
         if (offer.group, offer.name) in enabled:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from surfaces_core._engine import words
-from surfaces_core._engine.journal import Changes, Journal, Rows, key, place
+from surfaces_core._engine.journal import Changes, Journal, Rows, key, place, turn_id
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.settings import Registry
 from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport
@@ -59,6 +59,10 @@ class Book:
         self._registry = registry
         self._bindings: dict[Address, Binding] = {}
         self._usages: dict[Address, Usage] = {}
+        self._touched: dict[Address, int] = {}
+        """When each binding was last changed here, in ticks."""
+        self.tick = 0
+        """Counts changes."""
 
     async def open(self) -> None:
         """Read all bindings."""
@@ -103,9 +107,10 @@ class Book:
         return found
 
     async def _bind(self, message: Inbound) -> Binding:
-        opening = await self._opening(message.event_id, message.address.surface, message.sender, "", "")
-        binding = _binding(opening, message.address)
-        await self._keep(binding, {key("opening", message.event_id): None})
+        surface = message.address.surface
+        cause = turn_id(surface, message.event_id)
+        binding = _binding(await self._opening(cause, surface, message.sender, "", ""), message.address)
+        await self._keep(binding, self.finished(cause))
         return binding
 
     async def create(self, cause: str, surface: str, owner: str, owner_name: str, name: str = "") -> Binding:
@@ -195,16 +200,26 @@ class Book:
         rows = {**changes, key("conv", *place(binding.address)): BINDINGS.dump(binding)}
         await self._journal.write(rows)
         self._bindings[binding.address] = binding
+        self.tick += 1
+        self._touched[binding.address] = self.tick
 
     # Reconciling
 
-    async def restore(self, surface: str, found: Sequence[Binding], *, complete: bool = True) -> Reconciled:
-        """Bring the book in step with what the messenger shows; `complete` when `found` is all there is."""
+    async def restore(
+        self, surface: str, found: Sequence[Binding], *, complete: bool = True, since: int | None = None
+    ) -> Reconciled:
+        """Bring the book in step with what the messenger shows; `complete` when `found` is all there is.
+
+        What was changed here after the tick `since` is newer than what the messenger was asked for, and stays.
+        """
         rows: dict[bytes, bytes | None] = {}
         restored = repaired = unchanged = 0
         taken: dict[tuple[str, int], Address] = {}
         conflicts: list[str] = []
         for binding in found:
+            if self._is_newer(binding.address, since):
+                unchanged += 1
+                continue
             other = taken.setdefault((binding.owner, binding.number), binding.address)
             if other != binding.address:
                 conflicts.append(f"{binding.label} of {binding.owner} stands for two conversations")
@@ -216,12 +231,16 @@ class Book:
                 rows[key("conv", *place(binding.address))] = BINDINGS.dump(binding)
                 self._bindings[binding.address] = binding
         if complete:
-            repaired += self._mark_left(surface, {binding.address for binding in found}, rows)
+            repaired += self._mark_left(surface, {binding.address for binding in found}, since, rows)
         await self._raise_numbers(surface, found, rows)
         return Reconciled(restored=restored, repaired=repaired, unchanged=unchanged, conflicts=tuple(conflicts))
 
-    def _mark_left(self, surface: str, found: set[Address], rows: dict[bytes, bytes | None]) -> int:
-        gone = [b for a, b in self._bindings.items() if a.surface == surface and a not in found and not b.left]
+    def _is_newer(self, address: Address, since: int | None) -> bool:
+        return since is not None and self._touched.get(address, 0) > since
+
+    def _mark_left(self, surface: str, found: set[Address], since: int | None, rows: dict[bytes, bytes | None]) -> int:
+        missing = [b for a, b in self._bindings.items() if a.surface == surface and a not in found and not b.left]
+        gone = [binding for binding in missing if not self._is_newer(binding.address, since)]
         for binding in gone:
             self._bindings[binding.address] = replace(binding, left=True)
             rows[key("conv", *place(binding.address))] = BINDINGS.dump(self._bindings[binding.address])

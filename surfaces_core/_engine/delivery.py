@@ -1,17 +1,20 @@
 """Delivery: says what the outbox holds, in order in a conversation, side by side across.
 
 A part leaves the outbox when it shows. While the messenger is away a gate lets one part at a time
-probe it, however many wait.
+probe it, however many wait. A part that is refused for good is kept as a dead letter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._engine import words
 from surfaces_core._engine.journal import Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
@@ -21,6 +24,7 @@ from surfaces_core.events import Delivered, Observed
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
+LEAST_WAIT_S = 0.5
 PATIENCE_S = 8.0
 """The longest wait between two tries of one part, unless the messenger asks for more."""
 
@@ -31,45 +35,62 @@ def backoff(tries: int, *, base_s: float, cap_s: float, chance: Callable[[], flo
 
 
 class Gate:
-    """Open while a peer answers; after a failure one caller at a time may try, each a while later."""
+    """Lets everybody pass while a peer answers, and one at a time, ever more slowly, while it does not.
+
+    A peer counts as away when two conversations in a row failed: one that fails alone has its own wait.
+    """
 
     def __init__(self) -> None:
+        self._suspects: set[Hashable] = set()
+        """Who failed since the last success."""
         self._failures = 0
-        self._not_before = 0.0
-        self._probe = asyncio.Lock()
+        self._next = 0.0
+        self._last_failure = 0.0
+        self._back = asyncio.Event()
 
     @property
     def failing(self) -> bool:
-        """The last call failed."""
-        return self._failures > 0
+        """Something failed since the last success."""
+        return bool(self._suspects)
 
-    async def enter(self) -> bool:
-        """Wait until a call may be tried; True when it is the one probe (then `leave` must follow)."""
-        if not self.failing:
-            return False
-        await self._probe.acquire()
-        if not self.failing:
-            self._probe.release()
-            return False
-        try:
-            await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
-        except asyncio.CancelledError:
-            self._probe.release()
-            raise
-        return True
+    @property
+    def away(self) -> bool:
+        """The peer does not answer."""
+        return len(self._suspects) > 1
 
-    def leave(self, probing: bool, failed: bool, retry_after: float | None = None) -> bool:
-        """Say how a call went; True when that is news."""
-        was = self.failing
-        if failed and (probing or not was):
+    async def enter(self) -> None:
+        """Wait until a call may be tried."""
+        loop = asyncio.get_running_loop()
+        while self.away:
+            if loop.time() >= self._next:
+                self._next = loop.time() + self._spacing()
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._next):
+                    await self._back.wait()
+
+    def succeeded(self) -> bool:
+        """A call went well; True when that is news."""
+        news = self.away
+        self._suspects.clear()
+        self._failures = 0
+        self._back.set()
+        return news
+
+    def failed(self, who: Hashable, retry_after: float | None) -> bool:
+        """A call failed; True when that is news."""
+        now, was = asyncio.get_running_loop().time(), self.away
+        self._suspects.add(who)
+        if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
             self._failures += 1
-            wait = 0.5 + backoff(self._failures, base_s=1.0, cap_s=PATIENCE_S)
-            self._not_before = asyncio.get_running_loop().time() + max(wait, retry_after or 0.0)
-        elif not failed:
-            self._failures = 0
-        if probing:
-            self._probe.release()
-        return was != self.failing
+            self._last_failure = now
+        self._next = max(self._next, now + max(self._spacing(), retry_after or 0.0))
+        if self.away and not was:
+            self._back.clear()
+        return self.away and not was
+
+    def _spacing(self) -> float:
+        return LEAST_WAIT_S + backoff(self._failures, base_s=1.0, cap_s=PATIENCE_S)
 
 
 class Delivery:
@@ -100,40 +121,46 @@ class Delivery:
 
     @property
     def failing(self) -> bool:
-        """The messenger is away."""
+        """The last part could not be sent."""
         return self._gate.failing
 
     async def _send(self, part: Part) -> tuple[Part, float] | None:
-        probing = await self._gate.enter()
-        failed: Unavailable | None = None
+        await self._gate.enter()
         try:
             point("send.before")
             receipt = await self._surface.send(part.outbound)
             point("send.after")
         except Unavailable as error:
-            failed = error
+            return part, self._put_off(part, error)
         except Rejected as error:
-            await self._give_up(part, error)
+            self._log.warning("delivery.rejected", key=part.outbound.key, code=error.code, error=str(error))
+            await self._give_up(part, f"{error.code}: {error}")
             return None
-        finally:
-            news = self._gate.leave(probing, failed is not None, failed.retry_after if failed else None)
-        if failed is not None:
-            return part, self._put_off(part, failed, news)
-        if news:
+        except Exception as error:  # noqa: BLE001 - a part that a bug chokes on would end every life of the host
+            self._log.exception("delivery.bug", key=part.outbound.key)
+            await self._give_up(part, f"BUG: {type(error).__name__}")
+            return None
+        if self._gate.succeeded():
             self._log.info("delivery.back")
         self._tries.pop(part.seq, None)
         await self._journal.delivered(part)
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 
-    async def _give_up(self, part: Part, error: Rejected) -> None:
-        self._log.warning("delivery.rejected", key=part.outbound.key, code=error.code, error=str(error))
+    async def _give_up(self, part: Part, reason: str) -> None:
+        """Keep a part as a dead letter, and say in its place that something is missing."""
         self._tries.pop(part.seq, None)
-        await self._journal.bury(part, f"{error.code}: {error}")
+        lost = part.outbound
+        instead = (
+            [] if lost.notice else [replace(lost, key=f"{lost.key}x", text=words.PART_LOST, file=None, notice=True)]
+        )
+        for said in await self._journal.bury(part, reason, instead):
+            self.put(said)
 
-    def _put_off(self, part: Part, error: Unavailable, news: bool) -> float:
+    def _put_off(self, part: Part, error: Unavailable) -> float:
         """Seconds until this part is tried again."""
-        if news:
+        if self._gate.failed(part.outbound.address, error.retry_after):
             self._log.warning("delivery.down", code=error.code, error=str(error))
         tries = self._tries[part.seq] = self._tries.get(part.seq, 0) + 1
-        return max(error.retry_after or 0.0, backoff(tries, base_s=1.0, cap_s=PATIENCE_S))
+        wait = LEAST_WAIT_S + backoff(tries, base_s=1.0, cap_s=PATIENCE_S)
+        return max(error.retry_after or 0.0, wait)

@@ -42,7 +42,7 @@ class DeskAt:
     def _here(self) -> Binding:
         if self._binding is None:
             raise CommandError(words.NEEDS_CONVERSATION.format(prefix=self._doors.prefix))
-        return self._binding
+        return self._doors.book.at(self._binding.address) or self._binding
 
     async def _overview(self, binding: Binding) -> Overview:
         usage = await self._doors.book.usage(binding.address)

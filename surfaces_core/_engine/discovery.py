@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
-from surfaces_core._engine.settings import Config, Instance, Registry, validate
+from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry, validate
 from surfaces_core.contracts import CONTRACT, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.hooks import PROJECT, HookSpecs
@@ -29,6 +29,7 @@ DRIVERS: Mapping[str, type[Driver]] = {
     "surfaces.files": Files,
 }
 HOOKS = "surfaces.hooks"
+AGENT_KEYS = tuple(AgentEntry.model_fields)
 GROUPS = (*DRIVERS, HOOKS)
 
 D = TypeVar("D", bound=Driver)
@@ -138,7 +139,7 @@ def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> N
     """Check every agent's further keys against its transport's model, if it is given. Raises `ConfigError`."""
     for agent in registry.agents.values():
         if agent.transport in models:
-            validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id])
+            validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id], AGENT_KEYS)
 
 
 # Hooks --------------------------------------------------------------------------------------------

@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from structlog.typing import FilteringBoundLogger
+
 from surfaces_core.contracts import Pace, Surface
 from surfaces_core.errors import DriverError, Unavailable
 from surfaces_core.events import Address, Draft
 
+LONGEST_S = 15.0
+"""Showing one draft may take so long; the final answer waits behind it."""
 WIDEN = 1.1
 """How much each interval is longer than the one before it."""
 
@@ -28,11 +32,13 @@ class Drafts:
         turn: str,
         attempt: int,
         before_first: Callable[[], Awaitable[None]],
+        log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
         self._pace = pace
         self._base = Draft(key=f"{turn}.0", turn=turn, part=0, address=address, attempt=attempt, version=0)
         self._before_first = before_first
+        self._log = log
         self._pieces: list[str] = []
         self._chars = 0
         self._status = ""
@@ -129,10 +135,19 @@ class Drafts:
 
     async def _show(self, draft: Draft) -> float:
         """Show one draft; the least seconds to wait before the next."""
-        try:
-            await self._surface.show(draft)
-        except Unavailable as error:
-            return max(error.retry_after or 0.0, 2 * self._pace.interval_s)
-        except DriverError:
-            return self._pace.heartbeat_s
-        return 0.0
+        return await show(self._surface, draft, self._pace, self._log)
+
+
+async def show(surface: Surface, draft: Draft, pace: Pace, log: FilteringBoundLogger) -> float:
+    """Show a draft if that works: it may be dropped at any time. The least seconds to wait before the next."""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            await surface.show(draft)
+    except Unavailable as error:
+        return max(error.retry_after or 0.0, 2 * pace.interval_s)
+    except (DriverError, TimeoutError):
+        return pace.heartbeat_s
+    except Exception:
+        log.exception("draft.bug", key=draft.key)
+        return pace.heartbeat_s
+    return 0.0

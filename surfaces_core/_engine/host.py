@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 
 from pydantic import BaseModel
@@ -128,13 +129,17 @@ async def run(config: Config) -> None:
     task = asyncio.current_task()
 
     def asked() -> None:
-        if engine.stopping and task is not None:
+        if task is not None and (engine.stopping or not engine.opened):
             task.cancel()
         engine.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    await engine.run()
+    try:
+        await engine.run()
+    except asyncio.CancelledError:
+        if engine.opened:  # the second signal; before it was open there is nothing to wait for
+            raise
 
 
 def announce(facts: dict[str, object]) -> None:
@@ -143,6 +148,6 @@ def announce(facts: dict[str, object]) -> None:
     sys.stdout.flush()
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
             notify.sendall(b"READY=1")

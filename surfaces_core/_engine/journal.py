@@ -2,11 +2,12 @@
 
 Each method that changes something is one committed transaction, and their order is the product's
 promise: a message is stored before its cursor is used (`accept`), counted before it is worked on
-(`begin`), its answer stored before it is sent (`complete`), and forgotten when it shows
-(`delivered`). Rows, all under text keys with NUL between their parts:
+(`begin`, or with `accept` where nothing is before it), its answer stored before it is sent
+(`complete`), and forgotten when it shows (`delivered`). Rows, all under text keys with NUL between
+their parts:
 
     cursor <surface>              the messenger's cursor
-    seen <surface> <event id>     when an event came, so that a repeat is dropped
+    seen <surface> <turn>         when an event came, so that a repeat is dropped
     in <seq>                      an inbox entry that is not done
     out <seq>                     an outbox part that does not show yet
     dead <seq>                    an entry or a part that was given up on, with its reason
@@ -33,7 +34,7 @@ from pydantic import TypeAdapter
 from surfaces_core._engine.killpoints import point
 from surfaces_core.contracts import Storage, Tx
 from surfaces_core.errors import StateError
-from surfaces_core.events import Address, Inbound, Outbound
+from surfaces_core.events import Address, Inbound, Kind, Outbound
 
 LAYOUT = b"1"
 Changes = Mapping[bytes, bytes | None]
@@ -81,9 +82,14 @@ def ordinal(number: int) -> str:
 
 
 def turn_id(surface: str, event_id: str) -> str:
-    """A turn's name, made from what happened so that a repeat is the same turn; 26 characters `a-z2-7`."""
+    """A turn's name, made from what happened so that a repeat is the same turn; 22 characters `a-z2-7`."""
     digest = hashlib.sha256(f"{surface}\0{event_id}".encode()).digest()
-    return base64.b32encode(digest)[:26].decode().lower()
+    return base64.b32encode(digest)[:22].decode().lower()
+
+
+def storable(text: str) -> str:
+    """Text that every store and messenger can take: half characters (lone surrogates) become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +102,18 @@ class Entry:
     state: Literal["queued", "running"] = "queued"
     attempts: int = 0
     """Times that work on it began."""
-    interrupted: int = 0
-    """Times that work on it ended with the process."""
+    failures: int = 0
+    """Tries that ended because something was not available."""
+    crashes: int = 0
+    """Tries that ended with the process, unasked."""
+    asked: bool = False
+    """The agent may have had the question in the last try."""
+    cut: bool = False
+    """An earlier try ended in the middle, with the process."""
     shown: bool = False
-    """A draft of its answer may show."""
+    """A draft may show under its key."""
+    partly: bool = False
+    """Something of the answer may show."""
     overflow: bool = False
     """Came when its lane was full."""
     not_before: float = 0.0
@@ -158,7 +172,7 @@ class Journal:
         self._seq = 0
 
     async def open(self) -> Backlog:
-        """Read what is left over; an entry that was running is marked as interrupted."""
+        """Read what is left over; an entry that was running is marked as cut short."""
         async with self.storage.transaction() as tx:
             layout = await tx.get(key("meta", "layout"))
             if layout is None:
@@ -174,10 +188,13 @@ class Journal:
             parts = [PARTS.load(value) async for _, value in tx.scan(prefix("out"))]
         return Backlog(entries=[_resumed(entry) for entry in entries], parts=parts)
 
-    def _next(self, changes: dict[bytes, bytes | None]) -> int:
-        """Take the next number; it is durable with the rows it orders."""
+    def _number(self, rows: dict[bytes, bytes | None]) -> int:
+        """Take the next number, durable with the rows it orders.
+
+        Only inside a transaction: the order of numbers must be the order of commits.
+        """
         self._seq += 1
-        changes[key("meta", "seq")] = str(self._seq).encode()
+        rows[key("meta", "seq")] = str(self._seq).encode()
         return self._seq
 
     async def write(self, changes: Changes) -> None:
@@ -192,58 +209,64 @@ class Journal:
         return None if value is None else value.decode()
 
     async def accept(
-        self, surface: str, batch: Sequence[Inbound], cursor: str, is_full: Callable[[Inbound], bool]
+        self, surface: str, batch: Sequence[Inbound], cursor: str, admit: Callable[[Entry], Entry]
     ) -> Sequence[Entry]:
-        """Store what is new of a batch, and the cursor behind it; the new entries, in order."""
+        """Store what is new of a batch, and the cursor behind it; the new entries, in order.
+
+        `admit` sees each before it is stored: it may mark it as overflow, or as begun.
+        """
         point("accept.before")
-        rows = [key("seen", surface, message.event_id) for message in batch]
-        changes: dict[bytes, bytes | None] = {key("cursor", surface): cursor.encode()}
+        turns = [turn_id(surface, message.event_id) for message in batch]
+        seen_rows = [key("seen", surface, turn) for turn in turns]
+        rows: dict[bytes, bytes | None] = {key("cursor", surface): cursor.encode()}
         fresh: list[Entry] = []
         async with self.storage.transaction() as tx:
-            seen = await tx.get_many(rows) if rows else ()
+            seen = await tx.get_many(seen_rows) if seen_rows else ()
             now = str(int(self.now())).encode()
-            for message, row, before in zip(batch, rows, seen, strict=True):
-                if before is not None or row in changes:
+            for message, turn, row, before in zip(batch, turns, seen_rows, seen, strict=True):
+                if before is not None or row in rows:
                     continue
-                entry = Entry(
-                    seq=self._next(changes),
-                    turn=turn_id(surface, message.event_id),
-                    message=message,
-                    overflow=is_full(message),
-                )
+                entry = admit(Entry(seq=self._number(rows), turn=turn, message=message))
                 fresh.append(entry)
-                changes[row] = now
-                changes[key("in", ordinal(entry.seq))] = ENTRIES.dump(entry)
-            await apply(tx, changes)
+                rows[row] = now
+                rows[key("in", ordinal(entry.seq))] = ENTRIES.dump(entry)
+            await apply(tx, rows)
         point("accept.after")
         return fresh
 
     async def begin(self, entry: Entry) -> Entry:
         """Count a try before its work starts."""
         point("begin.before")
-        entry = replace(entry, state="running", attempts=entry.attempts + 1, not_before=0.0)
+        entry = begun(entry)
         await self.write({key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
         point("begin.after")
         return entry
 
-    async def mark_shown(self, entry: Entry) -> Entry:
-        """Remember that a draft may show, before it does."""
-        entry = replace(entry, shown=True)
+    async def keep(self, entry: Entry) -> Entry:
+        """Store an entry as it now is."""
         await self.write({key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
+        return entry
+
+    async def mark_shown(self, entry: Entry, *, partly: bool) -> Entry:
+        """Remember that a draft may show, before it does; `partly` when it holds some of the answer."""
+        entry = await self.keep(replace(entry, shown=True, partly=entry.partly or partly))
         point("shown.after")
         return entry
 
     async def postpone(self, entry: Entry, not_before: float, error: str) -> Entry:
-        """Put a try off; it was not interrupted."""
-        entry = replace(entry, state="queued", not_before=not_before, error=error)
-        await self.write({key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
-        return entry
+        """Put a try off whose question nobody has had."""
+        failures = entry.failures + 1
+        return await self.keep(
+            replace(entry, state="queued", asked=False, failures=failures, not_before=not_before, error=error)
+        )
+
+    async def suspend(self, entry: Entry) -> Entry:
+        """The host ends in the middle of a try, and not by the entry's fault."""
+        return await self.keep(replace(entry, state="queued", cut=entry.cut or entry.asked))
 
     async def say(self, outbound: Outbound) -> Part:
         """Store a part of an answer while its turn goes on."""
-        changes: dict[bytes, bytes | None] = {}
-        part = self._queue(outbound, changes)
-        await self.write(changes)
+        (part,) = await self._commit({}, [outbound])
         return part
 
     async def complete(
@@ -255,15 +278,17 @@ class Journal:
         if dead:
             letter = DeadLetter(seq=entry.seq, reason=dead, died_at=self.now(), entry=entry)
             rows[key("dead", ordinal(entry.seq))] = DEAD.dump(letter)
-        parts = [self._queue(outbound, rows) for outbound in answer]
-        await self.write(rows)
+        parts = await self._commit(rows, answer)
         point("complete.after")
         return parts
 
-    def _queue(self, outbound: Outbound, changes: dict[bytes, bytes | None]) -> Part:
-        part = Part(seq=self._next(changes), outbound=outbound)
-        changes[key("out", ordinal(part.seq))] = PARTS.dump(part)
-        return part
+    async def _commit(self, rows: dict[bytes, bytes | None], answer: Sequence[Outbound]) -> list[Part]:
+        """Change rows and queue parts, together."""
+        async with self.storage.transaction() as tx:
+            parts = [Part(seq=self._number(rows), outbound=outbound) for outbound in answer]
+            rows |= {key("out", ordinal(part.seq)): PARTS.dump(part) for part in parts}
+            await apply(tx, rows)
+        return parts
 
     async def delivered(self, part: Part) -> None:
         """The part shows: forget it."""
@@ -271,10 +296,11 @@ class Journal:
         await self.write({key("out", ordinal(part.seq)): None})
         point("delivered.after")
 
-    async def bury(self, part: Part, reason: str) -> None:
-        """Give a part up and keep it with its reason."""
+    async def bury(self, part: Part, reason: str, instead: Sequence[Outbound]) -> Sequence[Part]:
+        """Give a part up, keep it with its reason, and queue what is to be said about it."""
         letter = DeadLetter(seq=part.seq, reason=reason, died_at=self.now(), part=part)
-        await self.write({key("out", ordinal(part.seq)): None, key("dead", ordinal(part.seq)): DEAD.dump(letter)})
+        row = ordinal(part.seq)
+        return await self._commit({key("out", row): None, key("dead", row): DEAD.dump(letter)}, instead)
 
     async def scan(self, kind: str, *parts: str) -> dict[bytes, bytes]:
         """All rows below a key, in order."""
@@ -290,7 +316,13 @@ class Journal:
         return len(old)
 
 
+def begun(entry: Entry) -> Entry:
+    """An entry with one more try counted; without a file to fetch the agent has the question at once."""
+    asked = entry.message.kind is Kind.MESSAGE and not entry.message.attachments
+    return replace(entry, state="running", attempts=entry.attempts + 1, asked=asked, not_before=0.0)
+
+
 def _resumed(entry: Entry) -> Entry:
     if entry.state == "queued":
         return entry
-    return replace(entry, state="queued", interrupted=entry.interrupted + 1)
+    return replace(entry, state="queued", crashes=entry.crashes + 1, cut=entry.cut or entry.asked)

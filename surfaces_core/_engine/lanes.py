@@ -15,12 +15,13 @@ T = TypeVar("T")
 
 
 class _Lane(Generic[T]):
-    __slots__ = ("items", "name", "timer")
+    __slots__ = ("busy", "items", "name", "timer")
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
         self.items: deque[T] = deque()
         self.timer: asyncio.TimerHandle | None = None
+        self.busy = False
 
 
 class Lanes(Generic[T]):
@@ -46,6 +47,10 @@ class Lanes(Generic[T]):
             self._ready.put_nowait(lane)
         lane.items.append(item)
 
+    def starts_now(self, name: Hashable, others: int = 0) -> bool:
+        """Whether the next item of a lane will be begun at once, `others` lanes being put before it."""
+        return name not in self._lanes and len(self._lanes) + others < self._limit
+
     def depth(self, name: Hashable) -> int:
         """Items of a lane that are not done, the running one included."""
         lane = self._lanes.get(name)
@@ -61,12 +66,13 @@ class Lanes(Generic[T]):
         return sum(lane.timer is not None for lane in self._lanes.values())
 
     def wake(self, name: Hashable) -> bool:
-        """Do a waiting lane's first item now; False when the lane does not wait."""
+        """Let a lane that waits for a try or a worker wait no longer than it must; False when it doesn't wait."""
         lane = self._lanes.get(name)
-        if lane is None or lane.timer is None:
+        if lane is None or lane.busy:
             return False
-        lane.timer.cancel()
-        self._rejoin(lane)
+        if lane.timer is not None:
+            lane.timer.cancel()
+            self._rejoin(lane)
         return True
 
     async def drained(self) -> None:
@@ -88,7 +94,9 @@ class Lanes(Generic[T]):
 
     async def _serve(self) -> None:
         while not self._stopping and (lane := await self._ready.get()) is not None and not self._stopping:
+            lane.busy = True
             again = await self._work(lane.items[0])
+            lane.busy = False
             if again is not None:
                 lane.items[0], delay = again
                 lane.timer = asyncio.get_running_loop().call_later(delay, self._rejoin, lane)

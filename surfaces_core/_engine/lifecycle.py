@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -21,7 +21,7 @@ from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery, Gate, backoff
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import Hooks
-from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.ops import OpsSettings, serving
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
@@ -69,6 +69,9 @@ class Engine:
         self._stop = asyncio.Event()
         self._waiting = set(self.drivers.surfaces)
         self._broken_observers: set[str] = set()
+        self._held: dict[str, list[Entry]] = {}
+        """Entries of an earlier life that wait until their surface has said what its rooms show."""
+        self.opened = False
         self._assemble()
 
     def _assemble(self) -> None:
@@ -93,6 +96,7 @@ class Engine:
             deliveries=self.deliveries,
             shapers=self.hooks.shapers,
             observe=self.observe,
+            log=self.log,
         )
         self.turns = Turns(
             settings=self.settings,
@@ -153,8 +157,11 @@ class Engine:
                 if part.outbound.address.surface in self.deliveries:
                     self.deliveries[part.outbound.address.surface].put(part)
             for entry in backlog.entries:
-                if entry.message.address.surface in self.drivers.surfaces:
-                    self.turns.put(entry)
+                self._held.setdefault(entry.message.address.surface, []).append(entry)
+            for name, surface in self.drivers.surfaces.items():
+                if surface.conversations is None:  # the others first say what their rooms show
+                    self.release(name)
+            self.opened = True
             if self.ops is not None:
                 await stack.enter_async_context(serving(self.ops, self.facts))
             self.log.info("host.open", entries=len(backlog.entries), parts=len(backlog.parts))
@@ -186,9 +193,9 @@ class Engine:
 
     async def _turn(self) -> None:
         async with asyncio.TaskGroup() as group:
-            turning = group.create_task(self.turns.lanes.run())
+            turning = group.create_task(self.turns.run())
             await self._receive()
-            self.turns.lanes.stop()
+            self.turns.end()
             _, late = await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
             for task in late:
                 task.cancel()
@@ -203,13 +210,13 @@ class Engine:
                 task.cancel()
 
     async def _source(self, name: str) -> None:
-        surface, intake, log = self.drivers.surfaces[name], SurfaceIntake(self, name), self.log.bind(surface=name)
+        surface, log = self.drivers.surfaces[name], self.log.bind(surface=name)
         loop = asyncio.get_running_loop()
         tries = 0
         while True:
             begun = loop.time()
             try:
-                await surface.run(intake)
+                await surface.run(SurfaceIntake(self, name))
             except Unavailable as error:
                 tries = 1 if loop.time() - begun > STEADY_S else tries + 1
                 if tries == 1:
@@ -225,6 +232,11 @@ class Engine:
             self.log.debug("journal.pruned", events=pruned)
             await asyncio.sleep(PRUNE_EVERY_S)
 
+    def release(self, name: str) -> None:
+        """Begin with what a surface left over from an earlier life; once."""
+        for entry in self._held.pop(name, ()):
+            self.turns.put(entry)
+
     def surface_ready(self, name: str) -> None:
         """A surface has had its first exchange."""
         if name in self._waiting:
@@ -239,6 +251,7 @@ class SurfaceIntake:
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
+        self._since = engine.book.tick
 
     async def cursor(self) -> str | None:
         """The stored cursor."""
@@ -247,13 +260,15 @@ class SurfaceIntake:
     async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
         """Store first; only then does anybody work on it."""
         turns = self._engine.turns
-        for entry in await self._engine.journal.accept(self._name, batch, cursor, turns.is_full):
+        clean = [_storable(message) for message in batch]
+        for entry in await self._engine.journal.accept(self._name, clean, cursor, turns.admission()):
             turns.put(entry)
             self._engine.observe(Accepted(message=entry.message, turn=entry.turn))
 
     async def restore(self, found: Sequence[Binding]) -> Reconciled:
         """Bring the book in step."""
-        result = await self._engine.book.restore(self._name, found)
+        result = await self._engine.book.restore(self._name, found, since=self._since)
+        self._engine.release(self._name)
         self._engine.log.info(
             "surface.reconciled",
             surface=self._name,
@@ -267,3 +282,10 @@ class SurfaceIntake:
     def ready(self) -> None:
         """The first exchange went well."""
         self._engine.surface_ready(self._name)
+
+
+def _storable(message: Inbound) -> Inbound:
+    text, name = storable(message.text), storable(message.sender_name)
+    if text is message.text and name is message.sender_name:
+        return message
+    return replace(message, text=text, sender_name=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from pydantic import Field, field_validator
@@ -44,12 +44,15 @@ async def serving(settings: OpsSettings, facts: Facts) -> AsyncIterator[int]:
     """Answer while the block lasts; gives the port. Raises `StateError` when the address cannot be had."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n\r\n")
                 writer.write(_answer(request, facts))
                 await writer.drain()
-        writer.close()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # whoever asks like this gets no answer
+        finally:
+            writer.close()
 
     host, port = settings.address
     try:

@@ -6,6 +6,9 @@ import asyncio
 
 from surfaces_core.events import Address
 
+LONGEST_S = 1800.0
+"""Nobody waits longer for an answer: a turn that waits takes a place from others."""
+
 
 class Questions:
     """At most one question a conversation; it lives as long as the turn that asks."""
@@ -15,6 +18,7 @@ class Questions:
 
     async def ask(self, address: Address, timeout_s: float | None) -> bool | None:
         """Wait for an answer; None when nobody gave one in time."""
+        timeout_s = min(timeout_s or LONGEST_S, LONGEST_S)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._open[address] = answer
         try:

@@ -52,12 +52,12 @@ def dotted(place: Place) -> str:
 class HostSettings(Settings):
     """`host:` in the config."""
 
-    locale: str = Field("en", description="The language people are spoken to in.")
+    locale: Literal["en"] = Field("en", description="The language people are spoken to in.")
     max_concurrent_turns: int = Field(64, ge=1, le=10_000, description="How many turns run side by side.")
     max_lane_depth: int = Field(100, ge=1, description="How many messages of one conversation may wait.")
     shutdown_grace_s: float = Field(20, ge=0, description="How long running turns may go on after SIGTERM.")
     operators: tuple[str, ...] = Field((), description="Native ids of people who may use operator commands.")
-    prefix: str = Field("!", min_length=1, max_length=3, description="What commands begin with.")
+    prefix: str = Field("!", pattern=r"^[^\w\s]{1,3}$", description="What commands begin with: one to three signs.")
     max_tries: int = Field(8, ge=1, description="Tries of a turn whose agent cannot be reached.")
     retry_base_s: float = Field(1.0, gt=0, description="The first wait between tries; it doubles each time.")
     retry_cap_s: float = Field(60.0, gt=0, description="The longest wait between tries.")
@@ -188,7 +188,7 @@ def dotenv(path: Path) -> dict[str, str]:
         lines = path.read_text("utf8").splitlines()
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -207,11 +207,13 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Source, dict[str, 
     try:
         text = path.read_text("utf8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError("", f"is no valid YAML: {error.problem}", file=str(path), line=line) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("", "is not UTF-8 text", file=str(path)) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError("", "is no valid YAML", file=str(path)) from error
     lines: dict[Place, int] = {}
@@ -224,8 +226,10 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Source, dict[str, 
     return source, data
 
 
-def _os_problem(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+def _os_problem(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 class _Reader:
@@ -241,6 +245,8 @@ class _Reader:
         if len(place) > DEEPEST:  # an alias may also contain itself
             raise self._source.error(place[:3], f"is nested more than {DEEPEST} deep")
         self._lines.setdefault(place, node.start_mark.line + 1)
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            raise self._source.error(place, f"the tag {node.tag} means nothing here; take it out")
         if isinstance(node, yaml.MappingNode):
             return self._secret(self._pairs(node, place), place)
         if isinstance(node, yaml.SequenceNode):
@@ -273,7 +279,10 @@ class _Reader:
                 raise self._source.error(place, f"the environment has no {name}; set it, or write ${{{name}:-default}}")
             return value
 
-        return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", found, text)
+        filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", found, text)
+        if "${" in re.sub(r"\$\{\w+(?::-[^}]*)?\}", "", text):
+            raise self._source.error(place, "${ is not closed; write ${NAME} or ${NAME:-default}")
+        return filled
 
     def _secret(self, pairs: dict[str, Any], place: Place) -> Any:
         if len(pairs) != 1 or not place:
@@ -285,9 +294,12 @@ class _Reader:
             return self._environment[name]
         if kind == "file" and isinstance(name, str):
             try:
-                return Path(name).read_text("utf8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                secret = Path(name).read_text("utf8").strip()
+            except (OSError, ValueError) as error:
                 raise self._source.error(place, f"{name} cannot be read: {_os_problem(error)}") from error
+            if not secret:
+                raise self._source.error(place, f"{name} is empty")
+            return secret
         return pairs
 
 
@@ -306,8 +318,11 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"unknown key, did you mean {near[0]}?" if near else f"unknown key; known are {', '.join(sorted(known))}"
 
 
-def validate(model: type[M], options: Mapping[str, Any], source: Source, place: Place) -> M:
-    """Check options against a model. Raises `ConfigError` for the first problem; never shows a value."""
+def validate(model: type[M], options: Mapping[str, Any], source: Source, place: Place, also: Sequence[str] = ()) -> M:
+    """Check options against a model. Raises `ConfigError` for the first problem; never shows a value.
+
+    `also` are keys that stand beside the model's own.
+    """
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
@@ -315,13 +330,20 @@ def validate(model: type[M], options: Mapping[str, Any], source: Source, place: 
         # a misspelt key is also a missing one: name the slip, not what it caused
         first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
         where: Place = (*place, *first["loc"])
-        raise source.error(where, _problem(first, model)) from None
+        raise source.error(where, _problem(first, model, also)) from None
 
 
-def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _problem(detail: ErrorDetails, model: type[BaseModel], also: Sequence[str]) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            return _unknown(str(detail["loc"][-1]), list(_inner(model, detail["loc"][:-1]).model_fields))
+            return _unknown(str(detail["loc"][-1]), [*_inner(model, detail["loc"][:-1]).model_fields, *also])
+        case "tuple_type" | "list_type" | "set_type":
+            return "must be a list"
+        case "path_type":
+            return "must be a path"
+        case "string_pattern_mismatch":
+            described = model.model_fields[str(detail["loc"][-1])].description if len(detail["loc"]) == 1 else None
+            return f"cannot be so; {described}" if described else "cannot be so"
         case "missing":
             return "missing; this setting has no default"
         case "value_error":
@@ -356,6 +378,8 @@ def _instance(source: Source, place: Place, name: str, value: Any) -> Instance:
 
 def _single(source: Source, data: Mapping[str, Any], section: str) -> Instance:
     value = data[section]
+    if value is None:
+        raise source.error((section,), "is empty; say which driver, like `{use: …}`")
     if isinstance(value, dict) and "use" not in value:
         raise source.error((section,), "use: missing; it names the driver")
     return _instance(source, (section,), section, value)
@@ -370,7 +394,7 @@ def _named(source: Source, data: Mapping[str, Any], section: str) -> dict[str, I
 
 
 def _hooks(source: Source, data: Mapping[str, Any]) -> list[str]:
-    names = data.get("hooks") or []
+    names = [] if data.get("hooks") is None else data["hooks"]
     if not isinstance(names, list):
         raise source.error(("hooks",), "must be a list of names")
     for index, name in enumerate(names):
@@ -396,7 +420,12 @@ def _agents(
         raise source.error(("agents_file",), "must be a path")
     if "agents" in inline or "user_agents" in inline:
         raise source.error(("agents_file",), "stands beside agents or user_agents; keep one of the two ways")
-    other, content = read(path.parent / named, environment)
+    try:
+        other, content = read(path.parent / named, environment)
+    except ConfigError as error:
+        if error.where or (path.parent / named).exists():
+            raise
+        raise source.error(("agents_file",), f"{named} {error.problem}") from error
     check_keys(other, (), content, ("agents", "user_agents", "default_agent"))
     return other, {**inline, **content}
 
@@ -415,17 +444,17 @@ def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, 
         raise source.error(("agents",), "missing; name at least one agent")
     people = _mapping(source, ("user_agents",), data.get("user_agents"))
     for person, chosen in people.items():
-        if chosen not in agents:
+        if not isinstance(chosen, str) or chosen not in agents:
             raise source.error(("user_agents", person), f"no agent has the id {chosen}")
     default = data.get("default_agent", next(iter(agents)))
-    if default not in (*agents, "none", None):
+    if default is not None and (not isinstance(default, str) or default not in (*agents, "none")):
         raise source.error(("default_agent",), f"no agent has the id {default}; or write none")
     default = None if default == "none" else default
     return Registry(agents=agents, people=people, default=default, source=source, places=places)
 
 
 def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, Agent]]:
-    entries = data.get("agents") or []
+    entries = [] if data.get("agents") is None else data["agents"]
     if not isinstance(entries, list):
         raise source.error(("agents",), "must be a list")
     for index, entry in enumerate(entries):

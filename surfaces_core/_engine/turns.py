@@ -11,8 +11,9 @@ import difflib
 import re
 import shlex
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,17 +24,19 @@ from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery, backoff
 from surfaces_core._engine.desk import DeskAt, Doors
 from surfaces_core._engine.discovery import Hooks
-from surfaces_core._engine.journal import Entry, Journal
+from surfaces_core._engine.drafts import show
+from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.contracts import Command, CommandCall, Surface
-from surfaces_core.errors import CommandError, DriverError, Rejected, StateError, SurfacesError, Unavailable
+from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, TurnEnded
 
 LONG_CHARS = 8192
 """Cutting a longer answer may take long enough to hold up others, so a thread does it."""
-MAX_INTERRUPTED = 3
+MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
+URGENT_AT_ONCE = 8
 
 
 class Turns:
@@ -63,6 +66,8 @@ class Turns:
         self._log = log
         self.doors: Doors
         self.lanes: Lanes[Entry] = Lanes(self._work, settings.max_concurrent_turns)
+        self.urgent: Lanes[Entry] = Lanes(self._work, URGENT_AT_ONCE)
+        """What must not wait for a place among the turns: it may be what frees one."""
         self._command = re.compile(rf"{re.escape(settings.prefix)}([^\W\d_][\w-]*)(?:\s+(.*))?", re.DOTALL)
         self._told: set[tuple[Address, str]] = set()
         """What is said once a conversation while the process lives, or until it is taken out."""
@@ -73,23 +78,36 @@ class Turns:
 
     def put(self, entry: Entry) -> None:
         """Queue a stored entry; urgent commands do not wait behind the running turn."""
-        self.lanes.put(self._lane(entry), entry)
+        self._lanes(entry).put(entry.message.address, entry)
 
-    def _lane(self, entry: Entry) -> Hashable:
-        address = entry.message.address
+    def _lanes(self, entry: Entry) -> Lanes[Entry]:
         command = self._parse(entry.message)[0]
-        urgent = entry.overflow or (command is not None and command.urgent)
-        return (address, "urgent") if urgent else address
+        return self.urgent if entry.overflow or (command is not None and command.urgent) else self.lanes
 
     def behind(self, message: Inbound) -> int:
         """How many messages of a conversation wait behind the one that is worked on."""
         return max(0, self.lanes.depth(message.address) - 1)
 
-    def is_full(self, message: Inbound) -> bool:
-        """A message that comes now can't wait."""
+    def admission(self) -> Callable[[Entry], Entry]:
+        """What happens to the entries of one batch as they come in: too much for its lane, or begun at once."""
+        coming: Counter[tuple[bool, Address]] = Counter()
+
+        def admit(entry: Entry) -> Entry:
+            address = entry.message.address
+            if self._is_full(entry.message, coming[False, address]):
+                entry = replace(entry, overflow=True)
+            lanes = self._lanes(entry)
+            lane = (lanes is self.urgent, address)
+            first = not coming[lane] and lanes.starts_now(address, len(coming))
+            coming[lane] += 1
+            return begun(entry) if first else entry
+
+        return admit
+
+    def _is_full(self, message: Inbound, coming: int) -> bool:
         if message.kind is not Kind.MESSAGE or self._parse(message)[0] is not None:
             return False
-        return self.lanes.depth(message.address) >= self._settings.max_lane_depth
+        return self.lanes.depth(message.address) + coming >= self._settings.max_lane_depth
 
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try."""
@@ -102,38 +120,59 @@ class Turns:
             return True
         return False
 
+    async def run(self) -> None:
+        """Work until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.lanes.run())
+            group.create_task(self.urgent.run())
+
+    def end(self) -> None:
+        """Begin nothing further; `run` returns when what runs is done."""
+        self.lanes.stop()
+        self.urgent.stop()
+
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
-        message = entry.message
-        stopped = message.address in self._stop_next
+        address = entry.message.address
+        stopped = address in self._stop_next and self._lanes(entry) is not self.urgent
         wait = entry.not_before - self._journal.now()
         if wait > 0 and not stopped:
             return entry, wait
-        self._stop_next.discard(message.address)
+        if stopped:
+            self._stop_next.discard(address)
         started = time.perf_counter()
-        work = Work(entry=await self._journal.begin(entry), stopped=stopped)
+        if entry.state != "running":  # else it was counted when it came
+            entry = await self._journal.begin(entry)
+        work = Work(entry=entry, stopped=stopped)
         try:
-            outcome = await self._handle(work)
+            outcome = await self._outcome(work)
         except Unavailable as error:
-            if message.kind is not Kind.MESSAGE or self._tries(work.entry) < self._settings.max_tries:
-                return await self._put_off(work.entry, error)
-            outcome = Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
+            return await self._put_off(work.entry, error)
+        except asyncio.CancelledError:
+            await self._journal.suspend(work.entry)
+            raise
+        await self._finish(work.entry, outcome, time.perf_counter() - started)
+        return None
+
+    async def _outcome(self, work: Work) -> Outcome:
+        """What an entry comes to. Raises `Unavailable` when it is worth another try, and `StateError`."""
+        entry = work.entry
+        try:
+            return await self._handle(work)
+        except Unavailable as error:
+            if entry.message.kind is not Kind.MESSAGE or work.entry.failures + 1 < self._settings.max_tries:
+                raise
+            return Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
         except StateError:
             raise
         except SurfacesError as error:
             self._log.info("turn.failed", turn=entry.turn, code=error.code, error=str(error))
-            outcome = Outcome(says=[Say(text=error.public)], kind="failed")
+            return Outcome(says=[Say(text=error.public)], kind="failed")
         except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
-            outcome = Outcome(says=[Say(text=words.GENERAL)], kind="failed")
-        await self._finish(work.entry, outcome, time.perf_counter() - started)
-        return None
-
-    @staticmethod
-    def _tries(entry: Entry) -> int:
-        return entry.attempts - entry.interrupted
+            return Outcome(says=[Say(text=words.GENERAL)], kind="failed")
 
     async def _put_off(self, entry: Entry, error: Unavailable) -> tuple[Entry, float]:
-        tries = self._tries(entry)
+        tries = entry.failures + 1
         wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
         wait = max(wait, error.retry_after or 0.0)
         self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
@@ -146,10 +185,10 @@ class Turns:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
         message = entry.message
         surface = self._surfaces[message.address.surface]
-        if surface.pace is None or message.kind is not Kind.MESSAGE or self._parse(message)[1] is not None:
+        if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE or self._parse(message)[1]:
             return entry
         if not entry.shown:
-            entry = await self._journal.mark_shown(entry)
+            entry = await self._journal.mark_shown(entry, partly=False)
         draft = Draft(
             key=f"{entry.turn}.0",
             turn=entry.turn,
@@ -157,10 +196,9 @@ class Turns:
             address=message.address,
             attempt=entry.attempts,
             version=1,
-            status=words.UNREACHABLE,
+            status=words.WAITING,
         )
-        with suppress(DriverError):
-            await surface.show(draft)
+        await show(surface, draft, surface.pace, self._log)
         return entry
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
@@ -209,8 +247,8 @@ class Turns:
         entry = work.entry
         if work.stopped:
             return Outcome(says=[Say(text=words.STOPPED)], kind="stopped")
-        if entry.interrupted >= MAX_INTERRUPTED:
-            return Outcome(says=[Say(text=words.POISON)], kind="dead", dead="INTERRUPTED")
+        if entry.crashes >= MAX_CRASHES:
+            return Outcome(says=[Say(text=words.POISON)], kind="dead", dead="CRASHED")
         message = entry.message
         match message.kind:
             case Kind.START:
@@ -261,10 +299,13 @@ class Turns:
         binding = await self._book.adopt(message)
         command, rest = self._parse(message)
         if rest is not None:
-            return await self._run_command(entry, binding, command, rest)
+            outcome = await self._run_command(entry, binding, command, rest)
+            files = await self._agents.stage(entry, binding) if binding and message.attachments else []
+            return replace(outcome, says=[*outcome.says, *files])
         if binding is None:
             return await self._welcome(entry)
-        self._told.discard((message.address, "full"))
+        if not self.behind(message) and not self.urgent.depth(message.address):
+            self._told.discard((message.address, "full"))
         if message.sender != binding.owner:
             return Outcome(says=self._once(message.address, words.NOT_YOURS), kind="refused")
         if binding.archived:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GENERAL = "Something went wrong on my side. Please try again."
-NO_ANSWER = "_No answer came back._"
+NO_ANSWER = "No answer came back."
 INTERRUPTED = "I was interrupted while answering this. Please ask again."
 CUT_OFF = "The answer was cut off here. Please ask again."
+HERE_IT_IS = "Here it is."
+PART_LOST = "A part of this answer could not be shown here."
 GAVE_UP = "I tried several times and could not get an answer. Please ask again later."
 POISON = "I could not handle this message and have put it aside."
-UNREACHABLE = "The agent cannot be reached right now. I keep trying."
-STOPPED = "_Stopped._"
+WAITING = "This takes longer than usual: something I need does not answer. I keep trying."
+STOPPED = "Stopped."
 NOTHING_TO_STOP = "Nothing is running here."
 NO_FILES = "I can't take files here."
 NO_AGENT = "No agent is set up for you. Please ask the operator of this service."
@@ -23,7 +25,7 @@ NEEDS_CONVERSATION = "That works inside a conversation. `{prefix}chats` shows yo
 ONE_CHAT_ONLY = "There is just this one conversation here."
 LANE_FULL = "I still have {count} messages from here to answer, so I did not take this one. Please send it again later."
 NO_QUESTION = "There is no question waiting for an answer."
-QUESTION_EXPIRED = "_Nobody answered in time, so I said no._"
+QUESTION_EXPIRED = "Nobody answered in time, so I said no."
 AGREED = "Passed on: yes."
 DECLINED = "Passed on: no."
 
@@ -46,11 +48,6 @@ def greeting(owner_name: str, agent: str, commands: str) -> str:
         f"{hello} This is a private conversation with **{agent}**. Just write, or send a file.\n\n"
         f"What I understand beside that:\n\n{commands}"
     )
-
-
-def opened(label: str, name: str, link: str) -> str:
-    """A conversation was made."""
-    return f"Conversation {label} **{name}** is ready: {link}" if name != label else f"{link} is ready."
 
 
 def welcome(link: str) -> str:
