@@ -6,12 +6,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from surfaces_core import Draft
+from surfaces_core import Draft, Rejected
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content, edit_content, text_content
-from surfaces_matrix.errors import Refused
-from surfaces_matrix.say import say
+from surfaces_matrix.say import Say
 from surfaces_matrix.split import split
 
 TYPING_S = 30
@@ -38,15 +37,16 @@ class _Shown:
 class Drafts:
     """The drafts of one account."""
 
-    def __init__(self, client: Client, *, timeout_s: float) -> None:
+    def __init__(self, client: Client, say: Say, *, timeout_s: float) -> None:
         self._client = client
+        self._say = say
         self._timeout_s = min(timeout_s, PATIENCE_S)
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._typing: dict[str, float] = {}
         """When typing was last said, on the monotonic clock, by room."""
 
     async def show(self, draft: Draft) -> None:
-        """Show what there is of a turn. `Unavailable`; what the homeserver refuses is left out."""
+        """Show what there is of a turn. `Unavailable`; what is refused is left out."""
         room_id = draft.address.conversation
         try:
             if draft.done:
@@ -55,7 +55,7 @@ class Drafts:
             if draft.version > 0:
                 await self._show_text(room_id, draft)
             await self._type(room_id)
-        except Refused:
+        except Rejected:
             # The answer itself will be refused too, and there it is dealt with.
             return
 
@@ -94,8 +94,8 @@ class Drafts:
     async def _put(self, room_id: str, shown: _Shown, txn: str, content: Content) -> None:
         shown.unsettled = (txn, content)
         try:
-            event_id = await say(self._client, room_id, txn, content, timeout_s=self._timeout_s)
-        except Refused:
+            event_id = await self._say(room_id, txn, content, timeout_s=self._timeout_s)
+        except Rejected:
             shown.unsettled = None
             return
         shown.unsettled = None

@@ -5,7 +5,8 @@ DriverError
 │   ├── TooLarge     the answer is bigger than what was allowed
 │   └── LoggedOut    the access token is no longer good; `sync` decides what follows from that
 └── Rejected
-    └── Refused      the homeserver said no, with `status` and `errcode`
+    ├── Refused      the homeserver said no, with `status` and `errcode`
+    └── Encrypted    the room is encrypted, what would be said could be read by others
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ class Refused(Rejected):
         super().__init__(message)
         self.status = status
         self.errcode = errcode
+
+
+class Encrypted(Rejected):
+    """Words would leave as plain text into a room whose people trust in encryption."""
+
+    code = "ENCRYPTED"
 
 
 def from_library(error: BaseException, what: str) -> Unavailable:

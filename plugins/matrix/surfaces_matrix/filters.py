@@ -10,12 +10,15 @@ STATE_TYPES = (
     "io.surfaces.binding",
     "io.surfaces.space",
     "m.room.create",
+    "m.room.encryption",
     "m.room.member",
     "m.room.name",
     "m.space.child",
     "m.space.parent",
 )
-"""The state that says which conversations there are and whose."""
+"""The state that says which conversations there are, whose, and where the bot may talk."""
+LIVE_STATE_TYPES = ("m.room.encryption", "m.room.member")
+"""The state whose changes matter while the bot runs."""
 MESSAGE_TYPES = ("m.room.message", "m.sticker")
 """What `translate` makes messages of."""
 _STATE_FIELDS = ("type", "state_key", "sender", "content", "origin_server_ts", "event_id")
@@ -23,13 +26,13 @@ _NOTHING = {"not_types": ["*"]}
 
 
 def live_filter(me: str, limit: int) -> str:
-    """Messages of others, and who comes and goes.
+    """Messages of others, who comes and goes, and which rooms become encrypted.
 
     The bot's own events are left out by the homeserver, so that its edits push nobody's message out
     of the timeline.
     """
-    timeline = {**messages_filter(me), "limit": limit, "types": (*MESSAGE_TYPES, "m.room.member")}
-    return _json({"timeline": timeline, "state": {"types": ["m.room.member"], "lazy_load_members": True}})
+    timeline = {**messages_filter(me), "limit": limit, "types": (*MESSAGE_TYPES, *LIVE_STATE_TYPES)}
+    return _json({"timeline": timeline, "state": {"types": LIVE_STATE_TYPES, "lazy_load_members": True}})
 
 
 def messages_filter(me: str) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote as percent
 from weakref import WeakValueDictionary
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ConfigDict
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import Address, Binding, Conversations, Opening, Store
+from surfaces_core import Address, Binding, Conversations, Opening, Store, Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.making import Maker, Mark
@@ -20,6 +20,8 @@ from surfaces_matrix.shapes import mapping, text
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 JOIN_TIMEOUT_S = 90.0
+SETTLE_TIMEOUT_S = 30.0
+"""How long a change waits for the first look at what is there."""
 _LONGEST_NAME = 255
 
 # `users` is left to the homeserver: from room version 12 on the creator stands above all levels and
@@ -64,6 +66,7 @@ class Rooms(Conversations):
         self._server = client.user_id.partition(":")[2]
         self._maker = Maker(client, store, log)
         self._bot_name: str | None = None
+        self._settled = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # The contract
@@ -85,6 +88,7 @@ class Rooms(Conversations):
 
     async def open(self, opening: Opening) -> Address:
         """Make a conversation's room in its owner's Space and invite the owner to both."""
+        await self._wait_until_settled()
         key = f"opening/{opening.key}"
         async with self._lock(opening.owner):
             made = await self._maker.known(key)
@@ -112,6 +116,7 @@ class Rooms(Conversations):
         """Write a binding into its room; name it and list it in the Space accordingly."""
         if binding.left:
             return
+        await self._wait_until_settled()
         async with self._lock(binding.owner):
             content = BindingContent.of(binding).model_dump()
             await self._set(binding.address.conversation, BINDING, "", content)
@@ -151,6 +156,36 @@ class Rooms(Conversations):
             shown = _Shown(name=binding.name, space=listed.get(room)).model_dump_json().encode()
             if stored.get(f"shown/{room}") != shown:
                 await self._store.put(f"shown/{room}", shown)
+
+    async def overlooked(self, joined: Container[str]) -> list[Binding]:
+        """The conversations that the bot is in although a snapshot of its `joined` rooms does not show them.
+
+        A snapshot may come from a cache or from a replica that lags. `Unavailable` when it can't be told.
+        """
+        found = []
+        for row in await self._store.scan("shown/"):
+            address = Address(surface=self._surface, conversation=row.removeprefix("shown/"))
+            if address.conversation in joined:
+                continue
+            if await self._membership(address.conversation, self._me) != "join":
+                await self._store.delete(row)
+            elif (binding := await self.find(address)) is not None:
+                found.append(binding)
+        return found
+
+    def settled(self) -> None:
+        """The host's record is in step with the rooms: from now on they may be made and changed.
+
+        Before, a snapshot that is a moment older would tell the host that a new room is gone.
+        """
+        self._settled.set()
+
+    async def _wait_until_settled(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await self._settled.wait()
+        except TimeoutError:
+            raise Unavailable("what the rooms show is not known yet") from None
 
     # Making
 

@@ -1,21 +1,34 @@
-"""Puts one message into a room under a transaction id."""
+"""Puts messages into rooms, each under a transaction id, and none into a room that is encrypted."""
 
 from __future__ import annotations
 
 from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.shapes import text
 
 
-async def say(client: Client, room_id: str, txn: str, content: Content, *, timeout_s: float) -> str:
-    """The id of the message that shows; the homeserver drops a repeat of `txn` (Matrix spec, "Sending events").
+class Say:
+    """The one way by which words leave."""
 
-    Raises `Unavailable` or `Refused`.
-    """
-    path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
-    answer = await client.call("PUT", path, content, timeout_s=timeout_s)
-    event_id = text(answer.get("event_id"))
-    if event_id is None:
-        raise Unavailable("the homeserver's answer names no event")
-    return event_id
+    def __init__(self, client: Client, encryption: Encryption) -> None:
+        self._client = client
+        self._encryption = encryption
+
+    async def allowed(self, room_id: str, *, timeout_s: float) -> None:
+        """Pass where something may be said. Raises `Unavailable` or `Rejected`."""
+        await self._encryption.check(room_id, timeout_s=timeout_s)
+
+    async def __call__(self, room_id: str, txn: str, content: Content, *, timeout_s: float) -> str:
+        """The id of the message that shows; the homeserver drops a repeat of `txn` (Matrix spec, "Sending events").
+
+        Raises `Unavailable` or `Rejected`.
+        """
+        await self.allowed(room_id, timeout_s=timeout_s)
+        path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
+        answer = await self._client.call("PUT", path, content, timeout_s=timeout_s)
+        event_id = text(answer.get("event_id"))
+        if event_id is None:
+            raise Unavailable("the homeserver's answer names no event")
+        return event_id

@@ -7,15 +7,18 @@ from surfaces_matrix.client import Client
 from surfaces_matrix.content import Content, edit_content, file_content, text_content
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.media import upload
-from surfaces_matrix.say import say
+from surfaces_matrix.say import Say
 from surfaces_matrix.settings import MatrixSettings
 
 
 class Sender:
     """Sends for one account. The part's key is the transaction id, so the homeserver drops a repeat."""
 
-    def __init__(self, client: Client, store: Store, files: Files, drafts: Drafts, settings: MatrixSettings) -> None:
+    def __init__(
+        self, client: Client, say: Say, store: Store, files: Files, drafts: Drafts, settings: MatrixSettings
+    ) -> None:
         self._client = client
+        self._words = say
         self._store = store
         self._files = files
         self._drafts = drafts
@@ -32,7 +35,7 @@ class Sender:
 
     async def _say(self, message: Outbound, content: Content, mark: str = "") -> str:
         room_id, timeout_s = message.address.conversation, self._settings.request_timeout_s
-        return await say(self._client, room_id, message.key + mark, content, timeout_s=timeout_s)
+        return await self._words(room_id, message.key + mark, content, timeout_s=timeout_s)
 
     async def _replace(self, message: Outbound, content: Content) -> str:
         """Put the final text in the place of a draft.
@@ -49,6 +52,7 @@ class Sender:
     async def _send_file(self, message: Outbound) -> str:
         """Upload once, say once: what was uploaded is remembered until the event is there."""
         assert message.file is not None
+        await self._words.allowed(message.address.conversation, timeout_s=self._settings.request_timeout_s)
         row = f"upload:{message.key}"
         known = await self._store.get(row)
         if known is None:

@@ -10,10 +10,12 @@ from surfaces_core import Attachment, Conversations, Draft, Intake, Outbound, Pa
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.login import Login
 from surfaces_matrix.media import download
 from surfaces_matrix.people import People
 from surfaces_matrix.rooms import Rooms
+from surfaces_matrix.say import Say
 from surfaces_matrix.send import Sender
 from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.split import split
@@ -30,8 +32,10 @@ class MatrixSurface(Surface):
         super().__init__(settings, context)
         people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
         self._client = Client(settings.homeserver, settings.user_id)
-        self._drafts = Drafts(self._client, timeout_s=settings.request_timeout_s)
-        self._sender = Sender(self._client, context.store, context.files, self._drafts, settings)
+        encryption = Encryption(self._client, context.log)
+        say = Say(self._client, encryption)
+        self._drafts = Drafts(self._client, say, timeout_s=settings.request_timeout_s)
+        self._sender = Sender(self._client, say, context.store, context.files, self._drafts, settings)
         rooms = Rooms(
             surface=context.name,
             client=self._client,
@@ -44,7 +48,8 @@ class MatrixSurface(Surface):
             client=self._client,
             settings=settings,
             people=people,
-            learn=rooms.learn,
+            encryption=encryption,
+            rooms=rooms,
             login=Login(name=context.name, settings=settings, client=self._client, store=context.store),
             log=context.log,
             backoff=Backoff(),

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from surfaces_matrix import words
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import MAX_ANSWER_BYTES, Client
 from surfaces_matrix.declines import Declines
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.errors import LoggedOut, Refused, TooLarge
 from surfaces_matrix.filters import live_filter, snapshot_filter
 from surfaces_matrix.gaps import Filler
@@ -24,7 +25,8 @@ from surfaces_matrix.login import Login
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.people import People
 from surfaces_matrix.reading import Reader, Window
-from surfaces_matrix.reconcile import Snapshot, bindings
+from surfaces_matrix.reconcile import bindings
+from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.shapes import text
 
@@ -47,8 +49,9 @@ class Sync:
     settings: MatrixSettings
     people: People
     login: Login
-    learn: Callable[[Snapshot], Awaitable[None]]
+    rooms: Rooms
     """Told what the rooms show, at each start."""
+    encryption: Encryption
     log: FilteringBoundLogger
     backoff: Backoff
     clock: Callable[[], float] = time.time
@@ -103,8 +106,11 @@ class Sync:
         seen = bindings(self.name, self._me, joined)
         skipped = Counter(seen.skipped.values())
         self.log.info("snapshot", rooms_seen=len(joined), bindings=len(seen.found), skipped=dict(skipped))
-        await self.learn(seen)
-        await intake.restore(seen.found)
+        self.encryption.complete(joined)
+        await self.rooms.learn(seen)
+        # What is newer than the snapshot must not be taken for gone: nothing is made or changed before this.
+        await intake.restore([*seen.found, *await self.rooms.overlooked(joined)])
+        self.rooms.settled()
         self._reader.joined = set(joined)
         invited = self._reader.invited(snapshot)
         cursor = await intake.cursor()
@@ -221,6 +227,7 @@ class Sync:
         if text(response.get("next_batch")) is None:
             raise Unavailable("a sync response without next_batch")
         self._went_well()
+        self.encryption.notice(response)
         return response
 
     async def _log_in_again(self, error: LoggedOut) -> None:

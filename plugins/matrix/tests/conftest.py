@@ -28,6 +28,7 @@ HERE = Address(surface="work", conversation=ROOM)
 SYNC = "GET /_matrix/client/v3/sync"
 LOGIN = "POST /_matrix/client/v3/login"
 WHOAMI = "GET /_matrix/client/v3/account/whoami"
+NO_STATE = (404, {"errcode": "M_NOT_FOUND", "error": "Event not found."})
 LOGGED_OUT = (401, {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token"})
 
 
@@ -143,6 +144,8 @@ class Stage:
             return self.snapshot
         if "/send/" in name:
             return {"event_id": f"$of-{request.path.rpartition('/')[2]}"}
+        if name.startswith("GET") and "/state/" in name:
+            return NO_STATE
         if "/upload" in name:
             return {"content_uri": "mxc://hs/up1"}
         return {}

@@ -136,7 +136,9 @@ class Home:
         return client
 
     def rooms(self, store: MemoryStore, *, space_name: str = "{bot} / {display_name}") -> Rooms:
-        return Rooms(surface="work", client=self.bot, store=store, space_name=space_name, log=LOG)
+        rooms = Rooms(surface="work", client=self.bot, store=store, space_name=space_name, log=LOG)
+        rooms.settled()
+        return rooms
 
     async def states(self) -> dict[str, list[Any]]:
         """The state of all rooms that the bot is in."""

@@ -1,0 +1,62 @@
+"""Knows which rooms are encrypted: this bot can say nothing there, for it would go out as plain text.
+
+A room that was encrypted once stays so, whatever its state says later (Matrix spec, "End-to-end
+encryption"). Where nothing has told yet, the room's own state is asked before the first word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_matrix.client import Client, quote
+from surfaces_matrix.errors import Encrypted, Refused
+from surfaces_matrix.memberships import joined_state
+from surfaces_matrix.shapes import mapping
+
+ENCRYPTION = "m.room.encryption"
+
+
+class Encryption:
+    """What one account knows of its rooms."""
+
+    def __init__(self, client: Client, log: FilteringBoundLogger) -> None:
+        self._client = client
+        self._log = log
+        self._encrypted: dict[str, bool] = {}
+        """By room id; a room that is not here has to be asked."""
+
+    def notice(self, response: Mapping[str, Any]) -> None:
+        """Learn from a sync response which rooms became encrypted."""
+        for room_id, events in joined_state(response).items():
+            if any(mapping(event).get("type") == ENCRYPTION for event in events):
+                self._note(room_id)
+
+    def complete(self, rooms: Iterable[str]) -> None:
+        """All state of these rooms was noticed: the others among them are not encrypted."""
+        for room_id in rooms:
+            self._encrypted.setdefault(room_id, False)
+
+    async def check(self, room_id: str, *, timeout_s: float) -> None:
+        """Pass where words may go out. Raises `Encrypted`, and `Unavailable` or `Refused` where it can't be told."""
+        if room_id not in self._encrypted:
+            await self._ask(room_id, timeout_s)
+        if self._encrypted[room_id]:
+            raise Encrypted(f"{room_id} is encrypted and this bot cannot encrypt")
+
+    async def _ask(self, room_id: str, timeout_s: float) -> None:
+        try:
+            await self._client.call("GET", quote("v3", "rooms", room_id, "state", ENCRYPTION, ""), timeout_s=timeout_s)
+        except Refused as error:
+            if error.errcode != "M_NOT_FOUND":
+                raise
+            self._encrypted.setdefault(room_id, False)
+        else:
+            self._note(room_id)
+
+    def _note(self, room_id: str) -> None:
+        if not self._encrypted.get(room_id):
+            self._encrypted[room_id] = True
+            self._log.warning("room.encrypted", room=room_id, effect="nothing is read or said there")

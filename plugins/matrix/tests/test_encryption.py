@@ -1,0 +1,108 @@
+"""Encrypted rooms: this bot cannot encrypt, so nothing that it would say leaves for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from surfaces_core import Address, Rejected, Unavailable
+from surfaces_matrix.errors import Encrypted
+
+from .conftest import ROOM, Bot, Stage, Workspace, a_file, batch, draft, outbound
+
+ASK = "GET /_matrix/client/v3/rooms/%21room%3Ahs/state/m.room.encryption/"
+NEW = Address(surface="work", conversation="!new:hs")
+ASK_NEW = ASK.replace("room%3A", "new%3A")
+SENDS = ("/send/", "/upload")
+ENCRYPTION = {"type": "m.room.encryption", "state_key": "", "sender": "@ann:hs", "content": {"algorithm": "m.x"}}
+
+
+def said(stage: Stage) -> int:
+    """How many requests carried words or files."""
+    return sum(stage.count(part) for part in SENDS)
+
+
+async def test_a_room_that_is_new_to_the_bot_is_asked_once(stage: Stage, bot: Bot):
+    """Its own state says whether it is encrypted; every later answer is one request again."""
+    async with bot.live() as surface:
+        await surface.send(outbound("one", address=NEW))
+        await surface.send(outbound("two", part=1, address=NEW))
+    assert (stage.count(ASK_NEW), said(stage)) == (1, 2)
+
+
+async def test_a_room_that_the_snapshot_shows_is_not_asked(stage: Stage, bot: Bot):
+    """A snapshot holds all state that matters."""
+    async with bot.live() as surface:
+        await surface.send(outbound("one"))
+    assert (stage.count(ASK), said(stage)) == (0, 1)
+
+
+@pytest.mark.parametrize("part", ["state", "timeline"])
+async def test_nothing_is_said_in_a_room_that_the_snapshot_shows_as_encrypted(stage: Stage, bot: Bot, part: str):
+    """It is refused for good, with a reason that an operator can read, and said so once in the log."""
+    stage.snapshot["rooms"]["join"][ROOM] = {part: {"events": [ENCRYPTION]}}
+    async with bot.live() as surface:
+        with pytest.raises(Rejected, match="encrypted") as caught:
+            await surface.send(outbound("a secret"))
+    assert (caught.value.code, said(stage)) == ("ENCRYPTED", 0)
+
+
+@pytest.mark.parametrize("content", [{"algorithm": "m.megolm.v1.aes-sha2"}, {}])
+async def test_nothing_is_said_in_a_room_whose_state_says_encrypted(
+    stage: Stage, bot: Bot, log: Any, content: dict[str, str]
+):
+    """Whatever the event holds: who overwrites it cannot make a room readable again."""
+    await stage.then(ASK_NEW, content)
+    async with bot.live() as surface:
+        for part in range(3):
+            with pytest.raises(Encrypted):
+                await surface.send(outbound("a secret", part=part, address=NEW))
+    assert (stage.count(ASK_NEW), said(stage)) == (1, 0)
+    assert [entry["room"] for entry in log if entry["event"] == "room.encrypted"] == ["!new:hs"]
+
+
+async def test_a_room_may_become_encrypted(stage: Stage, bot: Bot):
+    """From the sync on that shows it nothing goes out."""
+    async with bot.live() as surface:
+        await surface.send(outbound("one"))
+        await stage.live(batch("s1", {**ENCRYPTION, "event_id": "$e"}))
+        await stage.until(lambda: any(sync.query["since"] == "s1" for sync in stage.live_syncs()))
+        with pytest.raises(Encrypted):
+            await surface.send(outbound("two", part=1))
+    assert said(stage) == 1
+
+
+async def test_drafts_and_files_stay_here_too(stage: Stage, bot: Bot, workspace: Workspace):
+    """Neither a running answer nor a file is shown; typing says nothing."""
+    bot.files = workspace
+    file = a_file("a.txt", 1)
+    workspace.put(file, b"x")
+    stage.snapshot["rooms"]["join"][ROOM] = {"state": {"events": [ENCRYPTION]}}
+    async with bot.live() as surface:
+        await surface.show(draft("a secret"))
+        with pytest.raises(Encrypted):
+            await surface.send(outbound(streamed=True))
+        with pytest.raises(Encrypted):
+            await surface.send(outbound(part=1, file=file))
+    assert said(stage) == 0
+
+
+async def test_not_knowing_is_no_leave_to_talk(stage: Stage, bot: Bot):
+    """While the homeserver does not tell, the answer waits."""
+    await stage.then(ASK_NEW, (502, "<html>"), {"algorithm": "m.megolm.v1.aes-sha2"})
+    async with bot.live() as surface:
+        with pytest.raises(Unavailable):
+            await surface.send(outbound("a secret", address=NEW))
+        with pytest.raises(Encrypted):
+            await surface.send(outbound("a secret", address=NEW))
+    assert said(stage) == 0
+
+
+async def test_the_filters_ask_for_the_encryption_of_rooms(stage: Stage, bot: Bot):
+    """Both the snapshot and the live sync, in state and timeline."""
+    async with bot.live():
+        await stage.until(lambda: bool(stage.live_syncs()))
+    filters = [request.query["filter"] for request in stage.sent("/sync")]
+    assert len(filters) == 2
+    assert all(one.count("m.room.encryption") == 2 for one in filters)
