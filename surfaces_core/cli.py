@@ -2,7 +2,7 @@
 
 Exit codes are those of sysexits.h: 0 clean stop, 64 wrong usage, 65 state unreadable or newer, 69 a
 needed service is gone for good, 70 a bug, 74 input/output, 75 another process holds the state, 77
-file rights, 78 configuration or revoked credentials.
+file rights, 78 configuration or revoked credentials; 130 a second signal cut the stop short.
 """
 
 from __future__ import annotations

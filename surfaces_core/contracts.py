@@ -55,10 +55,21 @@ class Store(Protocol):
     Keys are text without NUL. Each call is one committed transaction; raises `StateError`.
     """
 
-    async def get(self, key: str) -> bytes | None: ...
-    async def put(self, key: str, value: bytes) -> None: ...
-    async def delete(self, key: str) -> None: ...
-    async def scan(self, prefix: str = "") -> Mapping[str, bytes]: ...
+    async def get(self, key: str) -> bytes | None:
+        """A value, or None."""
+        ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; removing one that is not there is no error."""
+        ...
+
+    async def scan(self, prefix: str = "") -> Mapping[str, bytes]:
+        """Every value whose key begins so, by key."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +121,9 @@ class Reconciled:
     """What a reconciliation changed in the host's record; counts of conversations."""
 
     restored: int = 0
+    """Known to the messenger alone before."""
     repaired: int = 0
+    """Known otherwise before, or no longer there."""
     unchanged: int = 0
     conflicts: tuple[str, ...] = ()
     """A sentence for each binding that was not believed."""
@@ -383,6 +396,7 @@ class Overview:
     tokens: int
     """As the agent counts them, in this context; 0 when it doesn't say."""
     staged: int
+    """Files that wait for the next message."""
     waiting: int
     """Messages behind this one."""
     last_active: float
@@ -396,19 +410,34 @@ class Desk(Protocol):
     sentence for the person where the act makes no sense, `Unavailable` when it may work later.
     """
 
-    async def overview(self) -> Overview: ...
+    async def overview(self) -> Overview:
+        """This conversation."""
+        ...
+
     async def chats(self) -> Sequence[Overview]:
         """The person's live conversations, by number."""
         ...
 
-    async def open_chat(self, name: str = "") -> Binding: ...
-    async def rename_chat(self, name: str) -> Binding: ...
-    async def archive_chat(self, archived: bool = True) -> Binding: ...
+    async def open_chat(self, name: str = "") -> Binding:
+        """Make the person's next conversation and invite them; without a name it is called by its label."""
+        ...
+
+    async def rename_chat(self, name: str) -> Binding:
+        """Give this conversation another name, in the messenger too."""
+        ...
+
+    async def archive_chat(self, archived: bool = True) -> Binding:
+        """Put this conversation away, or with False bring it back."""
+        ...
+
     async def clear_context(self) -> Binding:
         """Give this conversation a new context; the old one is forgotten."""
         ...
 
-    async def staged(self) -> Sequence[Staged]: ...
+    async def staged(self) -> Sequence[Staged]:
+        """The person's files that wait here, oldest first."""
+        ...
+
     async def unstage(self, number: int | None = None) -> Sequence[Staged]:
         """Drop the n-th staged file (from 1), or all; what was dropped."""
         ...

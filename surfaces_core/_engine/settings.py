@@ -75,10 +75,12 @@ class AgentEntry(BaseModel):
 
     model_config = {"extra": "allow", "frozen": True}
 
-    id: str = Field(min_length=1, max_length=200)
-    label: str = ""
-    transport: str = "agent_api"
-    workspace_path: str = ""
+    id: str = Field(
+        min_length=1, max_length=200, description="Its name in the config and in bindings; it must not change later."
+    )
+    label: str = Field("", description="What people read; the id unless set.")
+    transport: str = Field("agent_api", description="The name of the transport that reaches it.")
+    workspace_path: str = Field("", description="Its folder, as the files driver understands it; the id unless set.")
 
     def agent(self) -> Agent:
         """As the host uses it."""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 import types
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -58,12 +57,6 @@ TOP = {
     "host": "the host's own settings",
     "ops": "where supervisors may ask how the host is; without it nothing listens",
 }
-AGENT_KEYS = {
-    "id": "Its name in the config and in bindings; it must not change later.",
-    "label": "What people read; the id unless set.",
-    "transport": "The name of the transport that reaches it.",
-    "workspace_path": "Its folder, as the files driver understands it; the id unless set.",
-}
 
 
 def settings_page() -> Page:
@@ -80,7 +73,7 @@ def settings_page() -> Page:
     yield from ("", "## `host:`", "", *model_table(settings.HostSettings))
     yield from ("## `ops:`", "", *model_table(OpsSettings))
     yield from ("## `agents:`", "", "Each entry; further keys belong to its transport, see below.", "")
-    yield from model_table(settings.AgentEntry, AGENT_KEYS)
+    yield from model_table(settings.AgentEntry)
     for offer in offers():
         if offer.group in DRIVERS:
             yield from _driver_settings(offer, loaded(offer))
@@ -94,12 +87,9 @@ def _driver_settings(offer: Offer, driver: type[Driver]) -> Page:
         yield from model_table(driver.AgentSettings)
 
 
-def model_table(model: type[BaseModel], meanings: Mapping[str, str] | None = None) -> Page:
+def model_table(model: type[BaseModel]) -> Page:
     """One row for each field of a model."""
-    rows = [
-        (f"`{name}`", *shape(name, field), meaning(name, field, meanings or {}))
-        for name, field in model.model_fields.items()
-    ]
+    rows = [(f"`{name}`", *shape(name, field), meaning(name, field)) for name, field in model.model_fields.items()]
     yield from table(("setting", "type", "default", "meaning"), *rows) if rows else ("No settings.", "")
 
 
@@ -110,12 +100,11 @@ def shape(name: str, field: FieldInfo) -> tuple[str, str]:
     return kind(field.annotation) + bounds(field), default(field)
 
 
-def meaning(name: str, field: FieldInfo, meanings: Mapping[str, str]) -> str:
+def meaning(name: str, field: FieldInfo) -> str:
     """What a setting does. Raises `LookupError` when nothing says so."""
-    text = field.description or meanings.get(name)
-    if not text:
+    if not field.description:
         raise LookupError(f"the setting {name} has no description: add Field(description=…)")
-    return sentence(text)
+    return sentence(field.description)
 
 
 def default(field: FieldInfo) -> str:

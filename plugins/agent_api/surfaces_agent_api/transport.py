@@ -206,7 +206,7 @@ class AgentApi(Transport):
     def _unknown_type(self, kind: str) -> None:
         if kind not in self._types and len(self._types) < _MAX_TYPES:
             self._types.add(kind)
-            self.context.log.debug("agent_frame_skipped", type=kind)
+            self.context.log.debug("agent.frame_skipped", type=kind)
 
 
 def _options(agent: Agent) -> AgentOptions:

@@ -292,7 +292,7 @@ async def test_unknown_type(talking: Any):
             heard = await talk.ask()
             await talk.ask(context="2")
     assert (heard.text, heard.failure) == ("half an answer", None)
-    assert logs == [{"event": "agent_frame_skipped", "type": "MOOD", "log_level": "debug"}]
+    assert logs == [{"event": "agent.frame_skipped", "type": "MOOD", "log_level": "debug"}]
 
 
 @pytest.mark.parametrize("fault", ["garbage", "not-object", "binary", "huge-frame"])

@@ -50,7 +50,7 @@ class VolumeFiles(Files):
             self._threads.close()
             raise
         one_step = self._folders.beneath is by_openat2
-        self.context.log.info("volume_opened", root=self._folders.root, swept=swept, openat2=one_step)
+        self.context.log.info("volume.opened", root=self._folders.root, swept=swept, openat2=one_step)
         return self
 
     async def __aexit__(

@@ -129,7 +129,7 @@ async def test_swept(root: Path, make_volume: MakeVolume):
             pass
     assert names(root / "17") == set()
     assert names(root / "18") == {"secret.txt", ".surfaces-notes.part", left.replace(left[10:14], "beef")}
-    assert [entry["swept"] for entry in logs if entry["event"] == "volume_opened"] == [2]
+    assert [entry["swept"] for entry in logs if entry["event"] == "volume.opened"] == [2]
 
 
 async def test_sweeping_spares_the_living(make_volume: MakeVolume):

@@ -44,7 +44,7 @@ class SqliteStorage(Storage):
         self._lock = asyncio.Lock()
         self._writer = Writer(self.settings.path, self.settings.busy_timeout_s)
         await self._writer.start()
-        self.context.log.info("storage_opened", path=str(self.settings.path))
+        self.context.log.info("storage.opened", path=str(self.settings.path))
         return self
 
     async def __aexit__(
