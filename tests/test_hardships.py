@@ -125,7 +125,7 @@ async def test_a_part_that_a_surface_chokes_on_is_put_aside() -> None:
                 raise ZeroDivisionError
             return await send(part)
 
-        bot.surface.send = choking  # type: ignore[method-assign]
+        bot.surface.send = choking  # type: ignore[assignment, method-assign]
         await bot.push("poison")
         await bot.push("fine")
         assert await bot.pop() == "A part of this answer could not be shown here."
@@ -321,7 +321,7 @@ async def test_a_draft_that_cannot_be_shown_costs_nothing(fault: str, monkeypatc
                 await asyncio.Event().wait()
             raise ZeroDivisionError if fault == "bug" else Rejected("no")
 
-        bot.surface.show = failing  # type: ignore[method-assign]
+        bot.surface.show = failing  # type: ignore[assignment, method-assign]
         await bot.push("go")
         assert await bot.pop() == "One two"
 
@@ -348,7 +348,7 @@ async def test_an_agent_that_is_gone_when_its_question_is_answered_is_not_asked_
         async def gone(*_args: object) -> None:
             raise Unavailable("gone")
 
-        transport.answer = gone  # type: ignore[method-assign]
+        transport.answer = gone  # type: ignore[assignment, method-assign]
         await bot.push("delete it")
         await bot.pop()
         await bot.push("!yes")
