@@ -20,6 +20,8 @@ PATIENCE_S = 10.0
 """A draft that takes longer is given up: the answer itself waits behind it."""
 SHORT = 3000
 """A text of so few characters is shown without measuring whether it fits, which takes as long as rendering it."""
+LONG = 16_000
+"""More of a text is not looked at: it would show behind the first message only."""
 MOST_SHOWN = 4096
 """Running turns whose message is remembered; one that is forgotten is found again by its transaction id."""
 
@@ -125,7 +127,7 @@ class Drafts:
 
 def _body(draft: Draft) -> str:
     """The first message's worth of the answer, marked as not finished, and what the agent is doing."""
-    first = draft.text if len(draft.text) <= SHORT else split(draft.text)[0]
+    first = draft.text if len(draft.text) <= SHORT else split(draft.text[:LONG])[0]
     text = f"{first.rstrip()} {words.DRAFT_MARK}" if first.strip() else ""
     status = f"*{_escaped(draft.status)}*" if draft.status else ""
     return "\n\n".join(filter(None, (text, status))) or words.DRAFT_MARK

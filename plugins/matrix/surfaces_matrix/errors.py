@@ -65,7 +65,8 @@ def from_answer(status: int, headers: Mapping[str, str], answer: object, what: s
     """
     body: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     errcode = body.get("errcode")
-    text = f"{what}: {status} {errcode or 'without a Matrix error'}"
+    leads_to = f", leads to {headers['Location'][:200]}" if "Location" in headers else ""
+    text = f"{what}: {status} {errcode or 'without a Matrix error'}{leads_to}"
     if errcode in _LOGGED_OUT:
         return LoggedOut(text)
     if not isinstance(errcode, str) or status >= 500 or status in _LATER_STATUS or errcode in _LATER:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
-from surfaces_core import ConfigError, Store
+from surfaces_core import ConfigError, Store, Unavailable
 from surfaces_matrix.client import Client
 from surfaces_matrix.errors import LoggedOut, Refused
 from surfaces_matrix.settings import MatrixSettings
@@ -40,10 +40,15 @@ class Login:
 
         Raises `ConfigError` when the settings cannot work, `Unavailable` when the homeserver does not answer.
         """
-        if self.settings.access_token is not None:
-            await self._with_configured_token(self.settings.access_token.get_secret_value())
-        else:
-            await self._with_password()
+        try:
+            if self.settings.access_token is not None:
+                await self._with_configured_token(self.settings.access_token.get_secret_value())
+            else:
+                await self._with_password()
+        except Unavailable as error:
+            # It may pass, or the address is wrong: only who reads the log can tell, and has to know where to look.
+            where = f"surfaces.{self.name}.homeserver, {self.settings.homeserver}"
+            raise Unavailable(f"{error} ({where})", code=error.code, retry_after=error.retry_after) from error
 
     async def _with_configured_token(self, token: str) -> None:
         try:
@@ -91,7 +96,7 @@ class Login:
         try:
             answer = await self.client.call_as(None, "POST", "/v3/login", body)
         except (Refused, LoggedOut) as error:
-            self._fail("password", f"the homeserver refused the login ({error})")
+            self._fail("password", f"the homeserver refused the login of {self.settings.user_id} ({error})")
         self._check_user(answer.get("user_id"))
         token = answer.get("access_token")
         if not isinstance(token, str):

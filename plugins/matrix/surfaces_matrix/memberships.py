@@ -10,7 +10,9 @@ from typing import Any
 import orjson
 
 from surfaces_core import Address, Inbound, Kind
-from surfaces_matrix.shapes import mapping, seconds, sequence, text
+from surfaces_matrix.shapes import mapping, one_line, seconds, sequence, text
+
+LONGEST_NAME = 100
 
 
 def invites(surface: str, me: str, response: Mapping[str, Any]) -> Iterator[Inbound]:
@@ -95,5 +97,5 @@ def _display_name(events: Any, person: str) -> str:
     for event in events:
         found = mapping(event)
         if found.get("type") == "m.room.member" and found.get("state_key") == person:
-            return text(mapping(found.get("content")).get("displayname")) or ""
+            return one_line(mapping(found.get("content")).get("displayname"), LONGEST_NAME)
     return ""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from surfaces_core import Address, Binding
-from surfaces_matrix.shapes import mapping, seconds, sequence, text
+from surfaces_matrix.shapes import mapping, one_line, seconds, sequence
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 Reason = Literal["unbound", "foreign_sender", "unknown_version", "malformed", "duplicate_space"]
@@ -105,7 +105,7 @@ def _current(events: Iterable[object]) -> _State:
 def _name(state: _State) -> str:
     """The room's name; whoever set it, for people may rename their conversations."""
     content = mapping(state.get(("m.room.name", ""), {}).get("content"))
-    return (text(content.get("name")) or "").strip()[:_LONGEST_NAME]
+    return one_line(content.get("name"), _LONGEST_NAME)
 
 
 def _children(state: _State, me: str) -> frozenset[str]:

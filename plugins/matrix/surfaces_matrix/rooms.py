@@ -8,21 +8,23 @@ from typing import Any
 from urllib.parse import quote as percent
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Address, Binding, Conversations, Opening, Store, Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.making import Maker, Mark
+from surfaces_matrix.memberships import LONGEST_NAME
 from surfaces_matrix.reconcile import Snapshot, bindings
-from surfaces_matrix.shapes import mapping, text
+from surfaces_matrix.roomstate import RoomState
+from surfaces_matrix.shapes import mapping, one_line
+from surfaces_matrix.showing import Showing
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 JOIN_TIMEOUT_S = 90.0
 SETTLE_TIMEOUT_S = 30.0
 """How long a change waits for the first look at what is there."""
-_LONGEST_NAME = 255
+_LONGEST_ROOM_NAME = 255
 
 # `users` is left to the homeserver: from room version 12 on the creator stands above all levels and
 # must not be listed, up to 11 it must be ("Room versions"). All other state is the bot's alone.
@@ -37,16 +39,6 @@ _POWER = {
 }
 
 
-class _Shown(BaseModel):
-    """What a conversation's room was last made to show."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    space: str | None
-    """The Space that it is listed in."""
-
-
 class Rooms(Conversations):
     """The conversations of one account.
 
@@ -59,12 +51,13 @@ class Rooms(Conversations):
     ) -> None:
         self._surface = surface
         self._client = client
-        self._store = store
         self._space_name = space_name
         self._log = log
         self._me = client.user_id
         self._server = client.user_id.partition(":")[2]
         self._maker = Maker(client, store, log)
+        self._state = RoomState(client)
+        self._showing = Showing(self._state, store, log, via=self._server)
         self._bot_name: str | None = None
         self._settled = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -96,7 +89,9 @@ class Rooms(Conversations):
                 space = await self._space(opening.owner, opening.owner_name)
                 made = await self._maker.room(key, _conversation_mark(opening), self._conversation(opening, space))
                 address = Address(surface=self._surface, conversation=str(made.room))
-                await self._show(BindingContent.of_opening(opening).binding(address, opening.name), space, new=True)
+                await self._showing.show(
+                    BindingContent.of_opening(opening).binding(address, opening.name), space, new=True
+                )
                 await self._let_in(space, opening.owner)
                 await self._let_in(address.conversation, opening.owner)
                 await self._maker.finish(key, made)
@@ -108,7 +103,7 @@ class Rooms(Conversations):
         event = await self._maker.state(room, BINDING)
         if event is None:
             return None
-        name = {"type": "m.room.name", "state_key": "", "content": await self._content(room, "m.room.name")}
+        name = {"type": "m.room.name", "state_key": "", "content": await self._state.content(room, "m.room.name")}
         found = bindings(self._surface, self._me, {room: [event, name]}).found
         return found[0] if found else None
 
@@ -119,9 +114,9 @@ class Rooms(Conversations):
         await self._wait_until_settled()
         async with self._lock(binding.owner):
             content = BindingContent.of(binding).model_dump()
-            await self._set(binding.address.conversation, BINDING, "", content)
+            await self._state.set(binding.address.conversation, BINDING, "", content)
             space = await self._maker.known(_space_key(binding.owner))
-            await self._show(binding, None if space is None else space.room)
+            await self._showing.show(binding, None if space is None else space.room)
 
     async def recall(self, person: str, live: Sequence[Binding]) -> None:
         """Invite a person to their Space and conversations again, wherever they are neither in nor invited."""
@@ -130,7 +125,7 @@ class Rooms(Conversations):
             await self._let_in(space, person)
             for binding in live:
                 try:
-                    await self._show(binding, space)
+                    await self._showing.show(binding, space)
                     await self._let_in(binding.address.conversation, person)
                 except Refused as error:
                     self._log.warning("recall.refused", room=binding.address.conversation, errcode=error.errcode)
@@ -149,13 +144,7 @@ class Rooms(Conversations):
             room = None if known is None else known.room
             if room != space.room and snapshot.skipped.get(room or "") != "duplicate_space":
                 await self._maker.learn(_space_key(owner), space.room)
-        listed = {child: space.room for space in snapshot.spaces.values() for child in space.children}
-        stored = await self._store.scan("shown/")
-        for binding in snapshot.found:
-            room = binding.address.conversation
-            shown = _Shown(name=binding.name, space=listed.get(room)).model_dump_json().encode()
-            if stored.get(f"shown/{room}") != shown:
-                await self._store.put(f"shown/{room}", shown)
+        await self._showing.learn(snapshot)
 
     async def overlooked(self, joined: Container[str]) -> list[Binding]:
         """The conversations that the bot is in although a snapshot of its `joined` rooms does not show them.
@@ -163,13 +152,12 @@ class Rooms(Conversations):
         A snapshot may come from a cache or from a replica that lags. `Unavailable` when it can't be told.
         """
         found = []
-        for row in await self._store.scan("shown/"):
-            address = Address(surface=self._surface, conversation=row.removeprefix("shown/"))
-            if address.conversation in joined:
+        for room in await self._showing.rooms():
+            if room in joined:
                 continue
-            if await self._membership(address.conversation, self._me) != "join":
-                await self._store.delete(row)
-            elif (binding := await self.find(address)) is not None:
+            if await self._state.membership(room, self._me) != "join":
+                await self._showing.forget(room)
+            elif (binding := await self.find(Address(surface=self._surface, conversation=room))) is not None:
                 found.append(binding)
         return found
 
@@ -194,7 +182,7 @@ class Rooms(Conversations):
         key = _space_key(owner)
         known = await self._maker.known(key)
         if known is not None and known.room is not None:
-            if await self._membership(known.room, self._me) == "join":
+            if await self._state.membership(known.room, self._me) == "join":
                 return known.room
             self._log.warning("space.gone", room=known.room)
             await self._maker.forget(key)
@@ -220,78 +208,25 @@ class Rooms(Conversations):
         if owner_name is None:
             owner_name = await self._display_name(owner)
         name = self._space_name.format(bot=self._bot_name, display_name=owner_name or _localpart(owner), user_id=owner)
-        return " ".join(name.split())[:_LONGEST_NAME]
+        return one_line(name, _LONGEST_ROOM_NAME)
 
     async def _display_name(self, person: str) -> str:
         try:
             answer = await self._client.call("GET", quote("v3", "profile", person, "displayname"))
         except Refused:
             return _localpart(person)
-        return text(answer.get("displayname")) or _localpart(person)
-
-    # Showing
-
-    async def _show(self, binding: Binding, space: str | None, *, new: bool = False) -> None:
-        """Name a room and list it in its owner's Space, or not where it is archived; only what changed.
-
-        The name is compared with what was last written, so that one that the person gave the room
-        in their client stays.
-        """
-        room = binding.address.conversation
-        raw = await self._store.get(f"shown/{room}")
-        shown = None if raw is None else _Shown.model_validate_json(raw)
-        if not new and (shown is None or shown.name != binding.name):
-            await self._set(room, "m.room.name", "", {"name": binding.name or binding.label})
-        wanted = None if binding.archived else space
-        if shown is None or shown.space != wanted:
-            wanted = await self._list(binding, wanted, was=space if shown is None else shown.space, new=new)
-        now = _Shown(name=binding.name, space=wanted)
-        if now != shown:
-            await self._store.put(f"shown/{room}", now.model_dump_json().encode())
-
-    async def _list(self, binding: Binding, space: str | None, *, was: str | None, new: bool) -> str | None:
-        """List a room in a Space and no longer in another; the Space that lists it now."""
-        room, via = binding.address.conversation, [self._server]
-        try:
-            if was is not None and was != space:
-                await self._set(was, "m.space.child", room, {})
-        except Refused as error:
-            self._log.info("space.gone", room=was, errcode=error.errcode)
-        if space is None:
-            return None
-        try:
-            await self._set(space, "m.space.child", room, {"via": via, "order": f"{binding.number:09d}"})
-            if not new:
-                await self._set(room, "m.space.parent", space, {"via": via, "canonical": True})
-        except Refused as error:
-            # A Space that is gone is made anew, and rooms are listed there, when the person is let in again.
-            self._log.warning("space.refused", room=room, errcode=error.errcode)
-            return None
-        return space
+        return one_line(answer.get("displayname"), LONGEST_NAME) or _localpart(person)
 
     async def _let_in(self, room: str, person: str) -> None:
         """Invite a person who is neither in nor invited."""
-        if await self._membership(room, person) in ("join", "invite"):
+        if await self._state.membership(room, person) in ("join", "invite"):
             return
         try:
             await self._client.call("POST", quote("v3", "rooms", room, "invite"), {"user_id": person})
         except Refused:
             # They may have come in between.
-            if await self._membership(room, person) not in ("join", "invite"):
+            if await self._state.membership(room, person) not in ("join", "invite"):
                 raise
-
-    async def _membership(self, room: str, person: str) -> str | None:
-        return text((await self._content(room, "m.room.member", person)).get("membership"))
-
-    async def _content(self, room: str, type_: str, key: str = "") -> Mapping[str, Any]:
-        """A state event's content; empty where there is none or the bot may not see it."""
-        try:
-            return await self._client.call("GET", quote("v3", "rooms", room, "state", type_, key))
-        except Refused:
-            return {}
-
-    async def _set(self, room: str, type_: str, key: str, content: Mapping[str, object]) -> None:
-        await self._client.call("PUT", quote("v3", "rooms", room, "state", type_, key), dict(content))
 
     def _lock(self, person: str) -> asyncio.Lock:
         """One at a time for each person, else two conversations opened at once would make two Spaces."""
@@ -308,7 +243,7 @@ def _room(name: str, *, creation: Mapping[str, object] | None = None) -> dict[st
     return {
         "preset": "private_chat",
         "visibility": "private",
-        "name": name[:_LONGEST_NAME],
+        "name": name[:_LONGEST_ROOM_NAME],
         "creation_content": dict(creation or {}),
         "power_level_content_override": _POWER,
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Controls, and what turns the direction of the text behind it around; joiners stay, emoji are made with them."""
 _NO_MAPPING: Mapping[str, Any] = {}
 
 
@@ -21,6 +24,11 @@ def sequence(value: object) -> Sequence[Any]:
 def text(value: object) -> str | None:
     """The string, or None for anything else and for an empty one."""
     return value if isinstance(value, str) and value else None
+
+
+def one_line(value: object, longest: int) -> str:
+    """A name that people gave, fit to stand within a sentence; empty where there is none."""
+    return " ".join(_UNSEEN.sub(" ", text(value) or "").split())[:longest].rstrip()
 
 
 def seconds(value: object) -> float | None:

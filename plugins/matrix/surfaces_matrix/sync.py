@@ -142,6 +142,8 @@ class Sync:
         Back to the last good response, or after a restart the whole catch-up time; the host drops
         those that it has seen.
         """
+        # One that refuses every cursor must not be asked for everything without a pause.
+        await asyncio.sleep(self.backoff.next())
         response = await self._ask(live_filter(self._me, RECOVERY_TIMELINE), None, 0.0)
         horizon = self._horizon()
         if self._last_good is not None:

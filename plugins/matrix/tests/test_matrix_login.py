@@ -183,3 +183,21 @@ def test_secrets_are_not_shown():
     """Settings can be printed."""
     settings = MatrixSurface.Settings(homeserver="https://e.org", user_id="@b:e.org", access_token="hidden-token")
     assert "hidden-token" not in repr(settings)
+
+
+async def test_what_does_not_answer_as_a_homeserver_is_named(stage: Stage, bot: Bot):
+    """Whoever reads the log sees which setting holds the address, and where it leads to."""
+    await stage.then(LOGIN, (301, "<html>", {"Location": "https://elsewhere.example/"}))
+    async with bot.make() as surface:
+        with pytest.raises(Unavailable) as caught:
+            await surface.run(bot.intake)
+    assert "leads to https://elsewhere.example/" in str(caught.value)
+    assert f"surfaces.work.homeserver, {stage.url}" in str(caught.value)
+
+
+async def test_a_refused_login_names_setting_and_account(stage: Stage, bot: Bot):
+    """The password may be right and the account another one."""
+    await stage.then(LOGIN, (403, {"errcode": "M_FORBIDDEN", "error": "Invalid username or password"}))
+    async with bot.make() as surface:
+        with pytest.raises(ConfigError, match=rf"surfaces\.work\.password: .*{ME}"):
+            await surface.run(bot.intake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -409,3 +410,23 @@ async def test_a_cancelled_run_leaves_cleanly(stage: Stage, bot: Bot):
             async with receiving(surface, bot.intake):
                 await stage.until(lambda: bool(stage.live_syncs()))
     assert bot.intake.entries == []
+
+
+async def test_a_homeserver_that_refuses_every_cursor_is_given_pauses(stage: Stage, bot: Bot):
+    """Asking for everything again is not repeated at once."""
+    pauses = []
+
+    class Counted(Backoff):
+        def next(self, retry_after: float | None = None) -> float:
+            pauses.append(super().next(retry_after))
+            return 0.0
+
+    refusal = (400, {"errcode": "M_UNKNOWN", "error": "Invalid stream token"})
+    async with bot.make() as surface, asyncio.TaskGroup() as group:
+        surface._sync.backoff = Counted()
+        await stage.live(refusal, refusal, refusal)
+        receiving = group.create_task(surface.run(bot.intake))
+        await stage.until(lambda: len(stage.live_syncs()) == 4)
+        receiving.cancel()
+    assert len(pauses) == 3
+    assert all(pause >= 0.5 for pause in pauses)

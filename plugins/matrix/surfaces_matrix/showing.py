@@ -1,0 +1,89 @@
+"""Makes rooms show what their bindings say: the room's name, and its place in the owner's Space."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core import Binding, Store
+from surfaces_matrix.errors import Refused
+from surfaces_matrix.reconcile import Snapshot
+from surfaces_matrix.roomstate import RoomState
+
+_ROWS = "shown/"
+
+
+class _Shown(BaseModel):
+    """What a conversation's room was last made to show."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    space: str | None
+    """The Space that it is listed in."""
+
+
+class Showing:
+    """What the rooms of one account show; a row for each, which can be lost, spares writing what is there."""
+
+    def __init__(self, state: RoomState, store: Store, log: FilteringBoundLogger, *, via: str) -> None:
+        self._state = state
+        self._store = store
+        self._log = log
+        self._via = via
+
+    async def rooms(self) -> list[str]:
+        """The rooms of all conversations that are known here."""
+        return [row.removeprefix(_ROWS) for row in await self._store.scan(_ROWS)]
+
+    async def forget(self, room: str) -> None:
+        """The bot is no longer in a room."""
+        await self._store.delete(_ROWS + room)
+
+    async def learn(self, snapshot: Snapshot) -> None:
+        """Note what rooms show, as a snapshot has them."""
+        listed = {child: space.room for space in snapshot.spaces.values() for child in space.children}
+        stored = await self._store.scan(_ROWS)
+        for binding in snapshot.found:
+            row = _ROWS + binding.address.conversation
+            shown = _Shown(name=binding.name, space=listed.get(binding.address.conversation))
+            if stored.get(row) != shown.model_dump_json().encode():
+                await self._store.put(row, shown.model_dump_json().encode())
+
+    async def show(self, binding: Binding, space: str | None, *, new: bool = False) -> None:
+        """Name a room and list it in its owner's Space, or not where it is archived; only what changed.
+
+        The name is compared with what was last written, so that one that the person gave the room
+        in their client stays.
+        """
+        room = binding.address.conversation
+        raw = await self._store.get(_ROWS + room)
+        shown = None if raw is None else _Shown.model_validate_json(raw)
+        if not new and (shown is None or shown.name != binding.name):
+            await self._state.set(room, "m.room.name", "", {"name": binding.name or binding.label})
+        wanted = None if binding.archived else space
+        if shown is None or shown.space != wanted:
+            wanted = await self._list(binding, wanted, was=space if shown is None else shown.space, new=new)
+        now = _Shown(name=binding.name, space=wanted)
+        if now != shown:
+            await self._store.put(_ROWS + room, now.model_dump_json().encode())
+
+    async def _list(self, binding: Binding, space: str | None, *, was: str | None, new: bool) -> str | None:
+        """List a room in a Space and no longer in another; the Space that lists it now."""
+        room, via = binding.address.conversation, [self._via]
+        try:
+            if was is not None and was != space:
+                await self._state.set(was, "m.space.child", room, {})
+        except Refused as error:
+            self._log.info("space.gone", room=was, errcode=error.errcode)
+        if space is None:
+            return None
+        try:
+            await self._state.set(space, "m.space.child", room, {"via": via, "order": f"{binding.number:09d}"})
+            if not new:
+                await self._state.set(room, "m.space.parent", space, {"via": via, "canonical": True})
+        except Refused as error:
+            # A Space that is gone is made anew, and rooms are listed there, when the person is let in again.
+            self._log.warning("space.refused", room=room, errcode=error.errcode)
+            return None
+        return space
