@@ -8,13 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import surfaces_matrix.drafts
-import surfaces_matrix.send
 from surfaces_core._engine import journal
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Journal
 from surfaces_core.cli import main
-from surfaces_matrix.say import say
+from surfaces_matrix.client import Client
 
 
 def replace(owner: Any, name: str, bug: Callable[..., Any]) -> None:
@@ -34,12 +32,13 @@ def random_turns() -> None:
 
 def random_transactions() -> None:
     """Every request to send has another transaction id."""
+    original = Client.call
 
-    async def forgetful(client: Any, room: str, txn: str, content: Any, **options: Any) -> str:
-        return await say(client, room, txn + secrets.token_hex(4), content, **options)
+    async def forgetful(self: Client, method: str, path: str, *rest: Any, **options: Any) -> Any:
+        changed = path + secrets.token_hex(4) if "/send/" in path else path
+        return await original(self, method, changed, *rest, **options)
 
-    for module in (surfaces_matrix.send, surfaces_matrix.drafts):
-        replace(module, "say", forgetful)
+    replace(Client, "call", forgetful)
 
 
 def cursor_first() -> None:

@@ -33,8 +33,8 @@ async def agent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agent
 OCCURRENCES = {
     "accept.before": 6,
     "accept.after": 6,
-    "begin.before": 10,
-    "begin.after": 10,
+    "begin.before": 5,
+    "begin.after": 5,
     "shown.after": 2,
     "complete.before": 10,
     "complete.after": 10,
