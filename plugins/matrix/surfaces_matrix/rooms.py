@@ -17,13 +17,17 @@ from surfaces_matrix.making import Maker, Mark
 from surfaces_matrix.memberships import LONGEST_NAME
 from surfaces_matrix.reconcile import Snapshot, bindings
 from surfaces_matrix.roomstate import RoomState
-from surfaces_matrix.shapes import mapping, one_line
+from surfaces_matrix.shapes import mapping, one_line, text
 from surfaces_matrix.showing import Showing
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
 JOIN_TIMEOUT_S = 90.0
 SETTLE_TIMEOUT_S = 30.0
 """How long a change waits for the first look at what is there."""
+FIRST_RESTRICTED = 8
+"""The first room version in which a room can let in the members of another."""
+LONG_WAIT_S = 10.0
+"""Homeservers limit how often one person is invited: by default Synapse lets a sixth invite wait for minutes."""
 _LONGEST_ROOM_NAME = 255
 
 # `users` is left to the homeserver: from room version 12 on the creator stands above all levels and
@@ -59,6 +63,8 @@ class Rooms(Conversations):
         self._state = RoomState(client)
         self._showing = Showing(self._state, store, log, via=self._server)
         self._bot_name: str | None = None
+        self._restricted: bool | None = None
+        """Not known before it was asked."""
         self._settled = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -87,13 +93,15 @@ class Rooms(Conversations):
             made = await self._maker.known(key)
             if made is None or not made.done:
                 space = await self._space(opening.owner, opening.owner_name)
-                made = await self._maker.room(key, _conversation_mark(opening), self._conversation(opening, space))
+                made = await self._maker.room(
+                    key, _conversation_mark(opening), await self._conversation(opening, space)
+                )
                 address = Address(surface=self._surface, conversation=str(made.room))
                 await self._showing.show(
                     BindingContent.of_opening(opening).binding(address, opening.name), space, new=True
                 )
                 await self._let_in(space, opening.owner)
-                await self._let_in(address.conversation, opening.owner)
+                await self._let_in_by(space, address.conversation, opening.owner)
                 await self._maker.finish(key, made)
         return Address(surface=self._surface, conversation=str(made.room))
 
@@ -194,13 +202,25 @@ class Rooms(Conversations):
         }
         return str((await self._maker.room(key, mark, body)).room)
 
-    def _conversation(self, opening: Opening, space: str) -> Mapping[str, Any]:
+    async def _conversation(self, opening: Opening, space: str) -> Mapping[str, Any]:
         parent = {
             "type": "m.space.parent",
             "state_key": space,
             "content": {"via": [self._server], "canonical": True},
         }
-        return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent]}
+        rules = [_members_of(space)] if await self._know_restricted() else []
+        return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent, *rules]}
+
+    async def _know_restricted(self) -> bool:
+        """Whether new rooms can let in the members of a Space ("Room versions": from 8 on)."""
+        if self._restricted is None:
+            try:
+                answer = mapping((await self._client.call("GET", "/v3/capabilities")).get("capabilities"))
+            except Refused:
+                answer = {}
+            version = text(mapping(answer.get("m.room_versions")).get("default")) or ""
+            self._restricted = version.isdecimal() and int(version) >= FIRST_RESTRICTED
+        return self._restricted
 
     async def _name_space(self, owner: str, owner_name: str | None) -> str:
         if self._bot_name is None:
@@ -216,6 +236,19 @@ class Rooms(Conversations):
         except Refused:
             return _localpart(person)
         return one_line(answer.get("displayname"), LONGEST_NAME) or _localpart(person)
+
+    async def _let_in_by(self, space: str, room: str, person: str) -> None:
+        """Invite a person; where that would take long, it is enough that their Space lets them in."""
+        try:
+            await self._let_in(room, person)
+        except Unavailable as error:
+            if (error.retry_after or 0.0) <= LONG_WAIT_S or not await self._lets_in(space, room, person):
+                raise
+            self._log.info("invite.spared", room=room, retry_after_s=error.retry_after)
+
+    async def _lets_in(self, space: str, room: str, person: str) -> bool:
+        rule = (await self._state.content(room, "m.room.join_rules")).get("join_rule")
+        return rule == "restricted" and await self._state.membership(space, person) == "join"
 
     async def _let_in(self, room: str, person: str) -> None:
         """Invite a person who is neither in nor invited."""
@@ -247,6 +280,12 @@ def _room(name: str, *, creation: Mapping[str, object] | None = None) -> dict[st
         "creation_content": dict(creation or {}),
         "power_level_content_override": _POWER,
     }
+
+
+def _members_of(space: str) -> dict[str, Any]:
+    """The rule that whoever is in a Space may join; only the bot lets people in there."""
+    allow = [{"type": "m.room_membership", "room_id": space}]
+    return {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "restricted", "allow": allow}}
 
 
 def _space_key(owner: str) -> str:

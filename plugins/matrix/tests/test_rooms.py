@@ -89,14 +89,18 @@ class SlowStore(MemoryStore):
 
 
 class Bot(Client):
-    """A client that counts its steps and can be refused aliases."""
+    """A client that counts its steps, and can be refused aliases and told to wait with invites."""
 
     steps = Steps()
     aliases = True
+    crowded = False
+    """Invites have to wait for minutes."""
 
     async def call(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
         self.steps.begin()
         try:
+            if self.crowded and path.endswith("/invite"):
+                raise Unavailable("too many invites", retry_after=300.0)
             if not self.aliases and body and "room_alias_name" in body:
                 raise Refused("no aliases here", status=400, errcode="M_EXCLUSIVE")
             return await super().call(method, path, body, **more)
@@ -220,9 +224,12 @@ async def check_complete(home: Home, of: Opening, address: Address) -> None:
     assert in_space["m.space.child", room] == {"via": via, "order": f"{of.number:09d}"}
     assert in_room["m.space.parent", space] == {"via": via, "canonical": True}
     assert in_space["m.room.create", ""]["type"] == "m.space"
+    assert in_space["m.room.join_rules", ""]["join_rule"] == "invite"
+    by_space = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    in_memory = isinstance(home.server, FakeHomeserver)  # which does not say what it is capable of
+    assert in_room["m.room.join_rules", ""] == ({"join_rule": "invite"} if in_memory else by_space)
     for state in (in_space, in_room):
         assert state["m.room.member", of.owner]["membership"] == "invite"
-        assert state["m.room.join_rules", ""]["join_rule"] == "invite"
 
 
 # Opening -----------------------------------------------------------------------------------------
@@ -573,3 +580,28 @@ def test_links_lead_through_the_bot_s_homeserver(room: str) -> None:
     assert link.startswith(start)
     assert link.endswith(end)
     assert not set("/?#() ") & set(link[len(start) : -len(end)])
+
+
+@pytest.mark.parametrize("server", REAL, indirect=True)
+async def test_a_person_comes_in_by_the_space_where_invites_wait(home: Home) -> None:
+    """The next conversation is there at once: its room lets in who is in the Space, and nobody else."""
+    ann, bob = await home.person(), await home.person()
+    rooms = home.rooms(MemoryStore())
+    first = await rooms.open(opening(ann.user_id))
+    space = next(key for type_, key in await home.state(first.conversation) if type_ == "m.space.parent")
+    home.bot.crowded = True
+    with pytest.raises(Unavailable):
+        await rooms.open(opening(ann.user_id, 2))
+    await ann.call("POST", quote("v3", "join", space), {})
+    second = await rooms.open(opening(ann.user_id, 2))
+    await ann.call("POST", quote("v3", "join", second.conversation), {})
+    with pytest.raises(Refused):
+        await bob.call("POST", quote("v3", "join", second.conversation), {})
+
+
+async def test_where_no_space_lets_in_an_invite_is_waited_for(home: Home) -> None:
+    """A person who is not in their Space has no other way in."""
+    ann = await home.person()
+    home.bot.crowded = True
+    with pytest.raises(Unavailable):
+        await home.rooms(MemoryStore()).open(opening(ann.user_id))
