@@ -17,7 +17,7 @@ from surfaces_matrix.making import Maker, Mark
 from surfaces_matrix.memberships import LONGEST_NAME
 from surfaces_matrix.reconcile import Snapshot, bindings
 from surfaces_matrix.roomstate import RoomState
-from surfaces_matrix.shapes import mapping, one_line, text
+from surfaces_matrix.shapes import mapping, one_line, sequence, text
 from surfaces_matrix.showing import Showing
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
@@ -64,7 +64,6 @@ class Rooms(Conversations):
         self._showing = Showing(self._state, store, log, via=self._server)
         self._bot_name: str | None = None
         self._restricted: bool | None = None
-        """Not known before it was asked."""
         self._settled = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -75,15 +74,21 @@ class Rooms(Conversations):
         room = entry.conversation
         try:
             await self._client.call("POST", quote("v3", "rooms", room, "join"), {}, timeout_s=JOIN_TIMEOUT_S)
-            answer = await self._client.call("GET", quote("v3", "rooms", room, "joined_members"))
+            others = await self._others(room)
         except Refused as error:
             self._log.info("entry.gone", room=room, person=person, errcode=error.errcode)
             return False
-        if len(mapping(answer.get("joined"))) <= 2:
+        if others <= 1:
             return True
         self._log.info("entry.group_declined", room=room, person=person)
         await self._client.call("POST", quote("v3", "rooms", room, "leave"), {})
         return False
+
+    async def _others(self, room: str) -> int:
+        """How many people are in a room or will be, the bot not counted."""
+        answer = await self._client.call("GET", quote("v3", "rooms", room, "members"))
+        others = [event for event in map(mapping, sequence(answer.get("chunk"))) if event.get("state_key") != self._me]
+        return sum(mapping(event.get("content")).get("membership") in ("join", "invite") for event in others)
 
     async def open(self, opening: Opening) -> Address:
         """Make a conversation's room in its owner's Space and invite the owner to both."""
@@ -93,13 +98,11 @@ class Rooms(Conversations):
             made = await self._maker.known(key)
             if made is None or not made.done:
                 space = await self._space(opening.owner, opening.owner_name)
-                made = await self._maker.room(
-                    key, _conversation_mark(opening), await self._conversation(opening, space)
-                )
+                body = await self._conversation(opening, space)
+                made = await self._maker.room(key, _conversation_mark(opening), body)
                 address = Address(surface=self._surface, conversation=str(made.room))
-                await self._showing.show(
-                    BindingContent.of_opening(opening).binding(address, opening.name), space, new=True
-                )
+                binding = BindingContent.of_opening(opening).binding(address, opening.name)
+                await self._showing.show(binding, space, new=True)
                 await self._let_in(space, opening.owner)
                 await self._let_in_by(space, address.conversation, opening.owner)
                 await self._maker.finish(key, made)
@@ -134,7 +137,7 @@ class Rooms(Conversations):
             for binding in live:
                 try:
                     await self._showing.show(binding, space)
-                    await self._let_in(binding.address.conversation, person)
+                    await self._let_in_by(space, binding.address.conversation, person)
                 except Refused as error:
                     self._log.warning("recall.refused", room=binding.address.conversation, errcode=error.errcode)
 
@@ -212,7 +215,7 @@ class Rooms(Conversations):
         return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent, *rules]}
 
     async def _know_restricted(self) -> bool:
-        """Whether new rooms can let in the members of a Space ("Room versions": from 8 on)."""
+        """Whether new rooms can let in the members of a Space ("Room versions": from 8 on); asked once."""
         if self._restricted is None:
             try:
                 answer = mapping((await self._client.call("GET", "/v3/capabilities")).get("capabilities"))

@@ -463,6 +463,23 @@ async def test_a_group_is_left(home: Home) -> None:
     assert entry.conversation not in await home.states()
 
 
+async def test_a_room_that_fills_up_later_is_not_entered(home: Home) -> None:
+    """Who is invited beside the bot counts, though it came first."""
+    ann, bob = await home.person(), await home.person()
+    made = await ann.call("POST", "/v3/createRoom", {"invite": [home.bot.user_id, bob.user_id]})
+    entry = Address(surface="work", conversation=made["room_id"])
+    assert not await home.rooms(MemoryStore()).enter(entry, ann.user_id)
+
+
+async def test_who_has_gone_is_nobody(home: Home) -> None:
+    """A direct room stays one when others once were in it."""
+    ann, bob = await home.person(), await home.person()
+    made = await ann.call("POST", "/v3/createRoom", {"invite": [home.bot.user_id, bob.user_id]})
+    await bob.call("POST", quote("v3", "rooms", made["room_id"], "leave"), {})
+    entry = Address(surface="work", conversation=made["room_id"])
+    assert await home.rooms(MemoryStore()).enter(entry, ann.user_id)
+
+
 async def test_a_withdrawn_invite_is_not_entered(home: Home) -> None:
     """An invite that is gone, or a room that never was, is not a call to answer."""
     ann = await home.person()
