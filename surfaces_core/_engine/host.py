@@ -112,29 +112,20 @@ def build(config: Config) -> Engine:
 async def run(config: Config) -> None:
     """Build and run until a signal asks to stop; a second one cancels. Raises what ended it."""
     started = time.monotonic()
-    engine = build(config)
-
-    def ready() -> None:
-        announce(
-            {
-                "version": version("surfaces-core"),
-                "pid": os.getpid(),
-                "surfaces": list(config.surfaces),
-                "seconds": round(time.monotonic() - started, 3),
-            }
-        )
-
-    engine.on_ready = ready
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    engine: Engine | None = None
 
     def asked() -> None:
-        if task is not None and (engine.stopping or not engine.opened):
+        if task is not None and (engine is None or engine.stopping or not engine.opened):
             task.cancel()
-        engine.stop()
+        if engine is not None:
+            engine.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
+    engine = build(config)
+    facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
+    engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})
     try:
         await engine.run()
     except asyncio.CancelledError:
