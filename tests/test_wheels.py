@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -67,6 +70,14 @@ storage: {use: sqlite, path: ./surfaces.db}
 surfaces: {work: {use: nowhere}}
 transports: {nobody: {}}
 agents: [{id: none, transport: nobody}]
+hooks: [ping]
+"""
+
+MATRIX_CONFIG = """
+storage: {{use: sqlite, path: ./surfaces.db}}
+surfaces: {{matrix: {{homeserver: "{url}", user_id: "@bot:hs.test", password: "{password}"}}}}
+transports: {{agent_api: {{}}}}
+agents: [{{id: nobody, base_url: "http://127.0.0.1:9"}}]
 hooks: [ping]
 """
 
@@ -186,14 +197,43 @@ asyncio.run(main())
     assert clean.python(code).splitlines() == ["1 None", "2 b'value'"]
 
 
-def test_a_strangers_plugin_of_eight_lines_is_found(clean: Clean, tmp_path: Path) -> None:
-    """A plugin in a folder outside the repository installs with pip; only the config enables it."""
+@pytest.fixture
+def ping(tmp_path: Path) -> Path:
+    """A plugin of eight lines in a folder outside the repository."""
     assert len([line for line in PING.splitlines() if line]) <= 8
     project = tmp_path / "ping"
     project.mkdir()
     (project / "surfaces_ping.py").write_text(PING)
     (project / "pyproject.toml").write_text(PING_PROJECT)
-    clean.install("surfaces-storage-sqlite", project)
+    return project
+
+
+async def test_a_strangers_plugin_answers_in_the_room(clean: Clean, ping: Path) -> None:
+    """Installed with pip beside the wheels and named in the config, it answers a person in Matrix."""
+    clean.install("surfaces-storage-sqlite", "surfaces-matrix", "surfaces-agent-api", ping)
+    quiet = asyncio.subprocess.DEVNULL
+    async with FakeHomeserver() as homeserver:
+        homeserver.register("@bot:hs.test")
+        (clean.folder / "matrix.yaml").write_text(MATRIX_CONFIG.format(url=homeserver.url, password=PASSWORD))
+        ann = homeserver.person("@ann:hs.test", display_name="Ann")
+        host = await asyncio.create_subprocess_exec(
+            clean.folder / "bin/surfaces", "run", "-c", "matrix.yaml", cwd=clean.folder, stdout=quiet, stderr=quiet
+        )
+        try:
+            room = ann.create_dm("@bot:hs.test")
+            await homeserver.until(lambda: homeserver.members(room).get("@bot:hs.test") == "join", timeout=20)
+            ann.say(room, "!ping a 'b c'")
+            answered = "pong a b c"
+            await homeserver.until(lambda: answered in [shown.body for shown in homeserver.shown(room)], timeout=20)
+        finally:
+            host.terminate()
+            code = await host.wait()
+    assert code == 0
+
+
+def test_a_strangers_plugin_of_eight_lines_is_found(clean: Clean, ping: Path) -> None:
+    """A plugin in a folder outside the repository installs with pip; only the config enables it."""
+    clean.install("surfaces-storage-sqlite", ping)
     (clean.folder / "surfaces.yaml").write_text(CONFIG)
     assert clean.state_of("ping", "-c", "elsewhere.yaml") == "installed"
     assert clean.state_of("ping") == "enabled"
