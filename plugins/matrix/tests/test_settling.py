@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from surfaces_core import Address, Binding, Unavailable
+from surfaces_core.testing.recording_intake import PATIENCE_S
 from surfaces_matrix import rooms
 
 from .conftest import ANN, ME, NO_STATE, Bot, Stage
@@ -62,7 +63,8 @@ async def test_what_can_not_be_told_is_not_told(stage: Stage, bot: Bot):
     await stage.then(MEMBER, (502, "<html>"))
     async with bot.make() as surface:
         with pytest.raises(Unavailable):
-            await surface.run(bot.intake)
+            async with asyncio.timeout(PATIENCE_S):
+                await surface.run(bot.intake)
     assert bot.intake.bindings == [KNOWN]
 
 
