@@ -23,6 +23,7 @@ from surfaces_core import (
     End,
     File,
     Inbound,
+    Kind,
     Outbound,
     Pace,
     Receipt,
@@ -439,3 +440,51 @@ async def test_a_question_that_nobody_answers_is_said_to_be_declined() -> None:
             "I left it.",
             "Nobody answered in time, so I said no.",
         ]
+
+
+async def test_a_call_back_into_a_conversation_makes_no_other() -> None:
+    """A person who invites the bot again into a conversation that it had left finds it as it was."""
+    bot = TestBot(rooms=True)
+    async with bot.running():
+        await bot.push("hi", conversation="entry")
+        await bot.pop("entry")
+        (room,) = bot.messenger.rooms
+        await bot.pop(room)
+        await bot.messenger.say(kind=Kind.LEFT, conversation=room)
+        await bot.messenger.say(kind=Kind.START, conversation=room)
+        await bot.push("hello", conversation=room)
+        assert await bot.pop(room) == "hello"
+    assert list(bot.messenger.rooms) == [room]
+
+
+async def test_a_command_waits_as_long_as_it_is_told_to() -> None:
+    """Limits of a messenger that names its wait are no failures, and the person sees that it takes longer."""
+    waits = [Unavailable("limited", retry_after=0.0)] * 20
+
+    class Slow:
+        @hookimpl
+        def surfaces_commands(self) -> list[Command]:
+            async def slow(_call: CommandCall) -> str:
+                if waits:
+                    raise waits.pop()
+                return "made"
+
+            return [Command(name="slow", help="waits", handler=slow)]
+
+    bot = TestBot(hooks=[Slow()], settings=SHORT, pace=EAGER)
+    async with bot.running():
+        await bot.push("!slow")
+        shown = await bot.pop_message()
+    assert (shown.text, shown.versions[0][:28]) == ("made", "This takes longer than usual")
+
+
+async def test_names_that_people_choose_stay_what_they_are() -> None:
+    """Markdown in a name or a file's name is shown, not obeyed."""
+    bot = TestBot(rooms=True)
+    async with bot.running():
+        await bot.push("hi", conversation="entry", sender="@*ann*")
+        await bot.pop("entry")
+        (room,) = bot.messenger.rooms
+        assert (await bot.pop(room)).startswith(r"Hello \*Ann\*!")
+        await bot.push(conversation=room, sender="@*ann*", files={"a`b.txt": b"x"})
+        assert await bot.pop(room) == "Got `a'b.txt`. 1 waiting for your next message."

@@ -89,7 +89,7 @@ class Book:
         if door is None:
             return binding.label
         named = f"{binding.label} {binding.name}" if binding.name != binding.label else binding.label
-        return f"[{_plain(named)}]({door.link(binding.address)})"
+        return f"[{words.plain(named)}]({door.link(binding.address)})"
 
     # Making conversations
 
@@ -288,8 +288,3 @@ def _binding(opening: Opening, address: Address) -> Binding:
         context=opening.context,
         created_at=opening.created_at,
     )
-
-
-def _plain(text: str) -> str:
-    """Text that cannot end a Markdown link's label."""
-    return "".join(f"\\{char}" if char in "[]\\`*_<>" else char for char in text)

@@ -159,7 +159,7 @@ class Turns:
         try:
             return await self._handle(work)
         except Unavailable as error:
-            if entry.message.kind is not Kind.MESSAGE or work.entry.failures + 1 < self._settings.max_tries:
+            if self._worth_another(work.entry, error):
                 raise
             return Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
         except StateError:
@@ -170,6 +170,13 @@ class Turns:
         except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
             return Outcome(says=[Say(text=words.GENERAL)], kind="failed")
+
+    def _worth_another(self, entry: Entry, error: Unavailable) -> bool:
+        """Whether to try again: an invite always, a command as long as the far side names its wait, others so often."""
+        if entry.message.kind is not Kind.MESSAGE:
+            return True
+        told_to_wait = error.retry_after is not None and self._parse(entry.message)[1] is not None
+        return told_to_wait or entry.failures + 1 < self._settings.max_tries
 
     async def _put_off(self, entry: Entry, error: Unavailable) -> tuple[Entry, float]:
         tries = entry.failures + 1
@@ -185,7 +192,7 @@ class Turns:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
         message = entry.message
         surface = self._surfaces[message.address.surface]
-        if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE or self._parse(message)[1]:
+        if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE:
             return entry
         if not entry.shown:
             entry = await self._journal.mark_shown(entry, partly=False)
@@ -265,6 +272,8 @@ class Turns:
         message = entry.message
         door = self._book.door(message.address.surface)
         if door is None or not await door.enter(message.address, message.sender):
+            return Outcome()
+        if await self._book.adopt(message) is not None:  # called back into a conversation, not to a new one
             return Outcome()
         return await self._welcome(entry)
 

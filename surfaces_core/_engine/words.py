@@ -30,6 +30,11 @@ AGREED = "Passed on: yes."
 DECLINED = "Passed on: no."
 
 
+def plain(text: str) -> str:
+    """Text of a person's own, such as a name, that Markdown leaves as it is."""
+    return "".join(f"\\{char}" if char in "[]\\`*_<>" else char for char in text)
+
+
 def question(text: str, prefix: str) -> str:
     """A confirmation that the agent asks for."""
     return f"{text}\n\nAnswer with `{prefix}yes` or `{prefix}no`."
@@ -43,7 +48,7 @@ def unknown_command(name: str, nearest: str | None, prefix: str) -> str:
 
 def greeting(owner_name: str, agent: str, commands: str) -> str:
     """The first words in a person's first conversation."""
-    hello = f"Hello {owner_name}!" if owner_name else "Hello!"
+    hello = f"Hello {plain(owner_name)}!" if owner_name else "Hello!"
     return (
         f"{hello} This is a private conversation with **{agent}**. Just write, or send a file.\n\n"
         f"What I understand beside that:\n\n{commands}"
@@ -65,7 +70,8 @@ def recalled(links: Sequence[str], prefix: str) -> str:
 
 def staged(names: Sequence[str], waiting: int) -> str:
     """Files wait for the next text."""
-    return f"Got {', '.join(f'`{name}`' for name in names)}. {waiting} waiting for your next message."
+    shown = ", ".join("`{}`".format(name.replace("`", "'")) for name in names)
+    return f"Got {shown}. {waiting} waiting for your next message."
 
 
 def too_many_staged(limit: int, prefix: str) -> str:
