@@ -488,3 +488,15 @@ async def test_names_that_people_choose_stay_what_they_are() -> None:
         assert (await bot.pop(room)).startswith(r"Hello \*Ann\*!")
         await bot.push(conversation=room, sender="@*ann*", files={"a`b.txt": b"x"})
         assert await bot.pop(room) == "Got `a'b.txt`. 1 waiting for your next message."
+
+
+async def test_a_message_that_came_at_the_last_moment_is_not_called_interrupted() -> None:
+    """Stored as begun but never worked on before the stop, it is simply answered by the next life."""
+    bot = TestBot(settings=SHORT)
+    async with bot.running():
+        bot.engine.turns.end()
+        await bot.push("just in time")
+        await until(lambda: len(bot.engine.turns.lanes) == 1)
+    assert bot.transport.requests == []  # type: ignore[attr-defined]
+    async with bot.running():
+        assert await bot.pop() == "just in time"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -74,6 +74,11 @@ class Lanes(Generic[T]):
             lane.timer.cancel()
             self._rejoin(lane)
         return True
+
+    def left(self) -> Iterator[T]:
+        """The items that are not done."""
+        for lane in self._lanes.values():
+            yield from lane.items
 
     async def drained(self) -> None:
         """Wait until every item is done."""

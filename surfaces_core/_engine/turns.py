@@ -125,6 +125,9 @@ class Turns:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lanes.run())
             group.create_task(self.urgent.run())
+        for entry in (*self.lanes.left(), *self.urgent.left()):
+            if entry.state == "running":  # counted when it came, and then nobody got to it
+                await self._journal.keep(replace(entry, state="queued", asked=False))
 
     def end(self) -> None:
         """Begin nothing further; `run` returns when what runs is done."""
