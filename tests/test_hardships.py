@@ -23,6 +23,7 @@ from surfaces_core import (
     End,
     File,
     Inbound,
+    Intake,
     Kind,
     Outbound,
     Pace,
@@ -500,3 +501,89 @@ async def test_a_message_that_came_at_the_last_moment_is_not_called_interrupted(
     assert bot.transport.requests == []  # type: ignore[attr-defined]
     async with bot.running():
         assert await bot.pop() == "just in time"
+
+
+async def test_what_replaces_a_refused_part_stands_in_its_place() -> None:
+    """The order of a conversation holds, and a draft that showed does not stay half an answer."""
+    gate = asyncio.Event()
+    script: list[Step] = [Text("Half an answer"), gate, Text(" and the rest"), End()]
+    transport = ScriptedTransport.answering(lambda r: script if r.text == "long" else [Text(r.text), End()])
+    bot = TestBot(transport=transport, pace=EAGER)
+    async with bot.running():
+        await bot.push("long")
+        await bot.push("next")
+        await bot.messenger.until(lambda: bot.messenger.texts() == ["Half an answer"])
+        bot.messenger.faults.append(Rejected("too odd"))
+        gate.set()
+        assert await bot.messenger.until_final(2) == ["A part of this answer could not be shown here.", "next"]
+    assert len(bot.messenger.shown) == 2
+
+
+async def test_stop_finds_the_question_that_waits_and_nothing_else() -> None:
+    """A command that waits before it is done all the same."""
+    gate = asyncio.Event()
+    transport = ScriptedTransport.answering(lambda r: [gate, Text(r.text), End()])
+    bot = TestBot(transport=transport, settings=replace_settings(SHORT, max_concurrent_turns=1))
+    async with bot.running():
+        await bot.push("first", conversation="other", sender="@bob")
+        await until(lambda: bool(transport.requests))
+        await bot.push("!help stop")
+        await bot.push("question")
+        await until(lambda: bot.engine.turns.lanes.depth(bot.messenger.incoming[1].address) == 2)
+        await bot.push("!stop")
+        await until(lambda: bool(bot.engine.turns._stop_next))
+        gate.set()
+        assert await bot.messenger.until_final(2) == ["`!stop` – stops the answer that is being written.", "Stopped."]
+        assert bot.engine.turns._stop_next == set()
+
+
+async def test_half_characters_are_taken_wherever_they_stand() -> None:
+    """File names, refusals and answers of commands with lone surrogates end nothing."""
+
+    class Odd:
+        @hookimpl
+        def surfaces_commands(self) -> list[Command]:
+            async def odd(_call: CommandCall) -> str:
+                return "odd \ud800"
+
+            return [Command(name="odd", help="answers oddly", handler=odd)]
+
+    transport = ScriptedTransport.answering(lambda _request: [Rejected("\ud800", public="No \ud800")])
+    bot = TestBot(hooks=[Odd()], transport=transport)
+    bot.messenger.lost_answers.append(Rejected("\ud800"))
+    async with bot.running():
+        await bot.push("!odd")
+        assert await bot.pop() == "odd ?"
+        await bot.push("ask")
+        assert await bot.pop() == "No ?"
+        await bot.push(files={"a\udfff.txt": b"x"})
+        assert await bot.pop() == "Got `a_.txt`. 1 waiting for your next message."
+
+
+async def test_what_came_before_is_not_lost_where_rooms_are_never_told() -> None:
+    """Whoever takes messages in without a word about its rooms releases what waited for that word."""
+    gate = asyncio.Event()
+    transport = ScriptedTransport.answering(lambda r: [gate, Text(r.text), End()], repeatable=True)
+    bot = TestBot(transport=transport, settings=SHORT, rooms=True)
+    async with bot.running():
+        await bot.push("hi", conversation="entry")
+        await bot.pop("entry")
+        (room,) = bot.messenger.rooms
+        await bot.pop(room)
+        await bot.push("one", conversation=room)
+        await bot.push("two", conversation=room)
+        await until(lambda: len(bot.engine.turns.lanes) == 2)
+    gate.set()
+    engine = bot.build()
+    engine.on_ready = lambda: None
+
+    async def wordless(intake: Intake) -> None:
+        await until(lambda: engine.facts()["inbox"] == 2)
+        await intake.accept([], "5")
+        await asyncio.Event().wait()
+
+    bot.surface.run = wordless  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.run())
+        assert [await bot.pop(room), await bot.pop(room)] == ["one", "two"]
+        engine.stop()

@@ -90,6 +90,8 @@ class Work:
     task: asyncio.Task[None] | None = None
     """Listens to the agent."""
     stopped: bool = False
+    worker: asyncio.Task[None] | None = None
+    """Does the entry."""
 
     def stop(self) -> None:
         """Cancel it; what came already is kept. An answer that is complete stays what it is."""
@@ -106,6 +108,8 @@ class Talk:
     transport: Transport
     gathered: Gathered
     drafts: Drafts | None
+    group: asyncio.TaskGroup
+    """Its tasks; they end with the turn."""
 
     @property
     def address(self) -> Address:
@@ -218,12 +222,14 @@ class AgentTurns:
 
     async def _converse(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
         """Gather what comes. Raises `Unavailable` while the agent has seen nothing."""
-        gathered = Gathered()
-        talk = Talk(work=work, request=request, transport=transport, gathered=gathered, drafts=self._drafts(work))
+        gathered, drafts = Gathered(), self._drafts(work)
         try:
             async with asyncio.TaskGroup() as group:
-                if talk.drafts is not None:
-                    group.create_task(talk.drafts.run())
+                talk = Talk(
+                    work=work, request=request, transport=transport, gathered=gathered, drafts=drafts, group=group
+                )
+                if drafts is not None:
+                    group.create_task(drafts.run())
                 work.task = group.create_task(self._listen(talk))
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
@@ -289,6 +295,9 @@ class AgentTurns:
         except DriverError as error:
             return Say(text=error.public)
 
+    async def _say(self, question: Outbound) -> None:
+        self._deliveries[question.address.surface].put(await self._journal.say(question))
+
     async def _confirm(self, event: Confirm, talk: Talk) -> None:
         """Ask the person and pass the answer on. A try of its own asks anew: the agent may ask something else."""
         gathered, attempt = talk.gathered, talk.work.entry.attempts
@@ -301,7 +310,8 @@ class AgentTurns:
             text=words.question(storable(event.text), self._settings.prefix),
             notice=True,
         )
-        self._deliveries[talk.address.surface].put(await self._journal.say(question))
+        # a stop must not come between storing and queueing
+        await asyncio.shield(talk.group.create_task(self._say(question)))
         approved = await self._questions.ask(talk.address, event.timeout_s)
         if approved is None:
             gathered.notes.append(Say(text=words.QUESTION_EXPIRED))

@@ -77,14 +77,14 @@ class Gate:
         self._back.set()
         return news
 
-    def failed(self, who: Hashable, retry_after: float | None) -> bool:
-        """A call failed; True when that is news."""
+    def failed(self, who: Hashable, began: float, retry_after: float | None) -> bool:
+        """A call that began at some time of the loop failed; True when that is news."""
         now, was = asyncio.get_running_loop().time(), self.away
         self._suspects.add(who)
         if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
             self._failures += 1
             self._last_failure = now
-        self._next = max(self._next, now + max(self._spacing(), retry_after or 0.0))
+        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, retry_after or 0.0))
         if self.away and not was:
             self._back.clear()
         return self.away and not was
@@ -126,20 +126,19 @@ class Delivery:
 
     async def _send(self, part: Part) -> tuple[Part, float] | None:
         await self._gate.enter()
+        began = asyncio.get_running_loop().time()
         try:
             point("send.before")
             receipt = await self._surface.send(part.outbound)
             point("send.after")
         except Unavailable as error:
-            return part, self._put_off(part, error)
+            return part, self._put_off(part, error, began)
         except Rejected as error:
             self._log.warning("delivery.rejected", key=part.outbound.key, code=error.code, error=str(error))
-            await self._give_up(part, f"{error.code}: {error}")
-            return None
+            return await self._give_up(part, f"{error.code}: {error}")
         except Exception as error:  # noqa: BLE001 - a part that a bug chokes on would end every life of the host
             self._log.exception("delivery.bug", key=part.outbound.key)
-            await self._give_up(part, f"BUG: {type(error).__name__}")
-            return None
+            return await self._give_up(part, f"BUG: {type(error).__name__}")
         if self._gate.succeeded():
             self._log.info("delivery.back")
         self._tries.pop(part.seq, None)
@@ -147,20 +146,24 @@ class Delivery:
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 
-    async def _give_up(self, part: Part, reason: str) -> None:
+    async def _give_up(self, part: Part, reason: str) -> tuple[Part, float] | None:
         """Keep a part as a dead letter, and say in its place that something is missing."""
         self._tries.pop(part.seq, None)
         lost = part.outbound
-        instead = (
-            [] if lost.notice else [replace(lost, key=f"{lost.key}x", text=words.PART_LOST, file=None, notice=True)]
+        if lost.notice:
+            await self._journal.bury(part, reason, None)
+            return None
+        # a draft that shows under this key must not stay; otherwise the key may be used up
+        key = lost.key if lost.streamed else f"{lost.key}x"
+        said = await self._journal.bury(
+            part, reason, replace(lost, key=key, text=words.PART_LOST, file=None, notice=True)
         )
-        for said in await self._journal.bury(part, reason, instead):
-            self.put(said)
+        return None if said is None else (said, 0.0)
 
-    def _put_off(self, part: Part, error: Unavailable) -> float:
-        """Seconds until this part is tried again."""
-        if self._gate.failed(part.outbound.address, error.retry_after):
+    def _put_off(self, part: Part, error: Unavailable, began: float) -> float:
+        """Seconds until this part is tried again; a try that hung has used up some of them."""
+        if self._gate.failed(part.outbound.address, began, error.retry_after):
             self._log.warning("delivery.down", code=error.code, error=str(error))
         tries = self._tries[part.seq] = self._tries.get(part.seq, 0) + 1
-        wait = LEAST_WAIT_S + backoff(tries, base_s=1.0, cap_s=PATIENCE_S)
-        return max(error.retry_after or 0.0, wait)
+        took = asyncio.get_running_loop().time() - began
+        return max(error.retry_after or 0.0, LEAST_WAIT_S, backoff(tries, base_s=1.0, cap_s=PATIENCE_S) - took)

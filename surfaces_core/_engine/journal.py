@@ -296,11 +296,15 @@ class Journal:
         await self.write({key("out", ordinal(part.seq)): None})
         point("delivered.after")
 
-    async def bury(self, part: Part, reason: str, instead: Sequence[Outbound]) -> Sequence[Part]:
-        """Give a part up, keep it with its reason, and queue what is to be said about it."""
-        letter = DeadLetter(seq=part.seq, reason=reason, died_at=self.now(), part=part)
+    async def bury(self, part: Part, reason: str, instead: Outbound | None) -> Part | None:
+        """Give a part up and keep it with its reason; what is said instead takes its number, so its place."""
+        letter = DeadLetter(seq=part.seq, reason=storable(reason), died_at=self.now(), part=part)
+        said = None if instead is None else replace(part, outbound=instead)
         row = ordinal(part.seq)
-        return await self._commit({key("out", row): None, key("dead", row): DEAD.dump(letter)}, instead)
+        await self.write(
+            {key("dead", row): DEAD.dump(letter), key("out", row): None if said is None else PARTS.dump(said)}
+        )
+        return said
 
     async def scan(self, kind: str, *parts: str) -> dict[bytes, bytes]:
         """All rows below a key, in order."""

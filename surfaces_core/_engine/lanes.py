@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -75,10 +75,14 @@ class Lanes(Generic[T]):
             self._rejoin(lane)
         return True
 
-    def left(self) -> Iterator[T]:
-        """The items that are not done."""
-        for lane in self._lanes.values():
-            yield from lane.items
+    def items(self, name: Hashable) -> Sequence[T]:
+        """The items of one lane that are not done."""
+        lane = self._lanes.get(name)
+        return () if lane is None else tuple(lane.items)
+
+    def next_items(self) -> list[T]:
+        """The first item of every lane that is not worked on."""
+        return [lane.items[0] for lane in self._lanes.values() if not lane.busy]
 
     async def drained(self) -> None:
         """Wait until every item is done."""

@@ -71,6 +71,7 @@ class Engine:
         self._broken_observers: set[str] = set()
         self._held: dict[str, list[Entry]] = {}
         """Entries of an earlier life that wait until their surface has said what its rooms show."""
+        self._accepting = {name: asyncio.Lock() for name in self.drivers.surfaces}
         self.opened = False
         self._assemble()
 
@@ -175,7 +176,8 @@ class Engine:
             for name, delivery in self.deliveries.items()
         }
         ready = all(surface["connected"] for surface in surfaces.values()) and not self.stopping
-        return {"ready": ready, "stopping": self.stopping, "inbox": len(self.turns.lanes), "surfaces": surfaces}
+        inbox = len(self.turns.lanes) + sum(len(held) for held in self._held.values())
+        return {"ready": ready, "stopping": self.stopping, "inbox": inbox, "surfaces": surfaces}
 
     async def _deliver(self) -> None:
         deliveries = self.deliveries.values()
@@ -196,9 +198,8 @@ class Engine:
             turning = group.create_task(self.turns.run())
             await self._receive()
             self.turns.end()
-            _, late = await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
-            for task in late:
-                task.cancel()
+            await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
+            self.turns.abandon()
 
     async def _receive(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -206,6 +207,8 @@ class Engine:
             tasks.append(group.create_task(self._housekeep()))
             await self._stop.wait()
             self.log.info("host.stopping")
+            for accepting in self._accepting.values():
+                await accepting.acquire()  # what is being stored is also taken up
             for task in tasks:
                 task.cancel()
 
@@ -231,6 +234,13 @@ class Engine:
             pruned = await self.journal.prune(self.settings.keep_done_s)
             self.log.debug("journal.pruned", events=pruned)
             await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def take_in(self, name: str, batch: Sequence[Inbound], cursor: str) -> None:
+        """Store a batch, then queue it."""
+        async with self._accepting[name]:
+            for entry in await self.journal.accept(name, batch, cursor, self.turns.admission()):
+                self.turns.put(entry)
+                self.observe(Accepted(message=entry.message, turn=entry.turn))
 
     def release(self, name: str) -> None:
         """Begin with what a surface left over from an earlier life; once."""
@@ -259,11 +269,8 @@ class SurfaceIntake:
 
     async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
         """Store first; only then does anybody work on it."""
-        turns = self._engine.turns
-        clean = [_storable(message) for message in batch]
-        for entry in await self._engine.journal.accept(self._name, clean, cursor, turns.admission()):
-            turns.put(entry)
-            self._engine.observe(Accepted(message=entry.message, turn=entry.turn))
+        self._engine.release(self._name)
+        await self._engine.take_in(self._name, [_storable(message) for message in batch], cursor)
 
     async def restore(self, found: Sequence[Binding]) -> Reconciled:
         """Bring the book in step."""
@@ -281,11 +288,11 @@ class SurfaceIntake:
 
     def ready(self) -> None:
         """The first exchange went well."""
+        self._engine.release(self._name)
         self._engine.surface_ready(self._name)
 
 
 def _storable(message: Inbound) -> Inbound:
-    text, name = storable(message.text), storable(message.sender_name)
-    if text is message.text and name is message.sender_name:
-        return message
-    return replace(message, text=text, sender_name=name)
+    files = tuple(replace(file, name=storable(file.name), mime=storable(file.mime)) for file in message.attachments)
+    clean = replace(message, text=storable(message.text), sender_name=storable(message.sender_name), attachments=files)
+    return message if clean == message else clean

@@ -25,7 +25,7 @@ from surfaces_core._engine.delivery import Delivery, backoff
 from surfaces_core._engine.desk import DeskAt, Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import show
-from surfaces_core._engine.journal import Entry, Journal, begun
+from surfaces_core._engine.journal import Entry, Journal, begun, storable
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.contracts import Command, CommandCall, Surface
@@ -71,6 +71,8 @@ class Turns:
         self._command = re.compile(rf"{re.escape(settings.prefix)}([^\W\d_][\w-]*)(?:\s+(.*))?", re.DOTALL)
         self._told: set[tuple[Address, str]] = set()
         """What is said once a conversation while the process lives, or until it is taken out."""
+        self._works: dict[tuple[bool, Address], Work] = {}
+        """What is worked on now, urgent or not, until its answer is to be stored."""
         self._stop_next: set[Address] = set()
         """Conversations whose waiting turn is to be stopped instead of tried again."""
 
@@ -111,21 +113,26 @@ class Turns:
 
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try."""
-        running = self._agents.running.get(message.address)
-        if running is not None:
-            running.stop()
+        work = self._agents.running.get(message.address) or self._works.get((False, message.address))
+        if work is not None and self._asks(work.entry):
+            work.stop()
             return True
-        if self.lanes.wake(message.address):
+        if any(self._asks(entry) for entry in self.lanes.items(message.address)):
             self._stop_next.add(message.address)
+            self.lanes.wake(message.address)
             return True
         return False
+
+    def _asks(self, entry: Entry) -> bool:
+        """Whether an entry is a question to the agent, which can be stopped."""
+        return entry.message.kind is Kind.MESSAGE and self._parse(entry.message)[0] is None
 
     async def run(self) -> None:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lanes.run())
             group.create_task(self.urgent.run())
-        for entry in (*self.lanes.left(), *self.urgent.left()):
+        for entry in (*self.lanes.next_items(), *self.urgent.next_items()):
             if entry.state == "running":  # counted when it came, and then nobody got to it
                 await self._journal.keep(replace(entry, state="queued", asked=False))
 
@@ -134,25 +141,33 @@ class Turns:
         self.lanes.stop()
         self.urgent.stop()
 
+    def abandon(self) -> None:
+        """Cut short what still works; what is done already is stored as such."""
+        for work in self._works.values():
+            if work.worker is not None:
+                work.worker.cancel()
+
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
-        address = entry.message.address
-        stopped = address in self._stop_next and self._lanes(entry) is not self.urgent
+        address, urgent = entry.message.address, self._lanes(entry) is self.urgent
+        stopped = not urgent and address in self._stop_next and self._asks(entry)
         wait = entry.not_before - self._journal.now()
         if wait > 0 and not stopped:
             return entry, wait
         if stopped:
             self._stop_next.discard(address)
         started = time.perf_counter()
-        if entry.state != "running":  # else it was counted when it came
-            entry = await self._journal.begin(entry)
-        work = Work(entry=entry, stopped=stopped)
+        work = self._works[urgent, address] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
         try:
+            if entry.state != "running":  # else it was counted when it came
+                work.entry = await self._journal.begin(entry)
             outcome = await self._outcome(work)
         except Unavailable as error:
             return await self._put_off(work.entry, error)
         except asyncio.CancelledError:
             await self._journal.suspend(work.entry)
             raise
+        finally:
+            del self._works[urgent, address]
         await self._finish(work.entry, outcome, time.perf_counter() - started)
         return None
 
@@ -243,7 +258,7 @@ class Turns:
                         turn=entry.turn,
                         part=part,
                         address=address,
-                        text=text,
+                        text=storable(text),
                         file=say.file,
                         notice=say.notice,
                         streamed=entry.shown and part == 0,
