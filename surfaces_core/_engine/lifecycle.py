@@ -293,6 +293,17 @@ class SurfaceIntake:
 
 
 def _storable(message: Inbound) -> Inbound:
-    files = tuple(replace(file, name=storable(file.name), mime=storable(file.mime)) for file in message.attachments)
-    clean = replace(message, text=storable(message.text), sender_name=storable(message.sender_name), attachments=files)
+    """A message whose every text can be stored; a surface's own names in it should be so already."""
+    files = tuple(
+        replace(file, ref=storable(file.ref), name=storable(file.name), mime=storable(file.mime))
+        for file in message.attachments
+    )
+    clean = replace(
+        message,
+        event_id=storable(message.event_id),
+        sender=storable(message.sender),
+        sender_name=storable(message.sender_name),
+        text=storable(message.text),
+        attachments=files,
+    )
     return message if clean == message else clean

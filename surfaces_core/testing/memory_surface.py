@@ -77,7 +77,8 @@ class MemoryMessenger:
     ) -> Inbound:
         """A person says something, or sends files."""
         number = len(self.incoming) + 1
-        attachments = tuple(self._upload(number, name, data) for name, data in (files or {}).items())
+        uploads = enumerate((files or {}).items())
+        attachments = tuple(self._upload(f"upload-{number}-{index}", name, data) for index, (name, data) in uploads)
         message = Inbound(
             address=Address(surface=self.name, conversation=conversation),
             event_id=event_id or f"$e{number}",
@@ -92,8 +93,7 @@ class MemoryMessenger:
         await self.change()
         return message
 
-    def _upload(self, number: int, name: str, data: bytes) -> Attachment:
-        ref = f"upload-{number}-{name}"
+    def _upload(self, ref: str, name: str, data: bytes) -> Attachment:
         self.uploads[ref] = data
         return Attachment(ref=ref, name=name, size=len(data))
 
