@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import socket
+import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -104,7 +105,11 @@ def test_fails(beneath: OpenBeneath, folder: int, root: Path, path: str, number:
 def test_pipe_does_not_block(beneath: OpenBeneath, folder: int, root: Path):
     """A pipe that nobody writes to opens at once."""
     os.mkfifo(root / "17/pipe")
-    os.close(beneath(folder, "pipe", READ))
+    opened = beneath(folder, "pipe", READ)
+    try:
+        assert stat.S_ISFIFO(os.fstat(opened).st_mode)
+    finally:
+        os.close(opened)
 
 
 def test_mounts(beneath: OpenBeneath):

@@ -116,7 +116,8 @@ async def test_remove_refused(workspace: Path, root: Path, make_volume: MakeVolu
     assert names(root / "18") == {"secret.txt"}
 
 
-async def test_remove_without_workspace(make_volume: MakeVolume):
-    """A workspace that is gone holds nothing to remove."""
+async def test_remove_without_workspace(make_volume: MakeVolume, root: Path):
+    """A workspace that is gone holds nothing to remove, and removing makes none."""
     async with make_volume() as files:
         await files.remove("gone", "a.txt")
+    assert not (root / "gone").exists()

@@ -224,6 +224,7 @@ async def test_typing_that_is_refused_is_no_matter(stage: Stage, bot: Bot):
     await stage.then("/typing/", (403, {"errcode": "M_FORBIDDEN"}))
     async with bot.live() as surface:
         await surface.show(draft(version=0))
+    assert [request.body for request in stage.sent("/typing/")][:1] == [{"typing": True, "timeout": 30_000}]
 
 
 def test_pace_comes_from_the_settings(bot: Bot):
