@@ -45,7 +45,7 @@ quick: lint ## run lint and the tests that need no server
 lint: setup ## check style, types and which package imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*) $(filter-out bench/programs/nio_echo.py,$(wildcard tools/*.py bench/*.py bench/programs/*.py))
+	$(TYPES) surfaces_core $(wildcard plugins/*/surfaces_*) $(filter-out bench/programs/nio_echo.py,$(wildcard tools/*.py bench/*.py bench/programs/*.py proof/*.py proof/*/*.py))
 	$(TEST_TYPES) conftest.py tests $(wildcard plugins/*/tests)
 	$(BIN)/lint-imports
 

@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from proof.processes import BOT, HOST, PASSWORD, Agent, Program, reference_agent, write_config
 from surfaces_testing.homeserver import FakeHomeserver, Html
-
-from .kill_sweep.processes import BOT, HOST, PASSWORD, Agent, Program, reference_agent, write_config
 
 pytestmark = pytest.mark.slow
 MARKER = "xylophone"

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from proof.processes import BOT, PASSWORD
 from surfaces_testing.homeserver import Event, FakeHomeserver, Room
-
-from .processes import BOT, PASSWORD
 
 ANN = "@ann:hs.test"
 NUMBERS = 60

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from proof import planted
+from proof.lives import Point, Run, sweep
+from proof.processes import Agent, reference_agent
 from surfaces_core._engine.killpoints import POINTS
 from surfaces_testing.homeserver import FakeHomeserver
-
-from . import planted
-from .lives import Point, Run, sweep
-from .processes import Agent, reference_agent
 
 pytestmark = pytest.mark.slow
 

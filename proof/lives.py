@@ -12,12 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from proof.processes import HOST, Agent, Program, write_config
+from proof.scenario import Scenario
 from surfaces_testing.homeserver import FakeHomeserver, Fault
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.faults import Wire
-
-from .processes import HOST, Agent, Program, write_config
-from .scenario import Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
