@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import CONTRACT as CONTRACT
     from surfaces_core.contracts import Command as Command
     from surfaces_core.contracts import CommandCall as CommandCall
+    from surfaces_core.contracts import Condition as Condition
     from surfaces_core.contracts import Context as Context
     from surfaces_core.contracts import Conversations as Conversations
     from surfaces_core.contracts import Desk as Desk
     from surfaces_core.contracts import Driver as Driver
     from surfaces_core.contracts import Files as Files
+    from surfaces_core.contracts import Health as Health
     from surfaces_core.contracts import Intake as Intake
     from surfaces_core.contracts import OpenFile as OpenFile
     from surfaces_core.contracts import Overview as Overview

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -206,6 +207,32 @@ class Pace:
     """Shown again at least this often while a turn runs, so that typing does not lapse."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How a surface is right now, for whoever watches the host."""
+
+    connected: bool = True
+    """The last exchange with the messenger went well."""
+    admits: bool = True
+    """People can come in and be answered."""
+    decrypts: bool | None = None
+    """What people say encrypted can be read; None where nothing is encrypted."""
+    reasons: tuple[str, ...] = ()
+    """A sentence for each of these that is not so; no secrets, no message text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a look at an agent found."""
+
+    reachable: bool | None
+    """None: this transport cannot tell without asking a question."""
+    code: str = ""
+    """Why not, as a stable word like `AGENT_UNREACHABLE`."""
+    detail: str = ""
+    """The same for whoever reads the log; no secrets."""
+
+
 class Surface(Driver):
     """Connects one messenger account. It never learns that there is an agent."""
 
@@ -215,13 +242,26 @@ class Surface(Driver):
     pace: Pace | None = None
     """None: `show` is never called."""
 
+    @property
+    def device(self) -> str:
+        """Under which name (a device, a session) the messenger recognises a repeated key; stable over restarts."""
+        return ""
+
+    def condition(self) -> Condition:
+        """How it is right now; asked often, so without I/O."""
+        return Condition()
+
     @abstractmethod
     async def run(self, intake: Intake) -> None:
         """Receive until cancelled. `Unavailable` = start me again later; `ConfigError` ends the host."""
 
     @abstractmethod
     async def send(self, message: Outbound) -> Receipt:
-        """Say something for good; the same key twice shows once. `Unavailable` or `Rejected`."""
+        """Say something for good; the same key twice shows once. `Unavailable` or `Rejected`.
+
+        That holds for ever: where the messenger may have forgotten the key, because too much time
+        has passed since `message.frozen_at` or `message.device` is no longer ours, look first.
+        """
 
     async def show(self, draft: Draft) -> None:
         """Show a running turn. `Unavailable` only slows the next one; anything it shows may vanish."""
@@ -262,6 +302,10 @@ class Transport(Driver):
     async def forget(self, agent: Agent, context: str) -> None:
         """The context is over: close what is kept open for it."""
 
+    async def check(self, agent: Agent) -> Health:
+        """Whether an agent can be reached, without asking it anything; raises nothing but bugs."""
+        return Health(reachable=None)
+
     def repeatable(self, agent: Agent) -> bool:
         """Whether an agent recognises a repeated `AgentRequest.turn`, so that asking again is harmless."""
         return False
@@ -298,13 +342,20 @@ class Tx(ABC):
 
 
 class Storage(Driver):
-    """An ordered, transactional, durable map from bytes to bytes; one process at a time.
+    """An ordered, transactional, durable map from bytes to bytes.
 
     Keys are 1 to 1,024 bytes, values up to 16 MiB. Entering raises `StateError`
     (with its exit code) when the state cannot be used.
     """
 
     context: Context
+    exclusive: bool = True
+    """Entering keeps other processes out (`StateError` with exit code 75, naming the holder).
+
+    False: the host's own lease on the state decides, which takes over from a dead host `host.lease_s` later.
+    """
+    control: Path | None = None
+    """Where, beside the state, other commands reach the host that holds it: a UNIX socket's path."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

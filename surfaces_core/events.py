@@ -61,6 +61,8 @@ class Inbound:
     attachments: tuple[Attachment, ...] = ()
     sender_name: str = ""
     """For people to read; never for deciding anything."""
+    cause: str = ""
+    """Why messages were passed over, as a stable word (`GAP`)."""
 
 
 class FileKind(StrEnum):
@@ -110,6 +112,10 @@ class Outbound:
     """The host speaks, not the agent."""
     streamed: bool = False
     """A `Draft` with this key may already show: replace it, don't say it again."""
+    device: str = ""
+    """`Surface.device` when this was stored: under another one the messenger may not recognise the key."""
+    frozen_at: float = 0.0
+    """Unix seconds when this was stored: no try to send it was earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -309,6 +309,8 @@ class AgentTurns:
             address=talk.address,
             text=words.question(storable(event.text), self._settings.prefix),
             notice=True,
+            device=self._surfaces[talk.address.surface].device,
+            frozen_at=self._journal.now(),
         )
         # a stop must not come between storing and queueing
         await asyncio.shield(talk.group.create_task(self._say(question)))

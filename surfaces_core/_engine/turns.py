@@ -262,6 +262,8 @@ class Turns:
                         file=say.file,
                         notice=say.notice,
                         streamed=entry.shown and part == 0,
+                        device=surface.device,
+                        frozen_at=self._journal.now(),
                     )
                 )
         return answer
