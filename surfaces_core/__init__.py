@@ -69,8 +69,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "surfaces_core.contracts": (
-        "CONTRACT Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile Overview "
-        "Pace Reconciled Settings Shaper Staged Storage Store Surface SurfaceContext Transport Tx"
+        "CONTRACT Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile "
+        "Overview Pace Reconciled Settings Shaper Staged Storage Store Surface SurfaceContext Transport Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (
