@@ -15,6 +15,7 @@ from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.drafts import Drafts
 from surfaces_core._engine.journal import Changes, Entry, Journal, storable
+from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
@@ -73,6 +74,8 @@ class Gathered:
     tokens: int = 0
     notes: list[Say] = field(default_factory=list)
     questions: int = 0
+    heard: bool = False
+    """The agent answered."""
     failure: Exception | None = None
 
     @property
@@ -128,6 +131,7 @@ class AgentTurns:
         book: Book,
         staging: Staging,
         questions: Questions,
+        peers: Peers,
         registry: Registry,
         surfaces: Mapping[str, Surface],
         transports: Mapping[str, Transport],
@@ -142,6 +146,7 @@ class AgentTurns:
         self._book = book
         self._staging = staging
         self._questions = questions
+        self._peers = peers
         self._registry = registry
         self._surfaces = surfaces
         self._transports = transports
@@ -160,6 +165,16 @@ class AgentTurns:
             return await self._run(work, binding)
         finally:
             del self.running[address]
+
+    def away(self, address: Address) -> bool:
+        """Whether the agent of a conversation is known to be away."""
+        binding = self._book.at(address)
+        return binding is not None and self._peers.away(binding.agent)
+
+    def ask(self, address: Address) -> float:
+        """Seconds until a conversation's question may be put to its agent."""
+        binding = self._book.at(address)
+        return 0.0 if binding is None else self._peers.ask(binding.agent)
 
     async def stage(self, entry: Entry, binding: Binding) -> list[Say]:
         """Take in the files of a message that asks nothing of the agent; what to say about them."""
@@ -223,6 +238,7 @@ class AgentTurns:
     async def _converse(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
         """Gather what comes. Raises `Unavailable` while the agent has seen nothing."""
         gathered, drafts = Gathered(), self._drafts(work)
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.TaskGroup() as group:
                 talk = Talk(
@@ -235,7 +251,9 @@ class AgentTurns:
             # the group is ours alone: what happened decides the next step, not how the turn is built
             raise several.exceptions[0] from several.exceptions[0].__cause__
         if isinstance(gathered.failure, Unavailable):
+            self._peers.failed(request.agent.id, work.entry.message.address, began, gathered.failure)
             raise gathered.failure
+        self._peers.reached(request.agent.id)
         return gathered
 
     def _drafts(self, work: Work) -> Drafts | None:
@@ -262,6 +280,9 @@ class AgentTurns:
         try:
             async with aclosing(talk.transport.run(talk.request)) as events:
                 async for event in events:
+                    if not talk.gathered.heard:
+                        talk.gathered.heard = True
+                        self._peers.reached(talk.request.agent.id)
                     self._observe(TurnEvent(turn=talk.request.turn, address=talk.address, event=event))
                     await self._take(event, talk)
         except DriverError as error:

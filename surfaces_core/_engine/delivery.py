@@ -7,14 +7,13 @@ probe it, however many wait. A part that is refused for good is kept as a dead l
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
+from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, backoff
 from surfaces_core._engine.journal import Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
@@ -24,73 +23,6 @@ from surfaces_core.events import Delivered, Observed
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
-LEAST_WAIT_S = 0.5
-PATIENCE_S = 8.0
-"""The longest wait between two tries of one part, unless the messenger asks for more."""
-
-
-def backoff(tries: int, *, base_s: float, cap_s: float, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after the n-th failure (from 1): exponential, with full jitter."""
-    return float(min(cap_s, base_s * 2 ** min(tries - 1, 30)) * chance())
-
-
-class Gate:
-    """Lets everybody pass while a peer answers, and one at a time, ever more slowly, while it does not.
-
-    A peer counts as away when two conversations in a row failed: one that fails alone has its own wait.
-    """
-
-    def __init__(self) -> None:
-        self._suspects: set[Hashable] = set()
-        """Who failed since the last success."""
-        self._failures = 0
-        self._next = 0.0
-        self._last_failure = 0.0
-        self._back = asyncio.Event()
-
-    @property
-    def failing(self) -> bool:
-        """Something failed since the last success."""
-        return bool(self._suspects)
-
-    @property
-    def away(self) -> bool:
-        """The peer does not answer."""
-        return len(self._suspects) > 1
-
-    async def enter(self) -> None:
-        """Wait until a call may be tried."""
-        loop = asyncio.get_running_loop()
-        while self.away:
-            if loop.time() >= self._next:
-                self._next = loop.time() + self._spacing()
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._next):
-                    await self._back.wait()
-
-    def succeeded(self) -> bool:
-        """A call went well; True when that is news."""
-        news = self.away
-        self._suspects.clear()
-        self._failures = 0
-        self._back.set()
-        return news
-
-    def failed(self, who: Hashable, began: float, retry_after: float | None) -> bool:
-        """A call that began at some time of the loop failed; True when that is news."""
-        now, was = asyncio.get_running_loop().time(), self.away
-        self._suspects.add(who)
-        if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
-            self._failures += 1
-            self._last_failure = now
-        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, retry_after or 0.0))
-        if self.away and not was:
-            self._back.clear()
-        return self.away and not was
-
-    def _spacing(self) -> float:
-        return LEAST_WAIT_S + backoff(self._failures, base_s=1.0, cap_s=PATIENCE_S)
 
 
 class Delivery:

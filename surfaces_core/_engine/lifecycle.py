@@ -18,11 +18,13 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.conversations import Book
-from surfaces_core._engine.delivery import Delivery, Gate, backoff
+from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.ops import OpsSettings, serving
+from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
@@ -62,6 +64,7 @@ class Engine:
     on_ready: Callable[[], None] = lambda: None
     book: Book = field(init=False)
     staging: Staging = field(init=False)
+    peers: Peers = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
 
@@ -83,6 +86,7 @@ class Engine:
         }
         self.staging = Staging(journal, self.drivers.files)
         self.book = Book(journal, surfaces, self.drivers.transports, self.registry)
+        self.peers = Peers(self.registry.agents, self.drivers.transports, self.log)
         staging, questions = self.staging, Questions()
         agents = AgentTurns(
             settings=self.settings,
@@ -90,6 +94,7 @@ class Engine:
             book=self.book,
             staging=staging,
             questions=questions,
+            peers=self.peers,
             registry=self.registry,
             surfaces=surfaces,
             transports=self.drivers.transports,
@@ -110,6 +115,7 @@ class Engine:
             observe=self.observe,
             log=self.log,
         )
+        self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
         self.turns.doors = Doors(
             book=self.book,
             staging=staging,
@@ -196,10 +202,12 @@ class Engine:
     async def _turn(self) -> None:
         async with asyncio.TaskGroup() as group:
             turning = group.create_task(self.turns.run())
+            probing = group.create_task(self.peers.run())
             await self._receive()
             self.turns.end()
             await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
             self.turns.abandon()
+            probing.cancel()
 
     async def _receive(self) -> None:
         async with asyncio.TaskGroup() as group:

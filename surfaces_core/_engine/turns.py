@@ -21,10 +21,11 @@ from surfaces_core._engine import words
 from surfaces_core._engine.agent_turn import AgentTurns, Outcome, Say, Work
 from surfaces_core._engine.basics import listing
 from surfaces_core._engine.conversations import Book
-from surfaces_core._engine.delivery import Delivery, backoff
+from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import DeskAt, Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import show
+from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun, storable
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
@@ -37,6 +38,8 @@ LONG_CHARS = 8192
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
 URGENT_AT_ONCE = 8
+LONGEST_WAIT_S = 3600.0
+"""A far side that asks for more is tried again all the same."""
 
 
 class Turns:
@@ -100,7 +103,7 @@ class Turns:
                 entry = replace(entry, overflow=True)
             lanes = self._lanes(entry)
             lane = (lanes is self.urgent, address)
-            first = not coming[lane] and lanes.starts_now(address, len(coming))
+            first = not coming[lane] and lanes.starts_now(address, len(coming)) and not self._must_ask(entry)
             coming[lane] += 1
             return begun(entry) if first else entry
 
@@ -127,6 +130,16 @@ class Turns:
         """Whether an entry is a question to the agent, which can be stopped."""
         return entry.message.kind is Kind.MESSAGE and self._parse(entry.message)[0] is None
 
+    def _must_ask(self, entry: Entry) -> bool:
+        """Whether an entry may have to wait for an agent that is away."""
+        return self._asks(entry) and not entry.overflow and self._agents.away(entry.message.address)
+
+    def waiting_for(self, agent: str) -> list[Address]:
+        """Conversations whose next question waits for an agent."""
+        first = [entry for entry in self.lanes.next_items() if self._asks(entry)]
+        bound = [(entry.message.address, self._book.at(entry.message.address)) for entry in first]
+        return [address for address, binding in bound if binding is not None and binding.agent == agent]
+
     async def run(self) -> None:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as group:
@@ -150,11 +163,12 @@ class Turns:
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
         address, urgent = entry.message.address, self._lanes(entry) is self.urgent
         stopped = not urgent and address in self._stop_next and self._asks(entry)
-        wait = entry.not_before - self._journal.now()
-        if wait > 0 and not stopped:
-            return entry, wait
         if stopped:
             self._stop_next.discard(address)
+        elif entry.state == "queued":
+            wait, entry = self._wait(entry)
+            if wait > 0:
+                return entry, wait
         started = time.perf_counter()
         work = self._works[urgent, address] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
         try:
@@ -170,6 +184,16 @@ class Turns:
             del self._works[urgent, address]
         await self._finish(work.entry, outcome, time.perf_counter() - started)
         return None
+
+    def _wait(self, entry: Entry) -> tuple[float, Entry]:
+        """Seconds until the next try of an entry, which then need not be waited for once more.
+
+        The wall clock is asked once, after a restart; it may have jumped, so it is not believed in everything.
+        """
+        if entry.not_before:
+            wait = min(entry.not_before - self._journal.now(), self._settings.retry_cap_s)
+            return wait, replace(entry, not_before=0.0)
+        return (self._agents.ask(entry.message.address) if self._must_ask(entry) else 0.0), entry
 
     async def _outcome(self, work: Work) -> Outcome:
         """What an entry comes to. Raises `Unavailable` when it is worth another try, and `StateError`."""
@@ -199,12 +223,12 @@ class Turns:
     async def _put_off(self, entry: Entry, error: Unavailable) -> tuple[Entry, float]:
         tries = entry.failures + 1
         wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
-        wait = max(wait, error.retry_after or 0.0)
+        wait = max(wait, self._settings.retry_base_s / 2, min(error.retry_after or 0.0, LONGEST_WAIT_S))
         self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
         entry = await self._journal.postpone(entry, self._journal.now() + wait, error.code)
         if tries > 1:
             entry = await self._show_waiting(entry)
-        return entry, wait
+        return replace(entry, not_before=0.0), wait
 
     async def _show_waiting(self, entry: Entry) -> Entry:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
@@ -284,7 +308,7 @@ class Turns:
                 await self._book.leave(message.address)
                 return Outcome()
             case Kind.GAP:
-                return Outcome(says=[Say(text=message.text)], kind="dead", dead="PASSED_OVER")
+                return Outcome(says=[Say(text=message.text)], kind="dead", dead=message.cause or "PASSED_OVER")
             case Kind.MESSAGE:
                 return await self._message(work)
 

@@ -1,0 +1,87 @@
+"""Who fails is not stormed: how long to wait between tries, and how many may try at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+
+LEAST_WAIT_S = 0.5
+PATIENCE_S = 8.0
+"""The longest wait between two tries at a peer that fails, unless it asks for more."""
+
+
+def backoff(tries: int, *, base_s: float, cap_s: float, chance: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after the n-th failure (from 1): exponential, with full jitter."""
+    return float(min(cap_s, base_s * 2 ** min(tries - 1, 30)) * chance())
+
+
+class Gate:
+    """Lets everybody pass while a peer answers, and one at a time, ever more slowly, while it does not.
+
+    A peer counts as away when two conversations in a row failed: one that fails alone has its own wait.
+    """
+
+    def __init__(self) -> None:
+        self._suspects: set[Hashable] = set()
+        """Who failed since the last success."""
+        self._failures = 0
+        self._next = 0.0
+        self._last_failure = 0.0
+        self._back = asyncio.Event()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last failure."""
+        return asyncio.get_running_loop().time() - self._last_failure
+
+    @property
+    def failing(self) -> bool:
+        """Something failed since the last success."""
+        return bool(self._suspects)
+
+    @property
+    def away(self) -> bool:
+        """The peer does not answer."""
+        return len(self._suspects) > 1
+
+    def ask(self) -> float:
+        """Seconds until a call may be tried; with 0 the caller has the place and must try."""
+        now = asyncio.get_running_loop().time()
+        if not self.away:
+            return 0.0
+        if now < self._next:
+            return self._next - now
+        self._next = now + self._spacing()
+        return 0.0
+
+    async def enter(self) -> None:
+        """Wait until a call may be tried."""
+        while wait := self.ask():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._back.wait()
+
+    def succeeded(self) -> bool:
+        """A call went well; True when that is news."""
+        news = self.away
+        self._suspects.clear()
+        self._failures = 0
+        self._back.set()
+        return news
+
+    def failed(self, who: Hashable, began: float, retry_after: float | None) -> bool:
+        """A call that began at some time of the loop failed; True when that is news."""
+        now, was = asyncio.get_running_loop().time(), self.away
+        self._suspects.add(who)
+        if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
+            self._failures += 1
+            self._last_failure = now
+        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, retry_after or 0.0))
+        if self.away and not was:
+            self._back.clear()
+        return self.away and not was
+
+    def _spacing(self) -> float:
+        return LEAST_WAIT_S + backoff(self._failures, base_s=1.0, cap_s=PATIENCE_S)

@@ -1,0 +1,100 @@
+"""Agents that cannot be reached: how often they are tried, and how those who wait hear that one is back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine.gate import Gate
+from surfaces_core.contracts import Transport
+from surfaces_core.errors import Unavailable
+from surfaces_core.events import Address, Agent
+
+PROBE_S = 4.0
+"""About how often an agent that somebody waits for is looked at, between the tries that count."""
+
+
+class Peers:
+    """What is known of each agent's reachability; all of it may be forgotten at any time."""
+
+    def __init__(
+        self, agents: Mapping[str, Agent], transports: Mapping[str, Transport], log: FilteringBoundLogger
+    ) -> None:
+        self._agents = agents
+        self._transports = transports
+        self._log = log
+        self._gates: dict[str, Gate] = {}
+        self._lost: asyncio.Queue[str] = asyncio.Queue()
+        self._watched: set[str] = set()
+        self.waiting: Callable[[str], list[Address]] = lambda agent: []
+        """Conversations whose next question waits for an agent."""
+        self.wake: Callable[[Address], object] = lambda address: None
+        """Lets the next question of a conversation be tried at once."""
+
+    @property
+    def down(self) -> list[str]:
+        """Agents that could not be reached when they were last tried."""
+        return [agent for agent, gate in self._gates.items() if gate.failing]
+
+    def away(self, agent: str) -> bool:
+        """Whether questions have to ask for their turn."""
+        return agent in self._gates and self._gates[agent].away
+
+    def ask(self, agent: str) -> float:
+        """Seconds until a question may be put to an agent; with 0 the caller has the place and must try."""
+        return self._gates[agent].ask() if agent in self._gates else 0.0
+
+    def failed(self, agent: str, who: Address, began: float, error: Unavailable) -> None:
+        """A try that began at some time of the loop did not reach the agent."""
+        gate = self._gates.setdefault(agent, Gate())
+        if not gate.failing:
+            self._log.warning("agent.down", agent=agent, code=error.code, error=str(error))
+        gate.failed(who, began, error.retry_after)
+        if agent not in self._watched:
+            self._watched.add(agent)
+            self._lost.put_nowait(agent)
+
+    def reached(self, agent: str) -> None:
+        """The agent answered."""
+        gate = self._gates.pop(agent, None)
+        if gate is None:
+            return
+        gate.succeeded()
+        self._log.info("agent.back", agent=agent)
+        for address in self.waiting(agent):
+            self.wake(address)
+
+    async def run(self) -> None:
+        """Look at agents that are down until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(self._watch(await self._lost.get()))
+
+    async def _watch(self, agent: str) -> None:
+        try:
+            while agent in self._gates:
+                await asyncio.sleep(PROBE_S * random.uniform(0.75, 1.25))  # noqa: S311 - hosts must not keep step
+                if agent in self._gates and not await self._look(agent):
+                    return
+        finally:
+            self._watched.discard(agent)
+
+    async def _look(self, agent: str) -> bool:
+        """Whether to go on looking."""
+        if not self.waiting(agent):  # the next question finds out by itself
+            self._gates.pop(agent).succeeded()
+            return False
+        if self._gates[agent].idle_s < PROBE_S / 2:  # it was tried just now
+            return True
+        known = self._agents[agent]
+        try:
+            health = await self._transports[known.transport].check(known)
+        except Exception:  # noqa: BLE001 - what only looks must not end what works
+            self._log.exception("agent.check.bug", agent=agent)
+            return False
+        if health.reachable:
+            self.reached(agent)
+        return health.reachable is not None
