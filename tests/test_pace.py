@@ -6,7 +6,21 @@ import asyncio
 from collections.abc import AsyncGenerator
 from itertools import pairwise
 
-from surfaces_core import AgentEvent, AgentRequest, Draft, End, Outbound, Pace, Receipt, Text, Unavailable
+import pytest
+
+from surfaces_core import (
+    Agent,
+    AgentEvent,
+    AgentRequest,
+    Draft,
+    End,
+    Health,
+    Outbound,
+    Pace,
+    Receipt,
+    Text,
+    Unavailable,
+)
 from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_surface import MemorySurface
@@ -47,6 +61,78 @@ def test_a_messenger_that_is_away_is_spared_and_found_again_soon() -> None:
     assert len(late) / DOWN_S <= 2.0
     assert len(late) > 5
     assert recovered - DOWN_S <= 10.0
+
+
+class Down(ScriptedTransport):
+    """An agent that cannot be reached for a while, and counts who tries."""
+
+    def __init__(self, until: float, *, looks: bool) -> None:
+        super().__init__()
+        self.until = until
+        self.looks = looks
+        self.tries: list[float] = []
+
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        if now() < self.until:
+            self.tries.append(now())
+            raise Unavailable("refused", code="AGENT_UNREACHABLE")
+        async for event in super().run(request):
+            yield event
+
+    async def check(self, agent: Agent) -> Health:
+        if not self.looks:
+            return Health(reachable=None)
+        if now() < self.until:
+            self.tries.append(now())
+        return Health(reachable=now() >= self.until)
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_an_agent_that_is_away_is_spared_and_found_again_soon(many: int) -> None:
+    """However many conversations wait, it gets two tries a second at most, and all are answered within ten seconds."""
+    agent = Down(30.0, looks=True)
+
+    async def main() -> float:
+        bot = TestBot(now=now, transport=agent)
+        async with bot.running():
+            for number in range(many):
+                await bot.push("hello", conversation=f"c{number}", sender=f"@p{number}")
+            await bot.messenger.until(lambda: len(bot.messenger.shown) == many, timeout_s=None)
+            return now()
+
+    recovered = virtual_time.run(main())
+    late = [moment for moment in agent.tries if moment > 0.0]
+    assert all(sum(second <= moment < second + 1 for moment in late) <= 2 for second in range(30))
+    assert recovered - agent.until <= 10.0
+
+
+def test_each_message_has_its_tries_however_many_wait() -> None:
+    """An agent that stays away costs every message its eight tries, no more, and then that is said once."""
+    agent = Down(float("inf"), looks=False)
+
+    async def main() -> None:
+        bot = TestBot(now=now, transport=agent)
+        async with bot.running():
+            for number in range(20):
+                await bot.push("hello", conversation=f"c{number}", sender=f"@p{number}")
+            await bot.messenger.until(lambda: len(bot.messenger.shown) == 20, timeout_s=None)
+
+    virtual_time.run(main())
+    assert len(agent.tries) == 20 * 8
+
+
+def test_a_wall_clock_that_jumps_back_holds_nothing_up() -> None:
+    """Waits are measured on the clock that does not jump."""
+    agent = Down(10.0, looks=False)
+
+    async def main() -> float:
+        bot = TestBot(now=lambda: now() - (86400.0 if now() > 1.0 else 0.0), transport=agent)
+        async with bot.running():
+            await bot.push("hello")
+            await bot.messenger.until(lambda: len(bot.messenger.shown) == 1, timeout_s=None)
+            return now()
+
+    assert virtual_time.run(main()) < 200.0
 
 
 def test_an_hour_of_streaming_costs_its_budget_and_keeps_typing() -> None:
