@@ -131,7 +131,7 @@ class Book:
         if agent is None:
             raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT)
         row, counter = key("opening", cause), key("number", surface, owner)
-        async with self._journal.storage.transaction() as tx:
+        async with self._journal.changing() as tx:
             begun = await tx.get(row)
             if begun is not None:
                 return OPENINGS.load(begun)
@@ -251,7 +251,7 @@ class Book:
         for binding in found:
             highest[binding.owner] = max(highest.get(binding.owner, 0), binding.number)
         counters = {owner: key("number", surface, owner) for owner in highest}
-        async with self._journal.storage.transaction() as tx:
+        async with self._journal.changing() as tx:
             stored = await tx.get_many(list(counters.values())) if counters else ()
             for (owner, counter), value in zip(counters.items(), stored, strict=True):
                 if int(value or 0) < highest[owner]:

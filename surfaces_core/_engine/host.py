@@ -81,7 +81,7 @@ def build(config: Config) -> Engine:
         for name, instance in config.transports.items()
     }
     check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
-    journal = Journal(storage)
+    journal = Journal(storage, lease_s=config.host.lease_s)
 
     def context(name: str) -> SurfaceContext:
         return SurfaceContext(

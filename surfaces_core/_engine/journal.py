@@ -17,7 +17,7 @@ their parts:
     opening <key>                 a conversation that is being made
     staged <surface> <native id> <seq> <i>    a file that waits
     plug <instance> <key>         a driver's own
-    meta <name>                   the layout's version, the last seq
+    meta <name>                   the layout's version, the last seq, who holds the state
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
 from surfaces_core._engine.killpoints import point
+from surfaces_core._engine.lease import Lease
 from surfaces_core.contracts import Storage, Tx
 from surfaces_core.errors import StateError
 from surfaces_core.events import Address, Inbound, Kind, Outbound
 
 LAYOUT = b"1"
+LEASE_S = 30.0
 Changes = Mapping[bytes, bytes | None]
 """Rows to set, or with None to remove, together with something else."""
 
@@ -166,13 +169,15 @@ async def apply(tx: Tx, changes: Changes) -> None:
 class Journal:
     """Inbox, outbox and dead letters on top of any storage."""
 
-    def __init__(self, storage: Storage, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, storage: Storage, now: Callable[[], float] = time.time, *, lease_s: float = LEASE_S) -> None:
         self.storage = storage
         self.now = now
+        self.lease = Lease(storage, lease_s)
         self._seq = 0
 
     async def open(self) -> Backlog:
-        """Read what is left over; an entry that was running is marked as cut short."""
+        """Take the state and read what is left over; an entry that was running is marked as cut short."""
+        await self.lease.take()
         async with self.storage.transaction() as tx:
             layout = await tx.get(key("meta", "layout"))
             if layout is None:
@@ -197,9 +202,16 @@ class Journal:
         rows[key("meta", "seq")] = str(self._seq).encode()
         return self._seq
 
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[Tx]:
+        """A transaction that may write, as long as this life holds the state."""
+        async with self.storage.transaction() as tx:
+            await self.lease.check(tx)
+            yield tx
+
     async def write(self, changes: Changes) -> None:
         """Set and remove rows in one transaction."""
-        async with self.storage.transaction() as tx:
+        async with self.changing() as tx:
             await apply(tx, changes)
 
     async def cursor(self, surface: str) -> str | None:
@@ -220,7 +232,7 @@ class Journal:
         seen_rows = [key("seen", surface, turn) for turn in turns]
         rows: dict[bytes, bytes | None] = {key("cursor", surface): cursor.encode()}
         fresh: list[Entry] = []
-        async with self.storage.transaction() as tx:
+        async with self.changing() as tx:
             seen = await tx.get_many(seen_rows) if seen_rows else ()
             now = str(int(self.now())).encode()
             for message, turn, row, before in zip(batch, turns, seen_rows, seen, strict=True):
@@ -284,7 +296,7 @@ class Journal:
 
     async def _commit(self, rows: dict[bytes, bytes | None], answer: Sequence[Outbound]) -> list[Part]:
         """Change rows and queue parts, together."""
-        async with self.storage.transaction() as tx:
+        async with self.changing() as tx:
             parts = [Part(seq=self._number(rows), outbound=outbound) for outbound in answer]
             rows |= {key("out", ordinal(part.seq)): PARTS.dump(part) for part in parts}
             await apply(tx, rows)

@@ -156,6 +156,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
+            stack.push_async_callback(self.journal.lease.release)
             await self.book.open()
             await self.staging.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
@@ -189,6 +190,7 @@ class Engine:
         deliveries = self.deliveries.values()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(delivery.lanes.run()) for delivery in deliveries]
+            tasks.append(group.create_task(self.journal.lease.keep()))
             await self._turn()
             try:
                 async with asyncio.timeout(min(DRAIN_S, self.settings.shutdown_grace_s)):

@@ -67,6 +67,11 @@ class HostSettings(Settings):
         "where nothing of the answer was shown and the agent recognises a repeat.",
     )
     keep_done_s: float = Field(7 * 86400.0, gt=0, description="How long events are remembered to drop repeats.")
+    lease_s: float = Field(
+        30.0,
+        ge=1,
+        description="How long after its last sign of life a host is taken for dead, where the storage lets several in.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
 
 
