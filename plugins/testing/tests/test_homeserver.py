@@ -221,6 +221,31 @@ async def test_a_server_rolled_back_forgets_and_goes_on(hs: FakeHomeserver, bot:
     assert "rooms" not in await bot.sync(future)
 
 
+async def test_what_is_said_after_a_roll_back_is_something_new(hs: FakeHomeserver, bot: Bot) -> None:
+    """At the same position, but never under the id of an event that is gone."""
+    room = _shared_room(hs)
+    pos = hs.world.pos
+    lost = await bot.say(room, "lost", "t")
+    hs.roll_back(pos)
+    assert await bot.say(room, "new", "u") != lost
+
+
+async def test_transaction_ids_can_be_forgotten_by_device(hs: FakeHomeserver, bot: Bot) -> None:
+    """A repeat from a device whose ids are gone shows again, one from another device does not."""
+    room = _shared_room(hs)
+    other = Bot(bot.http, hs.url)
+    await other.log_in("OTHER")
+    for client in (bot, other):
+        await client.say(room, "once", "t")
+    hs.forget_transactions("OTHER")
+    for client in (bot, other):
+        await client.say(room, "again", "t")
+    assert [m.body for m in hs.shown(room)] == ["once", "once", "again"]
+    hs.forget_transactions()
+    await bot.say(room, "and again", "t")
+    assert [m.body for m in hs.shown(room)] == ["once", "once", "again", "and again"]
+
+
 async def test_until_gives_up(hs: FakeHomeserver) -> None:
     """A condition that never holds ends in a time-out."""
     with pytest.raises(TimeoutError):

@@ -57,6 +57,7 @@ class Control:
         verbs = (
             self.register, self.act, self.say_many, self.shown, self.members, self.state, self.rooms, self.requests,
             self.wait, self.fault, self.always, self.chance, self.stall, self.release, self.clear, self.revoke,
+            self.forget_transactions,
         )  # fmt: skip
         return Routes(
             *(
@@ -162,6 +163,11 @@ class Control:
     async def revoke(self, world: World, call: Call) -> Json:
         """`{user_id}`: end all logins of somebody."""
         self._hs.revoke(call.json()["user_id"])
+        return {}
+
+    async def forget_transactions(self, world: World, call: Call) -> Json:
+        """`{device_id?}`: a repeat of what was sent until now counts as new."""
+        self._hs.forget_transactions(call.json().get("device_id"))
         return {}
 
 

@@ -109,6 +109,10 @@ class FakeHomeserver:
         """Forget everything after a position, like a server restored from a backup."""
         self.world.roll_back(pos)
 
+    def forget_transactions(self, device_id: str | None = None) -> None:
+        """A repeat of what one device (None: any) sent until now counts as new, as it does after a day."""
+        self.world.forget_transactions(device_id)
+
     def revoke(self, user_id: str) -> None:
         """End all logins of somebody."""
         self.world.revoke(user_id)

@@ -48,6 +48,7 @@ class World:
         self.watchers: list[Callable[[Event], None]] = []
         """Told of every event at once; quick, without I/O."""
         self._salt = secrets.token_hex(8)
+        self._made = 0
 
     @property
     def pos(self) -> int:
@@ -99,11 +100,11 @@ class World:
 
     def new_event_id(self) -> str:
         """As room versions from 4 on make them."""
-        return "$" + event_hash(f"{self._salt} event {self.pos}")
+        return "$" + self._fresh()
 
     def new_room_id(self, version: str) -> str:
         """As the room version wants it: version 12 has no server in it."""
-        opaque = event_hash(f"{self._salt} event {self.pos}")
+        opaque = self._fresh()
         return f"!{opaque}" if version == "12" else f"!{opaque[:18]}:{self.server_name}"
 
     def send(
@@ -212,6 +213,12 @@ class World:
         del self.log[pos:]
         self.changes.touch()
 
+    def forget_transactions(self, device_id: str | None = None) -> None:
+        """Transaction ids from before are taken for new: of one device, or of all (Synapse keeps them up to a day)."""
+        self.transactions = {
+            origin: made for origin, made in self.transactions.items() if device_id not in (None, origin.device_id)
+        }
+
     # What is not an event -------------------------------------------------------------------------
 
     def typing(self, room: Room, user_id: str, seconds: float | None) -> None:
@@ -263,6 +270,11 @@ class World:
         return set(self.log[since:])
 
     # Inside ---------------------------------------------------------------------------------------
+
+    def _fresh(self) -> str:
+        """43 characters that never come again, even after a roll-back."""
+        self._made += 1
+        return event_hash(f"{self._salt} event {self._made}")
 
     def _known(self, room: Room, origin: Origin | None) -> Event | None:
         """The event that this transaction id made before (Synapse: per room, user, device and id)."""
