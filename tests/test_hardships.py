@@ -34,7 +34,7 @@ from surfaces_core import (
     Unavailable,
     hookimpl,
 )
-from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.journal import SEEN_LEAST, Journal, key
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
@@ -587,3 +587,19 @@ async def test_what_came_before_is_not_lost_where_rooms_are_never_told() -> None
         group.create_task(engine.run())
         assert [await bot.pop(room), await bot.pop(room)] == ["one", "two"]
         engine.stop()
+
+
+async def test_a_clock_that_jumps_ahead_forgets_no_recent_event() -> None:
+    """The last events are remembered whatever the time seems to be, and only what is older is pruned."""
+    clock = [1_000_000.0]
+    journal = Journal(MemoryStorage(), lambda: clock[0])
+    many = SEEN_LEAST + 5
+    async with journal.storage:
+        await journal.open()
+        for number in range(0, many, 5):
+            await journal.accept("memory", [message(number + step) for step in range(5)], "cursor", lambda entry: entry)
+            clock[0] += 1.0
+        clock[0] += 365 * 86400.0
+        assert await journal.prune(86400.0) == 5
+        late = [message(number) for number in range(5, many)]
+        assert list(await journal.accept("memory", late, "cursor", lambda entry: entry)) == []
