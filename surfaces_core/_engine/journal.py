@@ -35,11 +35,12 @@ from pydantic import TypeAdapter
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lease import Lease
 from surfaces_core.contracts import Storage, Tx
-from surfaces_core.errors import StateError
+from surfaces_core.errors import StateError, Unavailable
 from surfaces_core.events import Address, Inbound, Kind, Outbound
 
 LAYOUT = b"1"
 LEASE_S = 30.0
+MAX_DETAIL = 500
 SEEN_LEAST = 10_000
 """So many events are remembered whatever the clock says: it may have jumped a year ahead."""
 Changes = Mapping[bytes, bytes | None]
@@ -104,6 +105,8 @@ class Entry:
     seq: int
     turn: str
     message: Inbound
+    came_at: float = 0.0
+    """Unix seconds when it was stored."""
     state: Literal["queued", "running"] = "queued"
     attempts: int = 0
     """Times that work on it began."""
@@ -125,6 +128,8 @@ class Entry:
     """Unix seconds of the next try."""
     error: str = ""
     """The code of the last failure."""
+    detail: str = ""
+    """Its words, which hold no secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,13 +241,14 @@ class Journal:
         fresh: list[Entry] = []
         async with self.changing() as tx:
             seen = await tx.get_many(seen_rows) if seen_rows else ()
-            now = str(int(self.now())).encode()
+            now = self.now()
+            stamp = str(int(now)).encode()
             for message, turn, row, before in zip(batch, turns, seen_rows, seen, strict=True):
                 if before is not None or row in rows:
                     continue
-                entry = admit(Entry(seq=self._number(rows), turn=turn, message=message))
+                entry = admit(Entry(seq=self._number(rows), turn=turn, message=message, came_at=round(now, 3)))
                 fresh.append(entry)
-                rows[row] = now
+                rows[row] = stamp
                 rows[key("in", ordinal(entry.seq))] = ENTRIES.dump(entry)
             await apply(tx, rows)
         point("accept.after")
@@ -267,11 +273,18 @@ class Journal:
         point("shown.after")
         return entry
 
-    async def postpone(self, entry: Entry, not_before: float, error: str) -> Entry:
+    async def postpone(self, entry: Entry, not_before: float, error: Unavailable) -> Entry:
         """Put a try off whose question nobody has had."""
-        failures = entry.failures + 1
         return await self.keep(
-            replace(entry, state="queued", asked=False, failures=failures, not_before=not_before, error=error)
+            replace(
+                entry,
+                state="queued",
+                asked=False,
+                failures=entry.failures + 1,
+                not_before=not_before,
+                error=error.code,
+                detail=storable(str(error)[:MAX_DETAIL]),
+            )
         )
 
     async def suspend(self, entry: Entry) -> Entry:

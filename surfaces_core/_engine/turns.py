@@ -225,7 +225,7 @@ class Turns:
         wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
         wait = max(wait, self._settings.retry_base_s / 2, min(error.retry_after or 0.0, LONGEST_WAIT_S))
         self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
-        entry = await self._journal.postpone(entry, self._journal.now() + wait, error.code)
+        entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
         if tries > 1:
             entry = await self._show_waiting(entry)
         return replace(entry, not_before=0.0), wait
