@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from surfaces_core.events import Observed as Observed
     from surfaces_core.events import Opening as Opening
     from surfaces_core.events import Outbound as Outbound
+    from surfaces_core.events import Postponed as Postponed
     from surfaces_core.events import Progress as Progress
     from surfaces_core.events import Receipt as Receipt
     from surfaces_core.events import Text as Text
@@ -75,7 +76,8 @@ _HOMES = {
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (
         "Accepted Address Agent AgentEvent AgentRequest Attachment Binding Confirm Delivered Draft End File "
-        "FileKind FileRef Inbound Kind Observed Opening Outbound Progress Receipt Text Tool TurnEnded TurnEvent"
+        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Receipt Text Tool TurnEnded "
+        "TurnEvent"
     ),
     "surfaces_core.hooks": "hookimpl",
 }

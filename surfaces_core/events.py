@@ -308,4 +308,19 @@ class Delivered:
     receipt: Receipt
 
 
-Observed = Accepted | TurnEvent | TurnEnded | Delivered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """Observed: something could not be done now and is tried again."""
+
+    turn: str
+    address: Address
+    part: int | None
+    """Which part of an answer; None: the turn itself."""
+    reason: str
+    """The code of the failure."""
+    tries: int
+    """Failures so far."""
+    wait_s: float
+
+
+Observed = Accepted | TurnEvent | TurnEnded | Postponed | Delivered

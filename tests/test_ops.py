@@ -37,7 +37,7 @@ async def test_live_and_ready_follow_the_host() -> None:
         bot.messenger.faults.append(Unavailable("away", retry_after=0.3))
         await bot.push("hello")
         async with asyncio.timeout(5):
-            while not bot.engine.deliveries["memory"].failing:  # noqa: ASYNC110 - a gate has no event for this
+            while bot.engine.deliveries["memory"].trouble is None:  # noqa: ASYNC110 - a gate has no event for this
                 await asyncio.sleep(0)
         status, facts = await ask(port, "GET /readyz HTTP/1.1\r\n\r\n")
         assert (status, facts["surfaces"]["memory"]["outbox"]) == (503, 1)

@@ -13,13 +13,13 @@ from dataclasses import replace
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
-from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, backoff
+from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, Trouble, backoff
 from surfaces_core._engine.journal import Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, Unavailable
-from surfaces_core.events import Delivered, Observed
+from surfaces_core.events import Delivered, Observed, Postponed
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
@@ -43,8 +43,8 @@ class Delivery:
         self._observe = observe
         self._gate = gate
         self._log = log.bind(surface=name)
-        self._tries: dict[int, int] = {}
-        """Failures of the parts that wait, by their seq."""
+        self._failures: dict[int, tuple[int, str]] = {}
+        """How often the parts that wait have failed and with which code, by their seq."""
         self.lanes: Lanes[Part] = Lanes(self._send, SIDE_BY_SIDE)
 
     def put(self, part: Part) -> None:
@@ -52,9 +52,18 @@ class Delivery:
         self.lanes.put(part.outbound.address, part)
 
     @property
-    def failing(self) -> bool:
-        """The last part could not be sent."""
-        return self._gate.failing
+    def trouble(self) -> Trouble | None:
+        """Since when and why nothing could be sent."""
+        return self._gate.trouble
+
+    @property
+    def away(self) -> bool:
+        """The messenger takes nothing, as far as this shows."""
+        return self._gate.away
+
+    def failures(self, part: Part) -> tuple[int, str]:
+        """How often a part that waits has failed, and the code of its last failure."""
+        return self._failures.get(part.seq, (0, ""))
 
     async def _send(self, part: Part) -> tuple[Part, float] | None:
         await self._gate.enter()
@@ -73,14 +82,14 @@ class Delivery:
             return await self._give_up(part, f"BUG: {type(error).__name__}")
         if self._gate.succeeded():
             self._log.info("delivery.back")
-        self._tries.pop(part.seq, None)
+        self._failures.pop(part.seq, None)
         await self._journal.delivered(part)
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 
     async def _give_up(self, part: Part, reason: str) -> tuple[Part, float] | None:
         """Keep a part as a dead letter, and say in its place that something is missing."""
-        self._tries.pop(part.seq, None)
+        self._failures.pop(part.seq, None)
         lost = part.outbound
         if lost.notice:
             await self._journal.bury(part, reason, None)
@@ -94,8 +103,14 @@ class Delivery:
 
     def _put_off(self, part: Part, error: Unavailable, began: float) -> float:
         """Seconds until this part is tried again; a try that hung has used up some of them."""
-        if self._gate.failed(part.outbound.address, began, error.retry_after):
+        out = part.outbound
+        if self._gate.failed(out.address, began, error):
             self._log.warning("delivery.down", code=error.code, error=str(error))
-        tries = self._tries[part.seq] = self._tries.get(part.seq, 0) + 1
+        tries = self.failures(part)[0] + 1
+        self._failures[part.seq] = tries, error.code
         took = asyncio.get_running_loop().time() - began
-        return max(error.retry_after or 0.0, LEAST_WAIT_S, backoff(tries, base_s=1.0, cap_s=PATIENCE_S) - took)
+        wait = max(error.retry_after or 0.0, LEAST_WAIT_S, backoff(tries, base_s=1.0, cap_s=PATIENCE_S) - took)
+        self._observe(
+            Postponed(turn=out.turn, address=out.address, part=out.part, reason=error.code, tries=tries, wait_s=wait)
+        )
+        return wait

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from dataclasses import dataclass
+
+from surfaces_core.errors import Unavailable
 
 LEAST_WAIT_S = 0.5
 PATIENCE_S = 8.0
@@ -15,6 +19,20 @@ PATIENCE_S = 8.0
 def backoff(tries: int, *, base_s: float, cap_s: float, chance: Callable[[], float] = random.random) -> float:
     """Seconds to wait after the n-th failure (from 1): exponential, with full jitter."""
     return float(min(cap_s, base_s * 2 ** min(tries - 1, 30)) * chance())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Since when something does not work, and why."""
+
+    since: float
+    """Unix seconds."""
+    code: str
+
+    @classmethod
+    def of(cls, error: Unavailable) -> Trouble:
+        """It begins now."""
+        return cls(since=time.time(), code=error.code)
 
 
 class Gate:
@@ -30,16 +48,13 @@ class Gate:
         self._next = 0.0
         self._last_failure = 0.0
         self._back = asyncio.Event()
+        self.trouble: Trouble | None = None
+        """The first failure since the last success."""
 
     @property
     def idle_s(self) -> float:
         """Seconds since the last failure."""
         return asyncio.get_running_loop().time() - self._last_failure
-
-    @property
-    def failing(self) -> bool:
-        """Something failed since the last success."""
-        return bool(self._suspects)
 
     @property
     def away(self) -> bool:
@@ -68,17 +83,19 @@ class Gate:
         news = self.away
         self._suspects.clear()
         self._failures = 0
+        self.trouble = None
         self._back.set()
         return news
 
-    def failed(self, who: Hashable, began: float, retry_after: float | None) -> bool:
+    def failed(self, who: Hashable, began: float, error: Unavailable) -> bool:
         """A call that began at some time of the loop failed; True when that is news."""
         now, was = asyncio.get_running_loop().time(), self.away
         self._suspects.add(who)
+        self.trouble = self.trouble or Trouble.of(error)
         if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
             self._failures += 1
             self._last_failure = now
-        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, retry_after or 0.0))
+        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, error.retry_after or 0.0))
         if self.away and not was:
             self._back.clear()
         return self.away and not was

@@ -9,9 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing(Generic[T]):
+    """A lane as it stands right now."""
+
+    items: Sequence[T]
+    """Those that are not done, in their order."""
+    busy: bool
+    """The first one is worked on."""
+    wait_s: float | None
+    """Seconds until the next try of the first one, where it waits for that."""
 
 
 class _Lane(Generic[T]):
@@ -83,6 +96,14 @@ class Lanes(Generic[T]):
     def next_items(self) -> list[T]:
         """The first item of every lane that is not worked on."""
         return [lane.items[0] for lane in self._lanes.values() if not lane.busy]
+
+    def standings(self) -> list[Standing[T]]:
+        """Every lane that is not empty."""
+        now = asyncio.get_running_loop().time()
+        return [
+            Standing(lane.items, lane.busy, None if lane.timer is None else max(0.0, lane.timer.when() - now))
+            for lane in self._lanes.values()
+        ]
 
     async def drained(self) -> None:
         """Wait until every item is done."""

@@ -179,7 +179,7 @@ class Engine:
     def facts(self) -> dict[str, object]:
         """What a supervisor may know: whether every surface is connected, and how much waits."""
         surfaces = {
-            name: {"connected": name not in self._waiting and not delivery.failing, "outbox": len(delivery.lanes)}
+            name: {"connected": name not in self._waiting and delivery.trouble is None, "outbox": len(delivery.lanes)}
             for name, delivery in self.deliveries.items()
         }
         ready = all(surface["connected"] for surface in surfaces.values()) and not self.stopping

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.gate import Gate
+from surfaces_core._engine.gate import Gate, Trouble
 from surfaces_core.contracts import Transport
 from surfaces_core.errors import Unavailable
 from surfaces_core.events import Address, Agent
@@ -29,15 +29,12 @@ class Peers:
         self._gates: dict[str, Gate] = {}
         self._lost: asyncio.Queue[str] = asyncio.Queue()
         self._watched: set[str] = set()
+        self.down: dict[str, Trouble] = {}
+        """Agents that could not be reached when they were last tried."""
         self.waiting: Callable[[str], list[Address]] = lambda agent: []
         """Conversations whose next question waits for an agent."""
         self.wake: Callable[[Address], object] = lambda address: None
         """Lets the next question of a conversation be tried at once."""
-
-    @property
-    def down(self) -> list[str]:
-        """Agents that could not be reached when they were last tried."""
-        return [agent for agent, gate in self._gates.items() if gate.failing]
 
     def away(self, agent: str) -> bool:
         """Whether questions have to ask for their turn."""
@@ -50,20 +47,22 @@ class Peers:
     def failed(self, agent: str, who: Address, began: float, error: Unavailable) -> None:
         """A try that began at some time of the loop did not reach the agent."""
         gate = self._gates.setdefault(agent, Gate())
-        if not gate.failing:
+        if agent not in self.down:
+            self.down[agent] = Trouble.of(error)
             self._log.warning("agent.down", agent=agent, code=error.code, error=str(error))
-        gate.failed(who, began, error.retry_after)
+        gate.failed(who, began, error)
         if agent not in self._watched:
             self._watched.add(agent)
             self._lost.put_nowait(agent)
 
     def reached(self, agent: str) -> None:
         """The agent answered."""
+        if self.down.pop(agent, None) is not None:
+            self._log.info("agent.back", agent=agent)
         gate = self._gates.pop(agent, None)
         if gate is None:
             return
         gate.succeeded()
-        self._log.info("agent.back", agent=agent)
         for address in self.waiting(agent):
             self.wake(address)
 

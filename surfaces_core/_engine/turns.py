@@ -31,7 +31,7 @@ from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.contracts import Command, CommandCall, Surface
 from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
-from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, TurnEnded
+from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, Postponed, TurnEnded
 
 LONG_CHARS = 8192
 """Cutting a longer answer may take long enough to hold up others, so a thread does it."""
@@ -226,6 +226,8 @@ class Turns:
         wait = max(wait, self._settings.retry_base_s / 2, min(error.retry_after or 0.0, LONGEST_WAIT_S))
         self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
         entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
+        where = entry.message.address
+        self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
         if tries > 1:
             entry = await self._show_waiting(entry)
         return replace(entry, not_before=0.0), wait
