@@ -181,6 +181,8 @@ class Journal:
         self.now = now
         self.lease = Lease(storage, lease_s)
         self._seq = 0
+        self.dead = 0
+        """How many dead letters there are."""
 
     async def open(self) -> Backlog:
         """Take the state and read what is left over; an entry that was running is marked as cut short."""
@@ -198,9 +200,10 @@ class Journal:
             self._seq = int(await tx.get(key("meta", "seq")) or 0)
             entries = [ENTRIES.load(value) async for _, value in tx.scan(prefix("in"))]
             parts = [PARTS.load(value) async for _, value in tx.scan(prefix("out"))]
+            self.dead = sum([1 async for _ in tx.scan(prefix("dead"))])
         return Backlog(entries=[_resumed(entry) for entry in entries], parts=parts)
 
-    def _number(self, rows: dict[bytes, bytes | None]) -> int:
+    def number(self, rows: dict[bytes, bytes | None]) -> int:
         """Take the next number, durable with the rows it orders.
 
         Only inside a transaction: the order of numbers must be the order of commits.
@@ -246,7 +249,7 @@ class Journal:
             for message, turn, row, before in zip(batch, turns, seen_rows, seen, strict=True):
                 if before is not None or row in rows:
                     continue
-                entry = admit(Entry(seq=self._number(rows), turn=turn, message=message, came_at=round(now, 3)))
+                entry = admit(Entry(seq=self.number(rows), turn=turn, message=message, came_at=round(now, 3)))
                 fresh.append(entry)
                 rows[row] = stamp
                 rows[key("in", ordinal(entry.seq))] = ENTRIES.dump(entry)
@@ -306,13 +309,14 @@ class Journal:
             letter = DeadLetter(seq=entry.seq, reason=dead, died_at=self.now(), entry=entry)
             rows[key("dead", ordinal(entry.seq))] = DEAD.dump(letter)
         parts = await self._commit(rows, answer)
+        self.dead += bool(dead)
         point("complete.after")
         return parts
 
     async def _commit(self, rows: dict[bytes, bytes | None], answer: Sequence[Outbound]) -> list[Part]:
         """Change rows and queue parts, together."""
         async with self.changing() as tx:
-            parts = [Part(seq=self._number(rows), outbound=outbound) for outbound in answer]
+            parts = [Part(seq=self.number(rows), outbound=outbound) for outbound in answer]
             rows |= {key("out", ordinal(part.seq)): PARTS.dump(part) for part in parts}
             await apply(tx, rows)
         return parts
@@ -327,10 +331,13 @@ class Journal:
         """Give a part up and keep it with its reason; what is said instead takes its number, so its place."""
         letter = DeadLetter(seq=part.seq, reason=storable(reason), died_at=self.now(), part=part)
         said = None if instead is None else replace(part, outbound=instead)
-        row = ordinal(part.seq)
-        await self.write(
-            {key("dead", row): DEAD.dump(letter), key("out", row): None if said is None else PARTS.dump(said)}
-        )
+        row, kept = key("out", ordinal(part.seq)), key("dead", ordinal(part.seq))
+        rows: dict[bytes, bytes | None] = {row: None if said is None else PARTS.dump(said)}
+        async with self.changing() as tx:
+            if await tx.get(kept) is None:  # else this was said in the place of the letter that is kept there
+                rows[kept] = DEAD.dump(letter)
+            await apply(tx, rows)
+        self.dead += kept in rows
         return said
 
     async def scan(self, kind: str, *parts: str) -> dict[bytes, bytes]:
