@@ -14,6 +14,7 @@ from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.drafts import Drafts
+from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.questions import Questions
@@ -76,7 +77,9 @@ class Gathered:
     questions: int = 0
     heard: bool = False
     """The agent answered."""
-    failure: Exception | None = None
+    ended: bool = False
+    """It said that this is all."""
+    failure: DriverError | None = None
 
     @property
     def text(self) -> str:
@@ -217,13 +220,15 @@ class AgentTurns:
         )
         for shape in self._shapers:
             request = shape(request, message)
+            if not isinstance(request, AgentRequest):
+                raise TypeError(f"a shaper made a {type(request).__name__} of the request")
         gathered = await self._converse(work, request, transport)
         outcome = self._judge(work, gathered, refused)
         changes: dict[bytes, bytes | None] = {}
-        if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
-            changes |= self._staging.consume(message.address, waiting)
         if outcome.kind == "answered":
             changes |= await self._book.used(message.address, gathered.tokens)
+        if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
+            changes |= self._staging.consume(message.address, waiting)
         return replace(outcome, changes=changes)
 
     def _ask_again(self, entry: Entry, transport: Transport, agent: Agent) -> bool:
@@ -250,7 +255,7 @@ class AgentTurns:
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
             raise several.exceptions[0] from several.exceptions[0].__cause__
-        if isinstance(gathered.failure, Unavailable):
+        if isinstance(gathered.failure, Unavailable) and not gathered.heard:
             self._peers.failed(request.agent.id, work.entry.message.address, began, gathered.failure)
             raise gathered.failure
         self._peers.reached(request.agent.id)
@@ -278,18 +283,24 @@ class AgentTurns:
 
     async def _listen(self, talk: Talk) -> None:
         try:
-            async with aclosing(talk.transport.run(talk.request)) as events:
-                async for event in events:
-                    if not talk.gathered.heard:
-                        talk.gathered.heard = True
-                        self._peers.reached(talk.request.agent.id)
-                    self._observe(TurnEvent(turn=talk.request.turn, address=talk.address, event=event))
-                    await self._take(event, talk)
+            with contained():
+                await self._hear(talk)
+            if not talk.gathered.ended:
+                raise Rejected("the transport ended without saying that it is the end", public=words.CUT_OFF)
         except DriverError as error:
             talk.gathered.failure = error
         finally:
             if talk.drafts is not None:
                 talk.drafts.close()
+
+    async def _hear(self, talk: Talk) -> None:
+        async with aclosing(talk.transport.run(talk.request)) as events:
+            async for event in events:
+                if not talk.gathered.heard:
+                    talk.gathered.heard = True
+                    self._peers.reached(talk.request.agent.id)
+                self._observe(TurnEvent(turn=talk.request.turn, address=talk.address, event=event))
+                await self._take(event, talk)
 
     async def _take(self, event: AgentEvent, talk: Talk) -> None:
         gathered, drafts = talk.gathered, talk.drafts
@@ -305,7 +316,7 @@ class AgentTurns:
             case Confirm():
                 await self._confirm(event, talk)
             case End(tokens=tokens):
-                gathered.tokens = tokens or 0
+                gathered.ended, gathered.tokens = True, tokens or 0
             case _:
                 pass
 
@@ -350,8 +361,10 @@ class AgentTurns:
         rest = [*gathered.files, *refused, *gathered.notes]
         if work.stopped:
             return Outcome(says=[_cut(text, words.STOPPED), *rest], kind="stopped")
-        if isinstance(failure, Rejected):
-            return Outcome(says=[_cut(text, failure.public), *rest], kind="failed")
+        if failure is not None:
+            # one that has spoken has the question, so what it calls a matter of later is none
+            line = words.CUT_OFF if isinstance(failure, Unavailable) else failure.public
+            return Outcome(says=[_cut(text, line), *rest], kind="failed")
         if text.strip():
             return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")
         if not gathered.files:

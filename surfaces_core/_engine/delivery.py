@@ -13,12 +13,13 @@ from dataclasses import replace
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
+from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, Trouble, backoff
 from surfaces_core._engine.journal import Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core.contracts import Surface
-from surfaces_core.errors import Rejected, Unavailable
+from surfaces_core.errors import Rejected, StateError, Unavailable
 from surfaces_core.events import Delivered, Observed, Postponed
 
 SIDE_BY_SIDE = 32
@@ -70,13 +71,16 @@ class Delivery:
         began = asyncio.get_running_loop().time()
         try:
             point("send.before")
-            receipt = await self._surface.send(part.outbound)
+            with contained():
+                receipt = await self._surface.send(part.outbound)
             point("send.after")
         except Unavailable as error:
             return part, self._put_off(part, error, began)
         except Rejected as error:
             self._log.warning("delivery.rejected", key=part.outbound.key, code=error.code, error=str(error))
             return await self._give_up(part, f"{error.code}: {error}")
+        except StateError:
+            raise
         except Exception as error:  # noqa: BLE001 - a part that a bug chokes on would end every life of the host
             self._log.exception("delivery.bug", key=part.outbound.key)
             return await self._give_up(part, f"BUG: {type(error).__name__}")

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._engine.foreign import contained
 from surfaces_core.contracts import Pace, Surface
 from surfaces_core.errors import DriverError, Unavailable
 from surfaces_core.events import Address, Draft
@@ -142,7 +143,8 @@ async def show(surface: Surface, draft: Draft, pace: Pace, log: FilteringBoundLo
     """Show a draft if that works: it may be dropped at any time. The least seconds to wait before the next."""
     try:
         async with asyncio.timeout(LONGEST_S):
-            await surface.show(draft)
+            with contained():
+                await surface.show(draft)
     except Unavailable as error:
         return max(error.retry_after or 0.0, 2 * pace.interval_s)
     except (DriverError, TimeoutError):

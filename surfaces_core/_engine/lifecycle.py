@@ -21,6 +21,7 @@ from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.ops import OpsSettings, serving
@@ -136,7 +137,8 @@ class Engine:
         """Show an event to every observer; a bug in one is logged once and changes nothing."""
         for impl in self.hooks.manager.hook.surfaces_observe.get_hookimpls():
             try:
-                impl.function(event)
+                with contained():
+                    impl.function(event)
             except Exception:
                 if impl.plugin_name not in self._broken_observers:
                     self._broken_observers.add(impl.plugin_name)
@@ -229,7 +231,8 @@ class Engine:
         while True:
             begun = loop.time()
             try:
-                await surface.run(SurfaceIntake(self, name))
+                with contained():
+                    await surface.run(SurfaceIntake(self, name))
             except Unavailable as error:
                 tries = 1 if loop.time() - begun > STEADY_S else tries + 1
                 if tries == 1:

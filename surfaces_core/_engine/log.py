@@ -26,7 +26,8 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     stream = sys.stderr if stream is None else stream
     last: list[structlog.typing.Processor]
     if stream.isatty():
-        last = [structlog.dev.ConsoleRenderer()]
+        # without the values of variables, among which are texts of people
+        last = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, Trouble
 from surfaces_core.contracts import Transport
 from surfaces_core.errors import Unavailable
@@ -90,7 +91,8 @@ class Peers:
             return True
         known = self._agents[agent]
         try:
-            health = await self._transports[known.transport].check(known)
+            with contained():
+                health = await self._transports[known.transport].check(known)
         except Exception:  # noqa: BLE001 - what only looks must not end what works
             self._log.exception("agent.check.bug", agent=agent)
             return False

@@ -25,6 +25,7 @@ from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import DeskAt, Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import show
+from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun, storable
 from surfaces_core._engine.lanes import Lanes
@@ -38,6 +39,8 @@ LONG_CHARS = 8192
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
 URGENT_AT_ONCE = 8
+LONGEST_COMMAND_S = 300.0
+"""A command that takes longer is given up: its conversation would wait for it in every life."""
 LONGEST_WAIT_S = 3600.0
 """A far side that asks for more is tried again all the same."""
 
@@ -199,7 +202,8 @@ class Turns:
         """What an entry comes to. Raises `Unavailable` when it is worth another try, and `StateError`."""
         entry = work.entry
         try:
-            return await self._handle(work)
+            with contained():
+                return await self._handle(work)
         except Unavailable as error:
             if self._worth_another(work.entry, error):
                 raise
@@ -253,7 +257,13 @@ class Turns:
         return entry
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
-        answer = await self._freeze(entry, outcome.says)
+        try:
+            with contained():
+                answer = await self._freeze(entry, outcome.says)
+        except Exception:  # noqa: BLE001 - a plugin said what is no text, or its surface cannot cut it
+            self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
+            outcome = replace(outcome, kind="failed")
+            answer = [self._part(entry, 0, Say(text=words.GENERAL), words.GENERAL)]
         parts = await self._journal.complete(entry, answer, outcome.changes, dead=outcome.dead)
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
@@ -262,9 +272,8 @@ class Turns:
         self._observe(ended)
 
     async def _split(self, surface: Surface, text: str) -> Sequence[str]:
-        if len(text) < LONG_CHARS:
-            return surface.split(text)
-        return await asyncio.to_thread(surface.split, text)
+        cut = surface.split(text) if len(text) < LONG_CHARS else await asyncio.to_thread(surface.split, text)
+        return cut or [text]
 
     async def _freeze(self, entry: Entry, says: Sequence[Say]) -> list[Outbound]:
         """The outbox parts of an answer: their keys are made from the turn alone."""
@@ -277,22 +286,23 @@ class Turns:
             surface = self._surfaces[address.surface]
             texts = [say.text] if say.file else await self._split(surface, say.text)
             for text in texts:
-                part = len(answer)
-                answer.append(
-                    Outbound(
-                        key=f"{entry.turn}.{part}",
-                        turn=entry.turn,
-                        part=part,
-                        address=address,
-                        text=storable(text),
-                        file=say.file,
-                        notice=say.notice,
-                        streamed=entry.shown and part == 0,
-                        device=surface.device,
-                        frozen_at=self._journal.now(),
-                    )
-                )
+                answer.append(self._part(entry, len(answer), say, text))
         return answer
+
+    def _part(self, entry: Entry, part: int, say: Say, text: str) -> Outbound:
+        address = say.address or entry.message.address
+        return Outbound(
+            key=f"{entry.turn}.{part}",
+            turn=entry.turn,
+            part=part,
+            address=address,
+            text=storable(text),
+            file=say.file,
+            notice=say.notice,
+            streamed=entry.shown and part == 0,
+            device=self._surfaces[address.surface].device,
+            frozen_at=self._journal.now(),
+        )
 
     # What an entry asks for
 
@@ -374,7 +384,9 @@ class Turns:
 
     def _refusal(self, message: Inbound) -> str | None:
         """What a plugin says against a message; a bug in one refuses too."""
-        answer: str | None = self._hooks.manager.hook.surfaces_refuse(message=message)
+        answer: object = self._hooks.manager.hook.surfaces_refuse(message=message)
+        if not isinstance(answer, str | None):
+            raise TypeError(f"a plugin refused with a {type(answer).__name__}")
         return answer
 
     def _once(self, address: Address, line: str, topic: str = "") -> list[Say]:
@@ -423,12 +435,23 @@ class Turns:
             message=message,
             desk=DeskAt(self.doors, message, binding, entry.turn),
         )
-        try:
-            said = await command.handler(call)
-        except (CommandError, Rejected) as error:
-            said = error.public
+        said = await self._handled(command, call)
         says = [Say(text=said)] if said else []
         return Outcome(says=says, kind="command", changes=self._book.finished(entry.turn))
+
+    async def _handled(self, command: Command, call: CommandCall) -> str:
+        try:
+            async with asyncio.timeout(LONGEST_COMMAND_S) as limit:
+                said = await command.handler(call)
+        except (CommandError, Rejected) as error:
+            return error.public
+        except TimeoutError:
+            if limit.expired():
+                raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG) from None
+            raise
+        if not isinstance(said, str | None):
+            raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")
+        return said or ""
 
 
 def _arguments(rest: str) -> tuple[str, ...]:

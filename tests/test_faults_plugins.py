@@ -1,0 +1,423 @@
+"""Plugins at their worst: whatever one raises, returns or never finishes, nothing is lost and others are served.
+
+Each case breaks one call into code of others and looks at what people see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import structlog
+
+from surfaces_core import (
+    AgentEvent,
+    AgentRequest,
+    Command,
+    CommandCall,
+    Confirm,
+    Draft,
+    End,
+    File,
+    Inbound,
+    Intake,
+    Observed,
+    Outbound,
+    Pace,
+    Receipt,
+    StateError,
+    Text,
+    Unavailable,
+    hookimpl,
+)
+from surfaces_core._engine import words
+from surfaces_core._engine.lifecycle import Engine
+from surfaces_core._engine.settings import HostSettings
+from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.memory_files import MemoryFiles
+from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
+
+SHORT = HostSettings(shutdown_grace_s=0.0, retry_base_s=0.001, retry_cap_s=0.002)
+EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
+PART_LOST = "A part of this answer could not be shown here."
+
+RAISED: dict[str, Callable[[], BaseException]] = {
+    "bug": ZeroDivisionError,
+    "exit": lambda: SystemExit(0),
+    "interrupt": KeyboardInterrupt,
+    "cancelled": asyncio.CancelledError,
+    "stop iteration": StopIteration,
+    "stop async iteration": StopAsyncIteration,
+    "recursion": RecursionError,
+    "memory": MemoryError,
+    "timeout": TimeoutError,
+    "os": lambda: OSError(24, "Too many open files"),
+    "group": lambda: ExceptionGroup("several", [ValueError(), KeyError()]),
+    "base group": lambda: BaseExceptionGroup("several", [ValueError(), SystemExit(0), asyncio.CancelledError()]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Tracebacks made pretty take longer than everything else here."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+everything_raised = pytest.mark.parametrize("fault", RAISED.values(), ids=RAISED)
+
+
+async def ends(engine: Engine) -> None:
+    """One life that ends by itself."""
+    async with asyncio.timeout(5):
+        await engine.run()
+
+
+class Boom:
+    """Every hook and contribution; the one at `where` raises for a message that says `boom`."""
+
+    def __init__(self, where: str, fault: Callable[[], BaseException]) -> None:
+        self._where = where
+        self._fault = fault
+
+    def _go_off(self, where: str, text: str) -> None:
+        if where == self._where and text.endswith("boom"):
+            raise self._fault()
+
+    @hookimpl
+    def surfaces_commands(self) -> list[Command]:
+        async def boom(_call: CommandCall) -> str:
+            self._go_off("command", "boom")
+            return "fine"
+
+        return [Command(name="boom", help="goes off", handler=boom)]
+
+    @hookimpl
+    def surfaces_shapers(self) -> list[Callable[[AgentRequest, Inbound], AgentRequest]]:
+        def shape(request: AgentRequest, message: Inbound) -> AgentRequest:
+            self._go_off("shaper", message.text)
+            return request
+
+        return [shape]
+
+    @hookimpl
+    def surfaces_refuse(self, message: Inbound) -> str | None:
+        self._go_off("refuse", message.text)
+        return None
+
+    @hookimpl
+    def surfaces_observe(self, event: Observed) -> None:
+        self._go_off("observe", "boom")
+
+
+class BoomTransport(ScriptedTransport):
+    """Raises before or behind a text when asked `boom`."""
+
+    def __init__(self, where: str, fault: Callable[[], BaseException]) -> None:
+        super().__init__()
+        self._where = where
+        self._fault = fault
+
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        if request.text == "boom" and self._where == "transport":
+            raise self._fault()
+        yield Text(request.text)
+        if request.text == "boom" and self._where == "transport later":
+            raise self._fault()
+        yield End()
+
+
+@everything_raised
+@pytest.mark.parametrize("where", ["command", "refuse", "shaper", "transport", "transport later"])
+async def test_what_a_plugin_raises_in_a_turn_ends_that_turn_alone(
+    where: str, fault: Callable[[], BaseException]
+) -> None:
+    """The person gets the general sentence, whoever speaks next an answer, and the host lives."""
+    bot = TestBot(hooks=[Boom(where, fault)], transport=BoomTransport(where, fault))
+    async with bot.running():
+        await bot.push("!boom" if where == "command" else "boom")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+
+
+@everything_raised
+async def test_what_an_observer_raises_changes_nothing(fault: Callable[[], BaseException]) -> None:
+    """Watching is not taking part."""
+    bot = TestBot(hooks=[Boom("observe", fault)])
+    async with bot.running():
+        await bot.push("one")
+        await bot.push("two")
+        assert [await bot.pop(), await bot.pop()] == ["one", "two"]
+
+
+@everything_raised
+async def test_what_a_surface_raises_in_sending_costs_that_part_alone(fault: Callable[[], BaseException]) -> None:
+    """It is put aside with a line in its place, and what is behind it is said."""
+    bot = TestBot()
+    async with bot.running():
+        send = bot.surface.send
+
+        async def choking(part: Outbound) -> Receipt:
+            if part.text == "boom":
+                raise fault()
+            return await send(part)
+
+        bot.surface.send = choking  # type: ignore[assignment, method-assign]
+        await bot.push("boom")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [PART_LOST, "next"]
+        assert len(await bot.engine.journal.scan("dead")) == 1
+
+
+@everything_raised
+async def test_what_a_surface_raises_in_cutting_ends_that_turn_alone(fault: Callable[[], BaseException]) -> None:
+    """An answer that cannot be cut into parts is replaced by the general sentence."""
+    bot = TestBot()
+    async with bot.running():
+        split = bot.surface.split
+
+        def choking(text: str) -> Sequence[str]:
+            if text == "boom":
+                raise fault()
+            return split(text)
+
+        bot.surface.split = choking  # type: ignore[method-assign]
+        await bot.push("boom")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+
+
+@everything_raised
+async def test_what_a_surface_raises_in_showing_drafts_costs_nothing(fault: Callable[[], BaseException]) -> None:
+    """The answer comes whatever becomes of its drafts."""
+    tried = asyncio.Event()
+    script: list[Step] = [Text("One "), tried, Text("two"), End()]
+    bot = TestBot(transport=ScriptedTransport.answering(lambda _request: script), pace=EAGER)
+    async with bot.running():
+
+        async def choking(_draft: Draft) -> None:
+            tried.set()
+            raise fault()
+
+        bot.surface.show = choking  # type: ignore[assignment, method-assign]
+        await bot.push("go")
+        assert await bot.pop() == "One two"
+
+
+@everything_raised
+async def test_what_a_surface_raises_in_fetching_ends_that_turn_alone(fault: Callable[[], BaseException]) -> None:
+    """A file that cannot be had is answered with the general sentence."""
+    bot = TestBot()
+    async with bot.running():
+
+        async def choking(_attachment: object) -> AsyncIterator[bytes]:
+            yield b"half"
+            raise fault()
+
+        bot.surface.fetch = choking  # type: ignore[assignment, method-assign]
+        await bot.push(files={"a.txt": b"aaa"})
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+
+
+@everything_raised
+@pytest.mark.parametrize("method", ["save", "open"])
+async def test_what_files_raise_ends_that_turn_alone(method: str, fault: Callable[[], BaseException]) -> None:
+    """Storing a person's file and opening an agent's are calls into code of others too."""
+    files = MemoryFiles()
+
+    async def choking(*_args: object, **_options: object) -> Any:
+        raise fault()
+
+    setattr(files, method, choking)
+    scripts: dict[str, list[Step]] = {"make": [File(path="a.txt"), End()], "next": [Text("next"), End()]}
+    bot = TestBot(transport=ScriptedTransport.answering(lambda request: scripts[request.text]), files=files)
+    async with bot.running():
+        if method == "save":
+            await bot.push(files={"a.txt": b"aaa"})
+        else:
+            await bot.push("make")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+
+
+@everything_raised
+async def test_what_a_transport_raises_on_an_answer_ends_that_turn_alone(fault: Callable[[], BaseException]) -> None:
+    """The person who said yes learns that it went wrong."""
+    script: list[Step] = [Confirm(id="q", text="Sure?"), Text("Done."), End()]
+    transport = ScriptedTransport.answering(lambda _request: script)
+
+    async def choking(*_args: object) -> None:
+        raise fault()
+
+    transport.answer = choking  # type: ignore[assignment, method-assign]
+    bot = TestBot(transport=transport)
+    async with bot.running():
+        await bot.push("go")
+        assert (await bot.pop()).startswith("Sure?")
+        await bot.push("!yes")
+        assert sorted([await bot.pop(), await bot.pop()]) == ["Passed on: yes.", words.GENERAL]
+
+
+@everything_raised
+async def test_a_surface_that_stops_receiving_ends_the_host_loudly(fault: Callable[[], BaseException]) -> None:
+    """A host that hears nothing any more must not look alive; what it had taken in is answered by the next life."""
+    bot = TestBot(settings=SHORT)
+
+    async def choking(intake: Intake) -> None:
+        await intake.accept(bot.messenger.incoming, "1")
+        raise fault()
+
+    await bot.push("before")
+    engine = bot.build()
+    bot.surface.run = choking  # type: ignore[method-assign]
+    with pytest.raises(ExceptionGroup):
+        await ends(engine)
+    async with bot.running():
+        assert (await bot.pop()) in ("before", words.INTERRUPTED)
+
+
+async def test_state_that_cannot_be_written_in_sending_is_no_fault_of_the_part() -> None:
+    """What a surface could not store ends the host, and the next life says the part."""
+    bot = TestBot(settings=SHORT)
+
+    async def unstorable(_part: Outbound) -> Receipt:
+        raise StateError("the disk is full")
+
+    await bot.push("hello")
+    engine = bot.build()
+    bot.surface.send = unstorable  # type: ignore[assignment, method-assign]
+    with pytest.raises(ExceptionGroup):
+        await ends(engine)
+    async with bot.running():
+        assert await bot.pop() == "hello"
+        assert await bot.engine.journal.scan("dead") == {}
+
+
+# Transports that do not keep to their contract -------------------------------------------------------
+
+
+async def test_an_answer_without_an_end_is_marked_as_cut_off() -> None:
+    """Half an answer never looks like a whole one."""
+
+    class Endless(ScriptedTransport):
+        async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+            yield Text("The first half")
+
+    bot = TestBot(transport=Endless())
+    async with bot.running():
+        await bot.push("go")
+        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF}_"
+
+
+async def test_an_agent_that_has_spoken_is_not_asked_again() -> None:
+    """A transport that calls it a matter of later in the middle of an answer is not believed."""
+    asked: list[AgentRequest] = []
+
+    class Late(ScriptedTransport):
+        async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+            asked.append(request)
+            yield Text("The first half")
+            raise Unavailable("gone")
+
+    bot = TestBot(transport=Late(), settings=SHORT)
+    async with bot.running():
+        await bot.push("go")
+        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF}_"
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("event", [Text(5), Text(None), End(tokens="many"), "text", None], ids=repr)  # type: ignore[arg-type]
+async def test_events_of_a_wrong_type_end_their_turn_at_most(event: Any) -> None:
+    """Whatever a transport yields, the person reads something and the next question is answered."""
+    script: list[Any] = [Text("Words"), event, End()]
+    transport = ScriptedTransport.answering(lambda r: script if r.text == "go" else [Text("fine"), End()])
+    bot = TestBot(transport=transport)
+    async with bot.running():
+        await bot.push("go")
+        await bot.push("next")
+        assert await bot.pop() in (words.GENERAL, "Words")
+        assert await bot.pop() == "fine"
+
+
+# What commands and hooks give back --------------------------------------------------------------------
+
+
+class Answering:
+    """A command, a refuser and a shaper that give back what they are told to."""
+
+    def __init__(self, where: str, value: Any) -> None:
+        self._where = where
+        self._value = value
+
+    @hookimpl
+    def surfaces_commands(self) -> list[Command]:
+        async def odd(_call: CommandCall) -> Any:
+            return self._value if self._where == "command" else "fine"
+
+        return [Command(name="odd", help="answers oddly", handler=odd)]
+
+    @hookimpl
+    def surfaces_refuse(self, message: Inbound) -> Any:
+        return self._value if self._where == "refuse" and message.text == "go" else None
+
+    @hookimpl
+    def surfaces_shapers(self) -> list[Any]:
+        def shape(request: AgentRequest, message: Inbound) -> Any:
+            return self._value if self._where == "shaper" and message.text == "go" else request
+
+        return [shape]
+
+
+@pytest.mark.parametrize("value", [5, True, b"bytes", ["a", "list"], {"a": "dict"}, object()], ids=repr)
+@pytest.mark.parametrize("where", ["command", "refuse", "shaper"])
+async def test_what_is_no_text_is_a_bug_of_that_plugin(where: str, value: Any) -> None:
+    """The person gets the general sentence, the agent nothing, and the host lives."""
+    bot = TestBot(hooks=[Answering(where, value)])
+    async with bot.running():
+        await bot.push("!odd" if where == "command" else "go")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+    assert [request.text for request in bot.transport.requests] == ["next"]  # type: ignore[attr-defined]
+
+
+async def test_a_command_that_says_nothing_says_nothing() -> None:
+    """None is as good as an empty text."""
+    bot = TestBot(hooks=[Answering("command", None)])
+    async with bot.running():
+        await bot.push("!odd")
+        await bot.push("next")
+        assert await bot.pop() == "next"
+
+
+async def test_a_surface_that_cuts_an_answer_into_nothing_still_says_it() -> None:
+    """No text gets lost between the answer and its parts."""
+    bot = TestBot()
+    async with bot.running():
+        bot.surface.split = lambda _text: []  # type: ignore[method-assign, assignment]
+        await bot.push("hello")
+        assert await bot.pop() == "hello"
+
+
+async def test_a_command_that_never_returns_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its conversation would wait for it in this life and in every other."""
+    monkeypatch.setattr("surfaces_core._engine.turns.LONGEST_COMMAND_S", 0.01)
+
+    class Endless:
+        @hookimpl
+        def surfaces_commands(self) -> list[Command]:
+            async def endless(_call: CommandCall) -> str:
+                await asyncio.Event().wait()
+                return "never"
+
+            return [Command(name="endless", help="never returns", handler=endless)]
+
+    bot = TestBot(hooks=[Endless()])
+    async with bot.running():
+        await bot.push("!endless")
+        await bot.push("next")
+        assert [await bot.pop(), await bot.pop()] == [words.TOO_LONG, "next"]
