@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import socket
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proof.trace import FORBIDDEN, Call, Kill, Trace, environment, kernel, read, traced
+from proof.trace import FORBIDDEN, Call, Kill, Trace, kernel, read, traced
 
 pytestmark = pytest.mark.slow
 
@@ -83,9 +82,7 @@ def run(program: str, files: Path, *args: str, kill: str = "") -> tuple[Trace, s
         folders=[files],
         kill=Kill.parse(kill) if kill else None,
     )
-    done = subprocess.run(
-        command, env={**os.environ, **environment()}, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return read(record), done
 
 
@@ -202,7 +199,7 @@ def test_the_tracer_passes_signals_and_exit_codes_on(files: Path) -> None:
     """Who starts and stops a traced program need not know that it is traced."""
     record = files.with_name("record.jsonl")
     command = traced((sys.executable, "-c", WAITING), into=record, folders=[files])
-    with subprocess.Popen(command, env={**os.environ, **environment()}, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
         program.terminate()
@@ -214,9 +211,7 @@ def test_where_tracing_is_forbidden_it_fails_in_one_line(files: Path) -> None:
     """A program has one tracer; a second one is refused by the kernel, and says so instead of running on."""
     inner = traced((sys.executable, "-c", "print('ran')"), into=files / "inner.jsonl", folders=[])
     outer = traced(inner, into=files / "outer.jsonl", folders=[])
-    done = subprocess.run(
-        outer, env={**os.environ, **environment()}, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(outer, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == FORBIDDEN
     assert done.stdout == ""
     assert done.stderr.startswith("cannot trace: ptrace is forbidden here")

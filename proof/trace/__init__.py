@@ -8,7 +8,9 @@ the n-th call takes both stops of that call and nothing else. `python -m proof.t
 from __future__ import annotations
 
 from proof.trace.calls import NAMES, SENDS, SYNCS, WRITES, Call, Kill, Kind, Side, Summary, Trace, read
-from proof.trace.command import FORBIDDEN, environment, traced
+from proof.trace.command import FORBIDDEN, traced
+from proof.trace.disk import Disk, disks
+from proof.trace.traffic import Frame, Request, sent
 
 __all__ = [
     "FORBIDDEN",
@@ -17,12 +19,16 @@ __all__ = [
     "SYNCS",
     "WRITES",
     "Call",
+    "Disk",
+    "Frame",
     "Kill",
     "Kind",
+    "Request",
     "Side",
     "Summary",
     "Trace",
-    "environment",
+    "disks",
     "read",
+    "sent",
     "traced",
 ]
