@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Self
 from pydantic import Field
 
 import surfaces_core
-from surfaces_core import Storage, Tx
+from surfaces_core import Context, Storage, Tx
 from surfaces_storage_sqlite import table
 from surfaces_storage_sqlite.writer import Writer
 
@@ -39,6 +40,10 @@ class SqliteStorage(Storage):
         )
 
     settings: Settings
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.control = Path(f"{os.path.realpath(settings.path)}.sock")  # two names of one file have one door
 
     async def __aenter__(self) -> Self:
         self._lock = asyncio.Lock()

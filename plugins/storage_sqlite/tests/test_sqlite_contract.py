@@ -38,6 +38,13 @@ async def test_file_and_folder_are_private(storage_at: StorageAt, tmp_path: Path
     assert modes == {"var": 0o700, **dict.fromkeys(private, 0o600)}
 
 
+def test_every_name_of_a_file_leads_to_one_door(storage_at: StorageAt, tmp_path: Path) -> None:
+    """Commands find the running host, whichever name of its file their config says."""
+    (tmp_path / "other").symlink_to(tmp_path)
+    doors = {storage_at(folder / "surfaces.db").control for folder in (tmp_path, tmp_path / "other")}
+    assert doors == {tmp_path.resolve() / "surfaces.db.sock"}
+
+
 async def test_file_says_whose_it_is(storage_at: StorageAt, tmp_path: Path) -> None:
     """The header names the program and the schema, and the log is written ahead."""
     path = tmp_path / "surfaces.db"
