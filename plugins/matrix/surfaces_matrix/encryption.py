@@ -34,6 +34,11 @@ class Encryption:
             if any(mapping(event).get("type") == ENCRYPTION for event in events):
                 self._note(room_id)
 
+    @property
+    def seen(self) -> int:
+        """How many encrypted rooms there were."""
+        return sum(self._encrypted.values())
+
     def complete(self, rooms: Iterable[str]) -> None:
         """All state of these rooms was noticed: the others among them are not encrypted."""
         for room_id in rooms:

@@ -6,7 +6,18 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from surfaces_core import Attachment, Conversations, Draft, Intake, Outbound, Pace, Receipt, Surface, SurfaceContext
+from surfaces_core import (
+    Attachment,
+    Condition,
+    Conversations,
+    Draft,
+    Intake,
+    Outbound,
+    Pace,
+    Receipt,
+    Surface,
+    SurfaceContext,
+)
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
@@ -30,10 +41,10 @@ class MatrixSurface(Surface):
 
     def __init__(self, settings: MatrixSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)
-        people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
+        self._people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
         self._client = Client(settings.homeserver, settings.user_id)
-        encryption = Encryption(self._client, context.log)
-        say = Say(self._client, encryption)
+        self._encryption = Encryption(self._client, context.log)
+        say = Say(self._client, self._encryption)
         self._drafts = Drafts(self._client, say, timeout_s=settings.request_timeout_s)
         self._sender = Sender(self._client, say, context.store, context.files, self._drafts, settings)
         rooms = Rooms(
@@ -47,8 +58,8 @@ class MatrixSurface(Surface):
             name=context.name,
             client=self._client,
             settings=settings,
-            people=people,
-            encryption=encryption,
+            people=self._people,
+            encryption=self._encryption,
             rooms=rooms,
             login=Login(name=context.name, settings=settings, client=self._client, store=context.store),
             log=context.log,
@@ -70,6 +81,21 @@ class MatrixSurface(Surface):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
+
+    def condition(self) -> Condition:
+        """How the account is right now."""
+        trouble, admits, encrypted = self._sync.trouble, self._people.any_allowed(), self._encryption.seen
+        reasons = {
+            f"the homeserver does not answer ({trouble})": trouble,
+            "nobody may talk to the bot: `deny_users` denies everybody whom `allow_users` lets in": not admits,
+            f"encrypted rooms cannot be read yet ({encrypted} seen)": encrypted,
+        }
+        return Condition(
+            connected=not trouble,
+            admits=admits,
+            decrypts=False if encrypted else None,
+            reasons=tuple(reason for reason, holds in reasons.items() if holds),
+        )
 
     async def run(self, intake: Intake) -> None:
         """Receive until cancelled."""

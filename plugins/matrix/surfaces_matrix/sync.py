@@ -75,6 +75,8 @@ class Sync:
         """Unix seconds of the last response that was stored."""
         self._away = True
         self._may_log_in_again = False
+        self.trouble = "NOT_TRIED"
+        """Why the last exchange failed, as a stable word; empty when it went well."""
 
     async def run(self, intake: Intake) -> None:
         """Receive until cancelled. `Unavailable`: not even the login could be done; `ConfigError`: it never can."""
@@ -245,6 +247,7 @@ class Sync:
                 await self._wait_out(trouble)
 
     async def _wait_out(self, error: Unavailable) -> None:
+        self.trouble = error.code
         if self._down_at is None:
             self._down_at = time.monotonic()
             self.log.warning("sync.down", code=error.code, error=str(error))
@@ -252,6 +255,7 @@ class Sync:
 
     def _went_well(self) -> None:
         self.backoff.reset()
+        self.trouble = ""
         self._may_log_in_again = True
         if self._down_at is not None:
             seconds = time.monotonic() - self._down_at
