@@ -1,15 +1,29 @@
 """Runs a coroutine on a clock of its own: hours pass as soon as everybody waits for them.
 
-Only for what waits on the event loop alone; a thread or a socket does not know this clock.
+Only for what waits on the event loop alone; a socket does not know this clock. What happens, and in
+which order, is the same in every process: tasks in sets have an order, and threads do their work at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class VirtualTask(asyncio.Task[Any]):
+    """A task with a place of its own in a set: by its number, where others have their address in memory."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -17,17 +31,34 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     _scheduled: list[asyncio.TimerHandle]
     _ready: Any
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._numbers = count(1)
+        self.set_task_factory(self._task)
+
+    def _task(self, _loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> VirtualTask:
+        return VirtualTask(coro, number=next(self._numbers), loop=self, **options)
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now
 
+    def run_in_executor(self, executor: object, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
+        """Do it at once: a thread would end at a moment of its own."""
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is for who waits for it
+            done.set_exception(error)
+        return done
+
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
+        if not self._ready and not self._stopping:
+            if not self._scheduled:
+                raise RuntimeError("everybody waits, and nobody is left who could wake them")
             self._now = max(self._now, self._scheduled[0].when())
         super()._run_once()  # type: ignore[misc]
 
