@@ -19,6 +19,10 @@ _UNEXPECTED = "the database refused; keep the file and report this"
 _NEWER = "written by a newer version of Surfaces; upgrade, or restore a backup from before"
 _NO_WAL = "this place cannot hold a write-ahead log; use a local disk"
 _CLOSED = "the store is closed"
+_MEMORY = "out of memory; give this process more"
+_GONE = "removed or replaced while it was in use, so nothing more is written; put it back or start empty"
+_LINKED = "has a second name (hard link), under which another process may hold it; remove one of the names"
+_EMPTIED = "the file is empty, but held state before; restore a backup, or remove it to start empty"
 
 BY_RESULT: dict[int, tuple[int, str]] = {
     sqlite3.SQLITE_CORRUPT: (os.EX_DATAERR, _DAMAGED),
@@ -31,7 +35,7 @@ BY_RESULT: dict[int, tuple[int, str]] = {
     sqlite3.SQLITE_FULL: (os.EX_IOERR, _FULL),
     sqlite3.SQLITE_IOERR: (os.EX_IOERR, _INPUT_OUTPUT),
     sqlite3.SQLITE_NOLFS: (os.EX_IOERR, _INPUT_OUTPUT),
-    sqlite3.SQLITE_NOMEM: (os.EX_IOERR, "out of memory; give this process more"),
+    sqlite3.SQLITE_NOMEM: (os.EX_IOERR, _MEMORY),
     sqlite3.SQLITE_BUSY: (os.EX_TEMPFAIL, _HELD),
     sqlite3.SQLITE_LOCKED: (os.EX_TEMPFAIL, _HELD),
     sqlite3.SQLITE_PROTOCOL: (os.EX_TEMPFAIL, _HELD),
@@ -82,8 +86,10 @@ def from_os(path: Path, error: OSError) -> StateError:
 
 def held(path: Path, holder: str) -> StateError:
     """Another process, or another driver in this one, has the store open."""
-    who = f"process {holder}" if holder else "another process"
-    return StateError(f"{path}: {who} holds this store; stop it, or name another file", exit_code=os.EX_TEMPFAIL)
+    return StateError(
+        f"{path}: {holder or 'another process'} holds this store; stop it, or name another file",
+        exit_code=os.EX_TEMPFAIL,
+    )
 
 
 def damaged(path: Path, finding: str) -> StateError:
@@ -99,6 +105,26 @@ def foreign(path: Path) -> StateError:
 def newer(path: Path, version: int, known: int) -> StateError:
     """The file's schema is younger than this code."""
     return StateError(f"{path}: {_NEWER} (schema {version}, known {known})", exit_code=os.EX_DATAERR)
+
+
+def emptied(path: Path) -> StateError:
+    """The file lost everything that it held."""
+    return StateError(f"{path}: {_EMPTIED}", exit_code=os.EX_DATAERR)
+
+
+def linked(path: Path) -> StateError:
+    """The file can be reached by a name that has another lock and another log."""
+    return StateError(f"{path}: {_LINKED}", exit_code=os.EX_TEMPFAIL)
+
+
+def gone(path: Path) -> StateError:
+    """A file in use is no longer the one at its name."""
+    return StateError(f"{path}: {_GONE}", exit_code=os.EX_IOERR)
+
+
+def no_memory(path: Path) -> StateError:
+    """There was not enough memory for a transaction."""
+    return StateError(f"{path}: {_MEMORY}", exit_code=os.EX_IOERR)
 
 
 def no_wal(path: Path, mode: str) -> StateError:

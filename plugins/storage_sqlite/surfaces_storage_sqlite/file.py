@@ -1,16 +1,18 @@
-"""Owns the opening of a database file: its lock, its rights, whose it is, whether it is sound."""
+"""Owns the opening of a database file: its rights, whose it is, whether it is sound."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surfaces_storage_sqlite import failures
+from surfaces_storage_sqlite.lock import Lock, locked
+from surfaces_storage_sqlite.presence import Presence
 
 APPLICATION_ID = 0x53524643
 """`SRFC`, in the file's header, so that a database of another program is never touched."""
@@ -20,53 +22,48 @@ _CHECKED_BYTES = 64 * 1024 * 1024
 _CACHED_STATEMENTS = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database that no other process has open."""
+
+    connection: sqlite3.Connection
+    presence: Presence
+
+
 @contextmanager
-def open_database(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """The one connection to a database that no other process has open; it is made when it is missing.
+def open_database(path: Path, busy_timeout_s: float) -> Iterator[Database]:
+    """The one connection to a database; it is made when it is missing.
 
     To be used in one thread. Raises `StateError` when the file cannot be used.
     """
     path = path.resolve()  # two names of one file must meet at one lock
     try:
-        with _locked(path):
-            _make_private(path)
+        with locked(path) as lock:
+            _make_private(path, lock)
             with closing(_connect(path, busy_timeout_s)) as connection:
                 _prepare(connection, path)
-                yield connection
+                lock.mark(filled=True)
+                yield Database(connection, Presence((path, Path(f"{path}-wal"), lock.path)))
     except sqlite3.Error as error:
         raise failures.from_sqlite(path, error) from error
     except OSError as error:
         raise failures.from_os(path, error) from error
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `<path>.lock`, which names our process; the kernel lets go of it when the process dies.
-
-    The lock file stays: were it removed, two processes could each lock a different file of that name.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _take(lock, path)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _take(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise failures.held(path, os.pread(lock, 20, 0).decode("ascii", "replace").strip()) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
-
-
-def _make_private(path: Path) -> None:
+def _make_private(path: Path, lock: Lock) -> None:
     # SQLite gives its -wal and -shm files the rights of the database. It would also quietly open a
     # file read-only that it may not write, so the right to write is tried here.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if lock.filled and not path.exists():
+        lock.mark(filled=False)  # somebody took it away to start empty
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if found.st_nlink > 1:  # each name has a log of its own, and a lock
+        raise failures.linked(path)
+    if found.st_size == 0 and lock.filled:
+        raise failures.emptied(path)
 
 
 def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:

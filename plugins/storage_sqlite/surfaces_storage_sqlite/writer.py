@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 from surfaces_core import StateError
 from surfaces_storage_sqlite import failures, table
-from surfaces_storage_sqlite.file import open_database
+from surfaces_storage_sqlite.file import Database, open_database
 from surfaces_storage_sqlite.table import Changes
 
 Result = TypeVar("Result")
 Query = Callable[[sqlite3.Connection], Result]
+_UNSYNCED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+"""After one of these nobody knows what is on the disk, and a second fsync that succeeds says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Writer:
 
     Everything that waits in the queue is done in one transaction of SQLite, so one fsync serves many
     callers, and nobody hears of a result before that fsync. When it fails, it fails for all of them
-    and none of their changes remain; the next group starts anew.
+    and none of their changes remain; the next group starts anew. After a failed fsync, and when the
+    file was taken away, no group does.
     """
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
@@ -44,7 +47,8 @@ class Writer:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._closed = False
+        self._over: StateError | None = None
+        """Why nothing more can be submitted."""
         # A daemon, so that a loop that died without closing does not keep the process: all that was
         # acknowledged is on disk.
         self._thread = Thread(target=self._live, name="surfaces-storage", daemon=True)
@@ -62,7 +66,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Finish what is queued, close the database and let go of its lock, even if cancelled meanwhile."""
-        self._closed = True
+        self._over = self._over or failures.closed(self._path)
         self._jobs.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()
@@ -76,48 +80,57 @@ class Writer:
         return self._submit(_Job(self._loop.create_future(), None, query))
 
     def _submit(self, job: _Job) -> asyncio.Future[Any]:
-        if self._closed:
-            raise failures.closed(self._path)
+        if self._over is not None:
+            raise _again(self._over)
         self._jobs.put(job)
         return job.future
 
-    def _end(self) -> None:
-        self._closed = True
+    def _end(self, why: StateError) -> None:
+        self._over = why
         waiting = [self._opened]
         while not self._jobs.empty():
             job = self._jobs.get_nowait()
             if job is not None:
                 waiting.append(job.future)
-        _reject(waiting, failures.closed(self._path))
+        _reject(waiting, why)
         _resolve([self._ended], [None])
 
     # The thread's side -------------------------------------------------------------------------
 
     def _live(self) -> None:
+        why = failures.closed(self._path)
         try:
-            with open_database(self._path, self._busy_timeout_s) as connection:
+            with open_database(self._path, self._busy_timeout_s) as database:
                 self._call(_resolve, [self._opened], [None])
-                while self._serve(connection):
+                while self._serve(database):
                     pass
         except StateError as error:
-            self._call(_reject, [self._opened], error)
+            why = error
         finally:
-            self._call(self._end)
+            self._call(self._end, why)
 
-    def _serve(self, connection: sqlite3.Connection) -> bool:
-        """Do one group; whether more may come."""
+    def _serve(self, database: Database) -> bool:
+        """Do one group; whether more may come. Raises what no group can follow on."""
         jobs, more = self._take()
         futures = [job.future for job in jobs]
         try:
-            results = _perform(connection, jobs)
-        except sqlite3.Error as error:
-            self._call(_reject, futures, failures.from_sqlite(self._path, error))
-        except BaseException:
-            self._call(_reject, futures, failures.closed(self._path))
+            results = _perform(database, jobs)
+        except (sqlite3.Error, MemoryError) as error:
+            failure = self._translated(error)
+            self._call(_reject, futures, failure)
+            if getattr(error, "sqlite_errorcode", None) in _UNSYNCED:
+                raise failure from error
+        except BaseException as error:
+            self._call(_reject, futures, error if isinstance(error, StateError) else failures.closed(self._path))
             raise
         else:
             self._call(_resolve, futures, results)
         return more
+
+    def _translated(self, error: sqlite3.Error | MemoryError) -> StateError:
+        if isinstance(error, MemoryError):  # what SQLite calls so too the module raises as Python does
+            return failures.no_memory(self._path)
+        return failures.from_sqlite(self._path, error)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that is queued, at least one; False behind it when the end stands in the queue."""
@@ -134,14 +147,17 @@ class Writer:
         self._loop.call_soon_threadsafe(function, *args)
 
 
-def _perform(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[Any]:
+def _perform(database: Database, jobs: Sequence[_Job]) -> list[Any]:
     """Do the jobs in order, those that write in one transaction; the result of each."""
+    connection = database.connection
     if all(job.changes is None for job in jobs):
         return _run(connection, jobs)
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = _run(connection, jobs)
+        database.presence.check()  # else another process may have these files by now
         connection.execute("COMMIT")
+        database.presence.check()  # else what is acknowledged now would be lost
     except BaseException:
         # SQLite has rolled back by itself after some errors, a full disk among them.
         if connection.in_transaction:
@@ -174,5 +190,9 @@ def _resolve(futures: Sequence[asyncio.Future[Any]], results: Sequence[Any]) -> 
 def _reject(futures: Sequence[asyncio.Future[Any]], error: StateError) -> None:
     for future in futures:
         if not future.done():
-            # Each caller gets an error of its own: a raised one collects the traceback of its raiser.
-            future.set_exception(StateError(str(error), exit_code=error.exit_code))
+            future.set_exception(_again(error))
+
+
+def _again(error: StateError) -> StateError:
+    """The same for one more caller: a raised error collects the traceback of its raiser."""
+    return StateError(str(error), exit_code=error.exit_code)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
+import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -217,7 +219,9 @@ async def test_same_process_opens_twice(storage_at: StorageAt, tmp_path: Path) -
     """A second driver in this process is refused like one in another, and told our own pid."""
     path = tmp_path / "surfaces.db"
     async with storage_at(path):
-        assert f"process {os.getpid()} holds" in await refusal(storage_at(path), os.EX_TEMPFAIL)
+        assert f"process {os.getpid()} on {socket.gethostname()} holds" in await refusal(
+            storage_at(path), os.EX_TEMPFAIL
+        )
 
 
 async def test_damage_found_later(storage_at: StorageAt, tmp_path: Path) -> None:
@@ -232,6 +236,65 @@ async def test_damage_found_later(storage_at: StorageAt, tmp_path: Path) -> None
             async with storage.transaction() as tx:
                 _ = [key async for key, _ in tx.scan(b"")]
         assert caught.value.exit_code == os.EX_DATAERR
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def replace_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    shutil.copyfile(path, copy)
+    copy.replace(path)
+
+
+def move_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", ".lock"])
+@pytest.mark.parametrize("take_away", [remove, replace_by_a_copy, move_the_folder])
+async def test_taken_away_while_in_use(take_away: Spoil, suffix: str, storage_at: StorageAt, tmp_path: Path) -> None:
+    """Nothing is acknowledged once one of the files is no longer at its name: it would be lost, or another's."""
+    folder = tmp_path / "state"
+    async with storage_at(folder / "surfaces.db") as storage:
+        await put(storage)
+        take_away(folder / f"surfaces.db{suffix}")
+        for _ in range(2):
+            with pytest.raises(StateError, match="removed or replaced") as caught:
+                await put(storage)
+            assert caught.value.exit_code == os.EX_IOERR
+
+
+async def test_emptied_file(storage_at: StorageAt, tmp_path: Path) -> None:
+    """A file that lost all its content is not taken for a new one, as often as one tries; a removed one is."""
+    path = tmp_path / "surfaces.db"
+    async with storage_at(path) as storage:
+        await put(storage)
+    os.truncate(path, 0)
+    for _ in range(2):
+        assert "held state before" in await refusal(storage_at(path), os.EX_DATAERR)
+    path.unlink()
+    async with storage_at(path) as storage, storage.transaction() as tx:
+        assert await tx.get(b"a") is None
+
+
+async def test_a_start_that_was_cut_short_is_no_emptied_file(storage_at: StorageAt, tmp_path: Path) -> None:
+    """A file that never held anything may be empty, as a crash in the very first start leaves it."""
+    path = tmp_path / "surfaces.db"
+    path.touch()
+    async with storage_at(path) as storage:
+        await put(storage)
+
+
+async def test_second_name_of_the_file(storage_at: StorageAt, tmp_path: Path) -> None:
+    """A hard link has a log and a lock of its own, so neither name is used."""
+    path, second = tmp_path / "surfaces.db", tmp_path / "second.db"
+    async with storage_at(path) as storage:
+        await put(storage)
+        second.hardlink_to(path)
+        assert "hard link" in await refusal(storage_at(second), os.EX_TEMPFAIL)
+    assert "hard link" in await refusal(storage_at(path), os.EX_TEMPFAIL)
 
 
 def test_full_database_is_a_full_disk(tmp_path: Path) -> None:

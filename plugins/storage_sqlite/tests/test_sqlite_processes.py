@@ -56,6 +56,21 @@ _FULL = """
 
     asyncio.run(main())
 """
+_NO_MEMORY = """
+    import sqlite3
+
+    async def main():
+        async with storage() as store:
+            await put(store, b"before")
+            sqlite3.connect(":memory:").execute("PRAGMA hard_heap_limit=400000").fetchall()  # of the process
+            try:
+                await put(store, *[b"half/%d" % number for number in range(40)], value=b"x" * 100_000)
+            except StateError as error:
+                say(error.exit_code, error)
+            await put(store, b"after")
+
+    asyncio.run(main())
+"""
 _AS_NOBODY = """
     async def main():
         if os.getuid() == 0:
@@ -79,7 +94,7 @@ async def test_second_process_is_refused_and_told_who_holds_it(
     path = tmp_path / "surfaces.db"
     holder = child(_HOLD, path)
     assert read_line(holder) == "open"
-    with pytest.raises(StateError, match=f"process {holder.pid} holds") as caught:
+    with pytest.raises(StateError, match=rf"process {holder.pid} on \S+ holds") as caught:
         async with storage_at(path):
             pass
     assert caught.value.exit_code == os.EX_TEMPFAIL
@@ -130,6 +145,16 @@ async def test_full_disk(child: Child, storage_at: StorageAt, tmp_path: Path) ->
     async with storage_at(path) as storage, storage.transaction() as tx:
         keys = [key async for key, _ in tx.scan(b"")]
     assert keys == [b"after/0", b"after/1", b"after/2", b"before", b"small"]
+
+
+async def test_no_memory(child: Child, storage_at: StorageAt, tmp_path: Path) -> None:
+    """A transaction that finds no memory fails with exit code 74 and leaves nothing; later ones work."""
+    path = tmp_path / "surfaces.db"
+    said, _ = child(_NO_MEMORY, path).communicate()
+    assert said.startswith("74 ")
+    assert "out of memory" in said
+    async with storage_at(path) as storage, storage.transaction() as tx:
+        assert [key async for key, _ in tx.scan(b"")] == [b"after", b"before"]
 
 
 RIGHTS = {
