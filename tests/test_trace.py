@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import socket
@@ -17,6 +18,7 @@ from proof.trace import FORBIDDEN, Call, Kill, Trace, kernel, read, traced
 
 pytestmark = pytest.mark.slow
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 THREADS = 8
 ROUNDS = 20
 
@@ -82,7 +84,7 @@ def run(program: str, files: Path, *args: str, kill: str = "") -> tuple[Trace, s
         folders=[files],
         kill=Kill.parse(kill) if kill else None,
     )
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     return read(record), done
 
 
@@ -199,19 +201,23 @@ def test_the_tracer_passes_signals_and_exit_codes_on(files: Path) -> None:
     """Who starts and stops a traced program need not know that it is traced."""
     record = files.with_name("record.jsonl")
     command = traced((sys.executable, "-c", WAITING), into=record, folders=[files])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
         program.terminate()
         assert program.stdout.read() == "stopped\n"
         assert program.wait(timeout=60) == 3
+    trace = read(record)
+    assert trace.summary.asked_at is not None
+    before = [call.size for call in trace.calls if call.fd == 1 and call.begun <= trace.summary.asked_at]
+    assert sum(before) == len("ready\n")
 
 
 def test_where_tracing_is_forbidden_it_fails_in_one_line(files: Path) -> None:
     """A program has one tracer; a second one is refused by the kernel, and says so instead of running on."""
     inner = traced((sys.executable, "-c", "print('ran')"), into=files / "inner.jsonl", folders=[])
     outer = traced(inner, into=files / "outer.jsonl", folders=[])
-    done = subprocess.run(outer, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(outer, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == FORBIDDEN
     assert done.stdout == ""
     assert done.stderr.startswith("cannot trace: ptrace is forbidden here")

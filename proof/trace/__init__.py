@@ -7,7 +7,7 @@ the n-th call takes both stops of that call and nothing else. `python -m proof.t
 
 from __future__ import annotations
 
-from proof.trace.calls import NAMES, SENDS, SYNCS, WRITES, Call, Kill, Kind, Side, Summary, Trace, read
+from proof.trace.calls import NAMES, SENDS, SYNCS, WRITES, Call, Kill, Kind, Side, Summary, Trace, joined, read
 from proof.trace.command import FORBIDDEN, traced
 from proof.trace.disk import Disk, disks
 from proof.trace.traffic import Frame, Request, sent
@@ -28,6 +28,7 @@ __all__ = [
     "Summary",
     "Trace",
     "disks",
+    "joined",
     "read",
     "sent",
     "traced",

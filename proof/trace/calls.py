@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -17,6 +18,8 @@ SYNCS = frozenset({"fsync", "fdatasync"})
 WRITES = frozenset({"write", "pwrite64", "writev", "pwritev", "pwritev2"})
 SENDS = frozenset({"sendto", "sendmsg", "sendmmsg", "sendfile"})
 NAMES = frozenset({"rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat"})
+_TIDS = 1 << 22
+"""There are no more threads than that (proc(5), `pid_max`)."""
 _CHANGES = WRITES | {"ftruncate", "sendfile"}
 
 
@@ -87,10 +90,12 @@ class Summary:
     counts: Mapping[str, int] = field(default_factory=dict)
     killed: bool = False
     """The call that it must not outlive was reached."""
+    asked_at: int | None = None
+    """The tick at which it was asked to end (SIGTERM), if it was."""
 
     def line(self) -> str:
         """As it is recorded."""
-        return json.dumps({"summary": {"counts": dict(self.counts), "killed": self.killed}})
+        return json.dumps({"summary": {"counts": dict(self.counts), "killed": self.killed, "asked_at": self.asked_at}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,24 @@ class Trace:
 
     calls: Sequence[Call]
     summary: Summary
+
+    def counts_of_work(self) -> Counter[str]:
+        """How many calls of each kind began before it was asked to end."""
+        end = self.summary.asked_at
+        return Counter(call.kind for call in self.calls if call.kind and (end is None or call.begun <= end))
+
+
+def joined(traces: Sequence[Trace]) -> Trace:
+    """Lives of one program, one behind the other on one clock; its threads are others each time."""
+    calls: list[Call] = []
+    counts: Counter[str] = Counter()
+    for life, trace in enumerate(traces):
+        shift = max((call.ended or call.begun for call in calls), default=0)
+        for call in trace.calls:
+            ended = None if call.ended is None else call.ended + shift
+            calls.append(replace(call, begun=call.begun + shift, ended=ended, tid=call.tid + life * _TIDS))
+        counts += Counter(trace.summary.counts)
+    return Trace(calls=calls, summary=Summary(counts=counts, killed=any(trace.summary.killed for trace in traces)))
 
 
 def kind_of(name: str, path: str, peer: str, folders: Sequence[str]) -> Kind | None:

@@ -11,21 +11,13 @@ from proof.trace.calls import Kill
 
 FORBIDDEN = os.EX_OSERR
 """Exit code of the tracer where it may not trace; it has said so in one line on standard error."""
-_ROOT = Path(__file__).resolve().parents[2]
-_START = f"""\
-import sys
-sys.path.insert(0, {str(_ROOT)!r})
-from proof.trace.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
-"""Finds the tracer from any folder."""
 
 
 def traced(command: Sequence[str], *, into: Path, folders: Iterable[Path], kill: Kill | None = None) -> tuple[str, ...]:
     """The command that runs another one under the tracer, with what it says and its exit code.
 
-    Of files those in `folders` are of interest.
+    Of files those in `folders` are of interest. It needs this package's root in `PYTHONPATH`.
     """
     named = [word for folder in folders for word in ("--folder", str(folder.resolve()))]
     killed = ["--kill", str(kill)] if kill is not None else []
-    return (sys.executable, "-c", _START, "--into", str(into), *named, *killed, "--", *command)
+    return (sys.executable, "-m", "proof.trace", "--into", str(into), *named, *killed, "--", *command)

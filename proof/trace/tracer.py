@@ -38,13 +38,14 @@ class Tracer:
         self._due = 0
         """When the call began that the program must not outlive."""
         self._killed = False
+        self._asked_at: int | None = None
         self._program = 0
 
     def run(self, command: Sequence[str]) -> int:
         """Run a program to its end; its exit code, negative for a signal. Raises `Forbidden`."""
         with _forbidden():
             self._program = _start(command, self._names)
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(self._program, signal.SIGTERM))
+        signal.signal(signal.SIGTERM, self._pass_on)
         status = 0
         for tid, happened in _news():
             if not os.WIFSTOPPED(happened):
@@ -57,10 +58,16 @@ class Tracer:
         self._finish()
         return os.waitstatus_to_exitcode(status)
 
+    def _pass_on(self, number: int, _: object) -> None:
+        """We are asked to end: so is the program."""
+        self._asked_at = self._clock if self._asked_at is None else self._asked_at
+        os.kill(self._program, number)
+
     def _finish(self) -> None:
         for call in self._pending.values():
             self._record.write(f"{call.line()}\n")
-        self._record.write(f"{Summary(counts=self._counts, killed=self._killed).line()}\n")
+        summary = Summary(counts=self._counts, killed=self._killed, asked_at=self._asked_at)
+        self._record.write(f"{summary.line()}\n")
 
     def _stopped(self, tid: int, number: int, event: int) -> None:
         """A thread stands still: see why, and let it go on. What stands after the kill has been killed."""
