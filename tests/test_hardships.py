@@ -578,7 +578,7 @@ async def test_what_came_before_is_not_lost_where_rooms_are_never_told() -> None
     engine.on_ready = lambda: None
 
     async def wordless(intake: Intake) -> None:
-        await until(lambda: engine.facts()["inbox"] == 2)
+        await until(lambda: engine.operations.health.report().inbox == 2)
         await intake.accept([], "5")
         await asyncio.Event().wait()
 

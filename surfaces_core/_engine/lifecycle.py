@@ -24,7 +24,9 @@ from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Entry, Journal, storable
-from surfaces_core._engine.ops import OpsSettings, serving
+from surfaces_core._engine.letters import Taken
+from surfaces_core._engine.operations import Operations
+from surfaces_core._engine.ops import OpsSettings
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
@@ -68,13 +70,15 @@ class Engine:
     peers: Peers = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
+    operations: Operations = field(init=False)
 
     def __post_init__(self) -> None:
         self._stop = asyncio.Event()
-        self._waiting = set(self.drivers.surfaces)
         self._broken_observers: set[str] = set()
         self._held: dict[str, list[Entry]] = {}
         """Entries of an earlier life that wait until their surface has said what its rooms show."""
+        self._released: set[str] = set()
+        """Surfaces that have said it."""
         self._accepting = {name: asyncio.Lock() for name in self.drivers.surfaces}
         self.opened = False
         self._assemble()
@@ -128,6 +132,19 @@ class Engine:
             agent_label=self._agent_label,
             prefix=self.settings.prefix,
         )
+        self.operations = Operations(
+            settings=self.ops,
+            storage=self.drivers.storage,
+            journal=journal,
+            surfaces=surfaces,
+            deliveries=self.deliveries,
+            turns=self.turns,
+            held=self._held,
+            peers=self.peers,
+            taken=self._taken,
+            stopping=lambda: self.stopping,
+            log=self.log,
+        )
 
     def _agent_label(self, agent: str) -> str:
         known = self.registry.agents.get(agent)
@@ -135,6 +152,7 @@ class Engine:
 
     def observe(self, event: Observed) -> None:
         """Show an event to every observer; a bug in one is logged once and changes nothing."""
+        self.operations.observe(event)
         for impl in self.hooks.manager.hook.surfaces_observe.get_hookimpls():
             try:
                 with contained():
@@ -172,27 +190,17 @@ class Engine:
                 if surface.conversations is None:  # the others first say what their rooms show
                     self.release(name)
             self.opened = True
-            if self.ops is not None:
-                await stack.enter_async_context(serving(self.ops, self.facts))
+            await stack.enter_async_context(self.operations.listening())
             self.log.info("host.open", entries=len(backlog.entries), parts=len(backlog.parts))
             await self._deliver()
             self.log.info("host.closed")
-
-    def facts(self) -> dict[str, object]:
-        """What a supervisor may know: whether every surface is connected, and how much waits."""
-        surfaces = {
-            name: {"connected": name not in self._waiting and delivery.trouble is None, "outbox": len(delivery.lanes)}
-            for name, delivery in self.deliveries.items()
-        }
-        ready = all(surface["connected"] for surface in surfaces.values()) and not self.stopping
-        inbox = len(self.turns.lanes) + sum(len(held) for held in self._held.values())
-        return {"ready": ready, "stopping": self.stopping, "inbox": inbox, "surfaces": surfaces}
 
     async def _deliver(self) -> None:
         deliveries = self.deliveries.values()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(delivery.lanes.run()) for delivery in deliveries]
             tasks.append(group.create_task(self.journal.lease.keep()))
+            tasks.append(group.create_task(self.operations.run()))
             await self._turn()
             try:
                 async with asyncio.timeout(min(DRAIN_S, self.settings.shutdown_grace_s)):
@@ -225,7 +233,7 @@ class Engine:
                 task.cancel()
 
     async def _source(self, name: str) -> None:
-        surface, log = self.drivers.surfaces[name], self.log.bind(surface=name)
+        surface = self.drivers.surfaces[name]
         loop = asyncio.get_running_loop()
         tries = 0
         while True:
@@ -235,8 +243,7 @@ class Engine:
                     await surface.run(SurfaceIntake(self, name))
             except Unavailable as error:
                 tries = 1 if loop.time() - begun > STEADY_S else tries + 1
-                if tries == 1:
-                    log.warning("surface.down", code=error.code, error=str(error))
+                self.operations.health.lost(name, error)
                 wait = 0.5 + backoff(tries, base_s=1.0, cap_s=8.0)
                 await asyncio.sleep(max(wait, error.retry_after or 0.0))
             else:
@@ -246,6 +253,9 @@ class Engine:
         while True:
             pruned = await self.journal.prune(self.settings.keep_done_s)
             self.log.debug("journal.pruned", events=pruned)
+            dropped = await self.operations.letters.prune(self.settings.keep_dead_s)
+            if dropped:
+                self.log.info("letters.pruned", letters=dropped)
             await asyncio.sleep(PRUNE_EVERY_S)
 
     async def take_in(self, name: str, batch: Sequence[Inbound], cursor: str) -> None:
@@ -257,15 +267,25 @@ class Engine:
 
     def release(self, name: str) -> None:
         """Begin with what a surface left over from an earlier life; once."""
+        self._released.add(name)
         for entry in self._held.pop(name, ()):
             self.turns.put(entry)
 
     def surface_ready(self, name: str) -> None:
-        """A surface has had its first exchange."""
-        if name in self._waiting:
-            self._waiting.remove(name)
-            if not self._waiting:
-                self.on_ready()
+        """A surface has had an exchange with its messenger."""
+        if self.operations.health.exchanged(name):
+            self.on_ready()
+
+    def _taken(self, taken: Taken) -> None:
+        """Queue what came back from the dead letters."""
+        if taken.part is not None:
+            self.deliveries[taken.part.outbound.address.surface].put(taken.part)
+        if taken.entry is not None:
+            surface = taken.entry.message.address.surface
+            if surface in self._released:
+                self.turns.put(taken.entry)
+            else:
+                self._held.setdefault(surface, []).append(taken.entry)
 
 
 class SurfaceIntake:
@@ -300,7 +320,7 @@ class SurfaceIntake:
         return result
 
     def ready(self) -> None:
-        """The first exchange went well."""
+        """An exchange went well."""
         self._engine.release(self._name)
         self._engine.surface_ready(self._name)
 

@@ -1,28 +1,50 @@
-"""`/livez` and `/readyz` over HTTP, for supervisors; on loopback unless the config says otherwise."""
+"""Answers supervisors over HTTP; on loopback unless the config says otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from pydantic import Field, field_validator
+from structlog.typing import FilteringBoundLogger
 
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import StateError
 
 PATIENCE_S = 5.0
-"""How long a client may take over its request."""
-Facts = Callable[[], Mapping[str, object]]
-"""What `/readyz` answers; its `ready` decides the status."""
+"""How long a client may take over its request, and we over the answer."""
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a page says."""
+
+    body: bytes
+    status: HTTPStatus = HTTPStatus.OK
+    content_type: str = JSON
+
+    @classmethod
+    def of(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+        """One in JSON."""
+        return cls(body=json.dumps(value).encode() + b"\n", status=status)
+
+
+Page = Callable[[], Awaitable[Answer]]
+Pages = Mapping[str, Page]
+"""By path."""
 
 
 class OpsSettings(Settings):
     """`ops:` in the config."""
 
-    listen: str = Field("127.0.0.1:9400", description="Where `/livez` and `/readyz` answer, as address:port.")
+    listen: str = Field(
+        "127.0.0.1:9400", description="Where `/livez`, `/readyz` and `/metrics` answer, as address:port."
+    )
 
     @field_validator("listen")
     @classmethod
@@ -40,14 +62,14 @@ class OpsSettings(Settings):
 
 
 @asynccontextmanager
-async def serving(settings: OpsSettings, facts: Facts) -> AsyncIterator[int]:
+async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger) -> AsyncIterator[int]:
     """Answer while the block lasts; gives the port. Raises `StateError` when the address cannot be had."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_answer(request, facts))
+                writer.write(await _answer(request, pages, log))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asks like this gets no answer
@@ -65,22 +87,25 @@ async def serving(settings: OpsSettings, facts: Facts) -> AsyncIterator[int]:
         server.close()
 
 
-def _answer(request: bytes, facts: Facts) -> bytes:
+async def _answer(request: bytes, pages: Pages, log: FilteringBoundLogger) -> bytes:
     method, _, rest = request.partition(b" ")
-    path = rest.split(b" ", 1)[0].split(b"?", 1)[0]
-    body: Mapping[str, object]
+    path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode("ascii", "replace")
     if method not in (b"GET", b"HEAD"):
-        status, body = HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only GET"}
-    elif path == b"/livez":
-        status, body = HTTPStatus.OK, {"live": True}
-    elif path == b"/readyz":
-        body = facts()
-        status = HTTPStatus.OK if body["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+        answer = Answer.of({"error": "only GET"}, HTTPStatus.METHOD_NOT_ALLOWED)
+    elif path not in pages:
+        answer = Answer.of({"error": f"there are {', '.join(pages)}"}, HTTPStatus.NOT_FOUND)
     else:
-        status, body = HTTPStatus.NOT_FOUND, {"error": "there are /livez and /readyz"}
-    content = json.dumps(body).encode() + b"\n"
+        answer = await _page(path, pages, log)
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {answer.content_type}\r\n"
+        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + (b"" if method == b"HEAD" else content)
+    return head.encode() + (b"" if method == b"HEAD" else answer.body)
+
+
+async def _page(path: str, pages: Pages, log: FilteringBoundLogger) -> Answer:
+    try:
+        return await pages[path]()
+    except Exception:
+        log.exception("ops.bug", path=path)
+        return Answer.of({"error": "this should not happen; see the log"}, HTTPStatus.INTERNAL_SERVER_ERROR)

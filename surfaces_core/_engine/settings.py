@@ -67,6 +67,7 @@ class HostSettings(Settings):
         "where nothing of the answer was shown and the agent recognises a repeat.",
     )
     keep_done_s: float = Field(7 * 86400.0, gt=0, description="How long events are remembered to drop repeats.")
+    keep_dead_s: float = Field(90 * 86400.0, gt=0, description="How long dead letters are kept.")
     lease_s: float = Field(
         30.0,
         ge=1,

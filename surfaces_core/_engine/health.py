@@ -1,0 +1,203 @@
+"""How the host is, and why it is not better: what supervisors are told, and one line in the log for each change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine.delivery import Delivery
+from surfaces_core._engine.foreign import contained
+from surfaces_core._engine.gate import Trouble
+from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.pulse import Pulse
+from surfaces_core.contracts import Condition, Surface
+from surfaces_core.errors import StateError, Unavailable
+
+LATE_S = 1.0
+"""A loop that is later than this makes everybody wait."""
+PROBE_EVERY_S = 5.0
+"""The state is written to for a probe at most this often."""
+PROBE_PATIENCE_S = 2.0
+MOST_AGENTS = 5
+"""Agents that are named when many are down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurfaceState:
+    """One surface, as it says itself and as the host sees it."""
+
+    connected: bool
+    admits: bool
+    decrypts: bool | None
+    outbox: int
+    """Parts that wait to be sent."""
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageState:
+    """The storage, as the last probe found it."""
+
+    writable: bool = True
+    write_s: float | None = None
+    """How long it took."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole host at one moment."""
+
+    ready: bool
+    """It takes messages in, answers them and can store what it must."""
+    stopping: bool
+    storage: StorageState
+    loop_lag_s: float
+    surfaces: Mapping[str, SurfaceState]
+    agents_down: Sequence[str]
+    inbox: int
+    outbox: int
+    dead_letters: int
+    reasons: Sequence[str]
+    """A sentence for everything that is not as it should be, whether ready or not."""
+
+    def as_json(self) -> dict[str, object]:
+        """For `/readyz`."""
+        return asdict(self)
+
+
+class Health:
+    """What is known of the parts of a host."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        surfaces: Mapping[str, Surface],
+        deliveries: Mapping[str, Delivery],
+        peers: Peers,
+        pulse: Pulse,
+        waiting: Callable[[], int],
+        stopping: Callable[[], bool],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._journal = journal
+        self._surfaces = surfaces
+        self._deliveries = deliveries
+        self._peers = peers
+        self._pulse = pulse
+        self._waiting = waiting
+        self._stopping = stopping
+        self._log = log
+        self._new = set(surfaces)
+        """Surfaces that have not had their first exchange."""
+        self._lost: dict[str, Trouble] = {}
+        self._buggy: set[str] = set()
+        self._storage = StorageState()
+        self._next_probe = 0.0
+
+    # What is told to it
+
+    def lost(self, surface: str, error: Unavailable) -> None:
+        """A surface ended because its messenger is away."""
+        if surface not in self._lost:
+            self._lost[surface] = Trouble.of(error)
+            self._log.warning("surface.down", surface=surface, code=error.code, error=str(error))
+
+    def exchanged(self, surface: str) -> bool:
+        """A surface had an exchange with its messenger; True when with this one every surface has had its first."""
+        if self._lost.pop(surface, None) is not None:
+            self._log.info("surface.back", surface=surface)
+        first = surface in self._new
+        self._new.discard(surface)
+        return first and not self._new
+
+    # What it tells
+
+    async def probe(self) -> None:
+        """Find out by writing whether the state can be written, unless that was found out just now."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if began < self._next_probe:
+            return
+        self._next_probe = began + PROBE_EVERY_S
+        try:
+            async with asyncio.timeout(PROBE_PATIENCE_S):
+                await self._journal.write({key("meta", "probe"): str(int(self._journal.now())).encode()})
+        except TimeoutError:
+            problem = f"storing something small took more than {PROBE_PATIENCE_S:g} s"
+            self._storage = StorageState(writable=False, problem=problem)
+        except StateError as error:
+            self._storage = StorageState(writable=False, problem=str(error))
+        else:
+            self._storage = StorageState(write_s=round(loop.time() - began, 4))
+
+    def report(self) -> Report:
+        """Everything, with the last probe of the storage."""
+        surfaces = {name: self._surface(name) for name in self._surfaces}
+        reasons = [f"{name}: {reason}" for name, state in surfaces.items() for reason in state.reasons]
+        connected = all(state.connected for state in surfaces.values())
+        return Report(
+            ready=connected and self._storage.writable and not self._stopping(),
+            stopping=self._stopping(),
+            storage=self._storage,
+            loop_lag_s=round(self._pulse.lag_s, 4),
+            surfaces=surfaces,
+            agents_down=list(self._peers.down),
+            inbox=self._waiting(),
+            outbox=sum(state.outbox for state in surfaces.values()),
+            dead_letters=self._journal.dead,
+            reasons=[*self._own_reasons(), *reasons, *self._agents()],
+        )
+
+    def _own_reasons(self) -> list[str]:
+        reasons = {
+            "the host is stopping": self._stopping(),
+            f"storage: {self._storage.problem}": not self._storage.writable,
+            f"the event loop was {self._pulse.lag_s:.1f} s late": self._pulse.lag_s > LATE_S,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def _agents(self) -> list[str]:
+        down = list(self._peers.down.items())
+        reasons = [f"agent {agent} cannot be reached {_since(trouble)}" for agent, trouble in down[:MOST_AGENTS]]
+        more = len(down) - len(reasons)
+        return [*reasons, f"{more} more agents cannot be reached"] if more else reasons
+
+    def _surface(self, name: str) -> SurfaceState:
+        delivery, condition = self._deliveries[name], self._condition(name)
+        reasons = []
+        if name in self._lost:
+            reasons.append(f"the messenger is away {_since(self._lost[name])}")
+        elif name in self._new:
+            reasons.append("there was no exchange with the messenger yet")
+        if delivery.trouble is not None:
+            reasons.append(f"sending fails {_since(delivery.trouble)}")
+        known = name not in self._lost and name not in self._new and not delivery.away
+        return SurfaceState(
+            connected=condition.connected and known,
+            admits=condition.admits,
+            decrypts=condition.decrypts,
+            outbox=len(delivery.lanes),
+            reasons=[*reasons, *condition.reasons],
+        )
+
+    def _condition(self, name: str) -> Condition:
+        try:
+            with contained():
+                return self._surfaces[name].condition()
+        except Exception:  # noqa: BLE001 - what only looks must not end what works
+            if name not in self._buggy:
+                self._buggy.add(name)
+                self._log.exception("surface.condition.bug", surface=name)
+            return Condition(connected=False, reasons=("how it is cannot be told, because of a bug",))
+
+
+def _since(trouble: Trouble) -> str:
+    at = datetime.fromtimestamp(trouble.since, UTC)
+    return f"since {at:%Y-%m-%dT%H:%M:%SZ} ({trouble.code})"

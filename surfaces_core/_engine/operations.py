@@ -1,0 +1,135 @@
+"""What a running host shows of itself and lets its operators do: health, metrics and the door for their commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine import queue
+from surfaces_core._engine.control import Door
+from surfaces_core._engine.delivery import Delivery
+from surfaces_core._engine.health import Health
+from surfaces_core._engine.journal import Entry, Journal
+from surfaces_core._engine.letters import Letters, Taken
+from surfaces_core._engine.ops import Answer, OpsSettings, Page, serving
+from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.pulse import Pulse
+from surfaces_core._engine.queue import Waiting
+from surfaces_core._engine.requests import Asked
+from surfaces_core._engine.turns import Turns
+from surfaces_core.contracts import Storage, Surface
+from surfaces_core.events import Observed
+
+if TYPE_CHECKING:
+    from surfaces_core._engine.metrics import Metrics
+
+
+class Operations:
+    """The operators' side of one host."""
+
+    def __init__(
+        self,
+        *,
+        settings: OpsSettings | None,
+        storage: Storage,
+        journal: Journal,
+        surfaces: Mapping[str, Surface],
+        deliveries: Mapping[str, Delivery],
+        turns: Turns,
+        held: Mapping[str, Sequence[Entry]],
+        peers: Peers,
+        taken: Callable[[Taken], None],
+        stopping: Callable[[], bool],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._control = storage.control
+        self._journal = journal
+        self._deliveries = deliveries
+        self._turns = turns
+        self._held = held
+        self._log = log
+        self._pulse = Pulse()
+        self.letters = Letters(
+            journal, {name: partial(getattr, surface, "device") for name, surface in surfaces.items()}
+        )
+        self.health = Health(
+            journal=journal,
+            surfaces=surfaces,
+            deliveries=deliveries,
+            peers=peers,
+            pulse=self._pulse,
+            waiting=lambda: sum(lane.depth for lane in self.inbox()),
+            stopping=stopping,
+            log=log,
+        )
+        self.asked = Asked(
+            journal=journal,
+            letters=self.letters,
+            lanes=lambda: [*self.inbox(), *self.outbox()],
+            reasons=lambda: self.health.report().reasons,
+            running=True,
+            taken=taken,
+            folder=None if self._control is None else self._control.parent,
+        )
+        self._metrics = None if settings is None else self._counted()
+
+    def _counted(self) -> Metrics:
+        from surfaces_core._engine.metrics import Metrics, View  # takes a while, and most never need it
+
+        return Metrics(
+            lambda: View(report=self.health.report(), inbox=self.inbox(), outbox=self.outbox(), pulse=self._pulse)
+        )
+
+    def inbox(self) -> list[Waiting]:
+        """The lanes of the inbox."""
+        return queue.inbox((self._turns.lanes, self._turns.urgent), self._held, self._journal.now())
+
+    def outbox(self) -> list[Waiting]:
+        """The lanes of the outbox."""
+        return queue.outbox(self._deliveries.values(), self._journal.now())
+
+    def observe(self, event: Observed) -> None:
+        """Count what happened."""
+        if self._metrics is not None:
+            self._metrics.observe(event)
+
+    async def run(self) -> None:
+        """Measure the loop and keep the door, as far as the config wants, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self._settings is not None:
+                group.create_task(self._pulse.run())
+            if self._control is not None:
+                group.create_task(Door(self._control, self.asked, self._log).run())
+
+    def listening(self) -> AbstractAsyncContextManager[int | None]:
+        """Answer supervisors for as long as the block lasts."""
+        if self._settings is None:
+            return nullcontext()
+        return serving(self._settings, self.pages(), self._log)
+
+    # What supervisors ask
+
+    def pages(self) -> Mapping[str, Page]:
+        """What is answered over HTTP, by path."""
+        pages: dict[str, Page] = {"/livez": _livez, "/readyz": self._readyz}
+        return pages if self._metrics is None else {**pages, "/metrics": partial(self._measured, self._metrics)}
+
+    async def _readyz(self) -> Answer:
+        await self.health.probe()
+        report = self.health.report()
+        return Answer.of(report.as_json(), HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _measured(self, metrics: Metrics) -> Answer:
+        await self.health.probe()
+        return Answer(body=metrics.text(), content_type=metrics.content_type)
+
+
+async def _livez() -> Answer:
+    return Answer.of({"live": True})  # the loop turns, or nobody would say so

@@ -1,0 +1,205 @@
+"""What operators ask of a host, and what they are answered: the same whether it runs or rests."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from surfaces_core._engine import letters as post
+from surfaces_core._engine.export import exported
+from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
+from surfaces_core._engine.letters import Letters, NoSuchLetter, Taken
+from surfaces_core._engine.queue import Waiting
+from surfaces_core.errors import SurfacesError
+
+NAMED = 10
+"""Numbers that an error names when there are many."""
+
+
+class Request(BaseModel):
+    """One question or order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    do: Literal["queue", "list", "show", "retry", "drop", "export"]
+    numbers: tuple[int, ...] = Field((), description="Of dead letters; without any all are meant.")
+    conversation: str | None = Field(None, description="Only those of one conversation.")
+    content: bool = Field(False, description="With what was said.")
+
+
+class Refusal(SurfacesError):
+    """A request that cannot be met; what is said about it names the remedy."""
+
+    code = "REFUSED"
+
+    def __init__(self, message: str, *, code: str | None = None, exit_code: int = os.EX_NOINPUT) -> None:
+        super().__init__(message, code=code)
+        self.exit_code = exit_code
+
+
+Line = Mapping[str, Any]
+"""A piece of an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A host, as far as it is asked."""
+
+    journal: Journal
+    letters: Letters
+    lanes: Callable[[], Sequence[Waiting]]
+    """What waits."""
+    reasons: Callable[[], Sequence[str]]
+    """Why it is not better."""
+    running: bool
+    taken: Callable[[Taken], None] = lambda _: None
+    """Takes up what came back."""
+    folder: Path | None = None
+    """Where there is room to write."""
+
+
+async def answer(host: Asked, request: Request) -> AsyncGenerator[Line, None]:
+    """`{"row": …}` for each thing, and in the end `{"end": …}` about them all. Raises `Refusal`."""
+    match request.do:
+        case "queue":
+            lines = _queue(host)
+        case "list":
+            lines = _list(host, request)
+        case "show":
+            lines = _show(host, request)
+        case "retry":
+            lines = _retry(host, request)
+        case "drop":
+            lines = _drop(host, request)
+        case "export":
+            lines = _export(host)
+    async for line in lines:
+        yield line
+
+
+async def _queue(host: Asked) -> AsyncIterator[Line]:
+    lanes = sorted(host.lanes(), key=lambda lane: lane.oldest_s, reverse=True)
+    for lane in lanes:
+        yield {"row": asdict(lane)}
+    yield {
+        "end": {
+            "running": host.running,
+            "inbox": sum(lane.depth for lane in lanes if lane.box == "in"),
+            "outbox": sum(lane.depth for lane in lanes if lane.box == "out"),
+            "dead_letters": host.journal.dead,
+            "reasons": list(host.reasons()),
+        }
+    }
+
+
+async def _export(host: Asked) -> AsyncIterator[Line]:
+    count = 0
+    async for row in exported(host.journal.storage, host.folder):
+        count += 1
+        yield {"row": row}
+    yield {"end": {"rows": count}}
+
+
+# Dead letters -------------------------------------------------------------------------------------
+
+
+async def _list(host: Asked, request: Request) -> AsyncIterator[Line]:
+    count = 0
+    async for letter in host.letters.each(request.conversation):
+        count += 1
+        yield {"row": _short(host, letter)}
+    yield {"end": {"letters": count, "of": host.journal.dead}}
+
+
+async def _show(host: Asked, request: Request) -> AsyncIterator[Line]:
+    count = 0
+    async for letter in _chosen(host, request):
+        count += 1
+        stored = json.loads(DEAD.dump(letter))
+        yield {"row": {**_short(host, letter), **(stored if request.content else _without_content(stored))}}
+    yield {"end": {"letters": count}}
+
+
+async def _retry(host: Asked, request: Request) -> AsyncIterator[Line]:
+    if request.numbers:  # who names one that can't be tried again is told before anything is done
+        async for letter in _chosen(host, request):
+            obstacle = host.letters.obstacle(letter)
+            if obstacle:
+                raise Refusal(f"dead letter {letter.seq} cannot be tried again: {obstacle}; nothing was done")
+    retried = stuck = 0
+    async for letter in _chosen(host, request):
+        if host.letters.obstacle(letter):
+            stuck += 1
+            continue
+        try:
+            taken = await host.letters.retry(letter.seq)
+        except NoSuchLetter:  # somebody else was quicker
+            continue
+        host.taken(taken)
+        retried += 1
+        yield {"row": {**_short(host, letter), "turn": post.again(post.address(letter).surface, post.turn(letter))}}
+    yield {"end": {"retried": retried, "stuck": stuck}}
+
+
+async def _drop(host: Asked, request: Request) -> AsyncIterator[Line]:
+    gone = await host.letters.drop([letter.seq async for letter in _chosen(host, request)])
+    for number in gone:
+        yield {"row": {"number": number}}
+    yield {"end": {"dropped": len(gone)}}
+
+
+async def _chosen(host: Asked, request: Request) -> AsyncIterator[DeadLetter]:
+    """The letters that are meant. Raises `Refusal`, before the first, when one that is named is not there."""
+    if request.numbers:
+        for letter in [await _named(host, number) for number in dict.fromkeys(request.numbers)]:
+            yield letter
+        return
+    async for letter in host.letters.each(request.conversation):
+        yield letter
+
+
+async def _named(host: Asked, number: int) -> DeadLetter:
+    try:
+        return await host.letters.get(number)
+    except NoSuchLetter:
+        raise Refusal(f"no dead letter has the number {number}; {await _there(host)}") from None
+
+
+async def _there(host: Asked) -> str:
+    numbers = [str(letter.seq) async for letter in host.letters.each()]
+    if not numbers:
+        return "there is none"
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return f"there are {', '.join(numbers[:NAMED])}{more}" if len(numbers) > 1 else f"there is {numbers[0]}"
+
+
+def _short(host: Asked, letter: DeadLetter) -> dict[str, Any]:
+    where, entry = post.address(letter), letter.entry
+    return {
+        "number": letter.seq,
+        "box": "out" if entry is None else "in",
+        "kind": "answer" if entry is None else entry.message.kind.value,
+        "surface": where.surface,
+        "conversation": where.conversation,
+        "turn": post.turn(letter),
+        "reason": letter.reason,
+        "died_at": letter.died_at,
+        "tries": 0 if entry is None else entry.attempts,
+        "obstacle": host.letters.obstacle(letter),
+    }
+
+
+CONTENT = ("text", "name", "ref", "path", "sender_name")
+"""Keys of stored values that say what people or agents said, or how they call themselves and their files."""
+
+
+def _without_content(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: "[private]" if key in CONTENT else _without_content(inner) for key, inner in value.items()}
+    return [_without_content(inner) for inner in value] if isinstance(value, list) else value
