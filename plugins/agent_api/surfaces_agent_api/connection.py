@@ -7,14 +7,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 import aiohttp
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 
 from surfaces_agent_api.failures import CAUGHT, CLOSED, CUT_OFF, PROTOCOL, Ending
 from surfaces_agent_api.frames import CANCEL
 from surfaces_agent_api.inflow import Inflow
+from surfaces_agent_api.pace import Pace
+from surfaces_agent_api.wire import AgentSocket
 
 CLOSE_TIMEOUT_S = 1.0
 """How long the goodbye to an agent may take before the socket is simply dropped."""
+_GOODBYE = WSCloseCode.OK.to_bytes(2)
+_LAST = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 _INFLOW_CHARS = 1 << 16
 _MAX_STRAYS = 64
 """Frames that nobody asked for, after which a resting socket is not worth keeping."""
@@ -28,7 +32,7 @@ Spawn = Callable[[Coroutine[None, None, None]], object]
 class Connection:
     """A connected socket. `start` reads it from then on, so that pings are answered and closes are seen."""
 
-    def __init__(self, socket: ClientWebSocketResponse, *, address: str, spawn: Spawn, tap: Tap) -> None:
+    def __init__(self, socket: AgentSocket, *, address: str, spawn: Spawn, tap: Tap) -> None:
         self.address = address
         self.retired = False
         """This side has given the socket up."""
@@ -36,6 +40,11 @@ class Connection:
         self._spawn = spawn
         self._tap = tap
         self._inflow = Inflow(_INFLOW_CHARS)
+        self._pace = Pace()
+        self._left = asyncio.Event()
+        """Nobody wants anything of it any more."""
+        self._over = asyncio.Event()
+        """Nothing comes any more."""
         self._pings = 0
         self._settled = asyncio.Event()
         self._strays = 0
@@ -51,6 +60,11 @@ class Connection:
     def ending(self) -> Ending | None:
         """Why it is over; frames that came before can still be taken."""
         return self._inflow.ending
+
+    @property
+    def takes(self) -> bool:
+        """What is sent now goes out to the agent, as far as this side can know."""
+        return self.ending is None and self._socket.takes
 
     async def first(self) -> str | None:
         """The next text frame, None when the socket is over."""
@@ -98,12 +112,16 @@ class Connection:
         """Close in the background; `cancel` tells the agent to stop first. More than once does nothing."""
         if self.retired:
             return
-        self.retired = True
-        self._stop_timer()
         self._inflow.end(Ending(code=CLOSED, detail="closed by this side"))
         self._inflow.close()
+        self._retire(cancel=cancel)
+
+    def _retire(self, *, cancel: bool) -> None:
+        self.retired = True
+        self._stop_timer()
         self._settled.set()
-        self._spawn(self._close(cancel=cancel))
+        self._left.set()
+        self._spawn(self._part(cancel=cancel))
 
     def _stop_timer(self) -> None:
         if self._rest_timer is not None:
@@ -121,26 +139,34 @@ class Connection:
         except CAUGHT as error:  # answering a ping on a socket that has just gone
             self._inflow.end(Ending(code=CUT_OFF, detail=f"{type(error).__name__}: {error}"))
         finally:
+            self._over.set()
             self._settled.set()
             self._stop_timer()
             ended()
             if not self.retired:
                 self.retired = True
-                await self._close(cancel=False)
+                await self._part(cancel=False)
 
     async def _read(self) -> None:
-        while self.ending is None:
-            message = await self._socket.receive()
-            match message.type:
-                case WSMsgType.TEXT:
-                    await self._take(message.data)
-                case WSMsgType.PING:
-                    await self._socket.pong(message.data)
-                case WSMsgType.PONG:
-                    if bytes(message.data) == self._ping:
-                        self._settled.set()
-                case _:
-                    self._inflow.end(_ending(message, self._socket.close_code))
+        """Read until the socket is over; what comes when nobody wants it any more is dropped."""
+        while (message := await self._socket.receive()).type not in _LAST:
+            await self._pace.spend(_size(message), self._left)
+            if self.ending is None:
+                await self._hear(message)
+        self._inflow.end(_ending(message, self._socket.close_code))
+
+    async def _hear(self, message: aiohttp.WSMessage) -> None:
+        match message.type:
+            case WSMsgType.TEXT:
+                await self._take(message.data)
+            case WSMsgType.PING:
+                await self._socket.pong(message.data)
+            case WSMsgType.PONG:
+                if bytes(message.data) == self._ping:
+                    self._settled.set()
+            case _:
+                self._inflow.end(Ending(code=PROTOCOL, detail="a binary frame"))
+                self._retire(cancel=False)
 
     async def _take(self, frame: str) -> None:
         self._tap("in", frame)
@@ -150,19 +176,22 @@ class Connection:
         if self._strays > _MAX_STRAYS:
             self.retire()
 
-    async def _close(self, *, cancel: bool) -> None:
+    async def _part(self, *, cancel: bool) -> None:
         """Say goodbye, but never wait long for an agent that goes on talking or doesn't read."""
         with suppress(*CAUGHT):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if cancel:
-                    with suppress(aiohttp.ClientError):
-                        await self.send(CANCEL)
-                await self._socket.close()
+                    await self.send(CANCEL)
+                await self._socket.send_frame(_GOODBYE, WSMsgType.CLOSE)
+                await self._over.wait()
+        self._socket.drop()
+
+
+def _size(message: aiohttp.WSMessage) -> int:
+    return len(message.data) if isinstance(message.data, str | bytes | bytearray) else 0
 
 
 def _ending(message: aiohttp.WSMessage, close_code: int | None) -> Ending:
-    if message.type is WSMsgType.BINARY:
-        return Ending(code=PROTOCOL, detail="a binary frame")
     if message.type is WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
         return Ending(code=PROTOCOL, detail=f"WebSocket: {message.data}")
     if message.type is WSMsgType.ERROR:

@@ -11,34 +11,38 @@ from surfaces_agent_api import failures
 from surfaces_agent_api.connection import CLOSE_TIMEOUT_S, Connection
 from surfaces_agent_api.frames import BadFrame, Failed, Status, read_frame
 from surfaces_agent_api.settings import AgentApiSettings
+from surfaces_agent_api.wire import AgentSocket, tcp_socket
 from surfaces_core import Rejected
 
 
 def client_session() -> aiohttp.ClientSession:
     """A client without cookies, proxies, redirects and a limit on sockets. Make it inside a running loop."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=tcp_socket),
+        ws_response_class=AgentSocket,
+        auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         middlewares=(_upgrade_or_nothing,),
     )
 
 
-async def dial(
-    session: aiohttp.ClientSession, address: str, settings: AgentApiSettings
-) -> aiohttp.ClientWebSocketResponse:
+async def dial(session: aiohttp.ClientSession, address: str, settings: AgentApiSettings) -> AgentSocket:
     """A connected socket. Raises `Unavailable`."""
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
-            return await session.ws_connect(
+            socket = await session.ws_connect(
                 address,
                 autoping=False,  # the reader answers pings, because it wants to see the answers to its own
+                autoclose=False,  # nor answers aiohttp a close: it would read on without a break while more comes
                 compress=0,
                 max_msg_size=settings.max_frame_bytes + 1,  # aiohttp refuses from this size on
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )
     except failures.CAUGHT as error:
         raise failures.translate(error, asked=False) from error
+    assert isinstance(socket, AgentSocket), "the session makes no others"
+    return socket
 
 
 async def greet(connection: Connection, settings: AgentApiSettings) -> None:

@@ -14,6 +14,7 @@ from surfaces_core import DriverError, Rejected, Unavailable
 UNREACHABLE: Final = "AGENT_UNREACHABLE"
 NO_STATUS: Final = "AGENT_NO_STATUS"
 TIMEOUT: Final = "AGENT_TIMEOUT"
+OVERTIME: Final = "AGENT_OVERTIME"
 CUT_OFF: Final = "AGENT_CUT_OFF"
 PROTOCOL: Final = "AGENT_PROTOCOL"
 ERROR: Final = "AGENT_ERROR"
@@ -25,6 +26,7 @@ PUBLIC: Mapping[str, str] = {
     UNREACHABLE: words.UNREACHABLE,
     NO_STATUS: words.NO_STATUS,
     TIMEOUT: words.TIMEOUT,
+    OVERTIME: words.OVERTIME,
     CUT_OFF: words.CUT_OFF,
     PROTOCOL: words.PROTOCOL,
     ERROR: words.ERROR,

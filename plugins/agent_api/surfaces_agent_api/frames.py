@@ -5,6 +5,7 @@ Members that carry an answer must have their type; those that only adorn it are 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from typing import Any, Never
 
 from surfaces_core import AgentEvent, AgentRequest, Confirm, End, File, Progress, Text, Tool
 
+_LARGE = 1 << 16
 _MAX_NAME = 100
 _MAX_LINE = 500
 _MAX_PATH = 4096
@@ -70,7 +72,7 @@ def read_frame(raw: str) -> Frame:
 def load_object(raw: str) -> Members:
     """A JSON object, by the letter of RFC 8259. Raises `BadFrame`."""
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
+        value = _loads(raw)
     except RecursionError:
         raise BadFrame("JSON nested too deeply") from None
     except ValueError:  # also of a number with thousands of digits
@@ -92,6 +94,19 @@ def confirm_result(wire_id: str | int, approved: bool) -> str:
 
 
 CANCEL = json.dumps({"type": "CANCEL"})
+
+
+def _loads(raw: str) -> object:
+    if len(raw) < _LARGE:
+        return json.loads(raw, parse_constant=_no_constant)
+    # The collector would look through a million new objects again and again, none of which is garbage yet.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _no_constant(name: str) -> Never:

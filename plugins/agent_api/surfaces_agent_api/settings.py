@@ -20,6 +20,12 @@ class AgentApiSettings(surfaces_core.Settings):
     idle_timeout_s: float = Field(
         300, gt=0, allow_inf_nan=False, description="How long an agent may be silent in a turn; pings don't count."
     )
+    turn_timeout_s: float = Field(
+        3600,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long one answer may take altogether, however much comes; waiting for a person doesn't count.",
+    )
     keepalive_s: float = Field(
         60, ge=0, allow_inf_nan=False, description="How long a quiet socket is kept for the next turn; 0 keeps none."
     )
@@ -27,6 +33,7 @@ class AgentApiSettings(surfaces_core.Settings):
     max_reply_chars: int = Field(
         200_000, ge=1, description="The most text of one answer, in characters; the rest is left out with a note."
     )
+    max_files: int = Field(50, ge=0, description="The most files of one answer; the rest is left out with a note.")
 
 
 class AgentOptions(surfaces_core.Settings):

@@ -20,12 +20,26 @@ from surfaces_agent_api.dialing import client_session, dial, greet
 from surfaces_agent_api.framelog import frame_logger
 from surfaces_agent_api.settings import AgentApiSettings, AgentOptions
 from surfaces_agent_api.turn import Turn
-from surfaces_core import Agent, AgentEvent, AgentRequest, Context, DriverError, Transport, Unavailable
+from surfaces_core import (
+    Agent,
+    AgentEvent,
+    AgentRequest,
+    Context,
+    DriverError,
+    Health,
+    Rejected,
+    Transport,
+    Unavailable,
+)
 
 _MAX_WAKE_S = 2.0
 """How long a kept socket may take to answer a ping before a new one is made."""
 _MAX_TYPES = 100
 """Unknown frame types that are remembered, so that each is logged once."""
+_DEAF_S = 600.0
+"""How long the sockets of an agent that left a ping unanswered are not kept. Then it may have changed."""
+CHECK_CONTEXT = "0"
+"""The context that `check` connects to. No conversation has it."""
 
 Key = tuple[str, str]
 """Agent id and context."""
@@ -43,7 +57,7 @@ class AgentApi(Transport):
     """Talks to agents over WebSockets: one socket for each agent and context, kept for the next turn.
 
     Codes of its errors: `Unavailable` with AGENT_UNREACHABLE or AGENT_NO_STATUS; `Rejected` with
-    AGENT_TIMEOUT, AGENT_CUT_OFF, AGENT_PROTOCOL, AGENT_ERROR, AGENT_CLOSED or AGENT_NOT_ASKED.
+    AGENT_TIMEOUT, AGENT_OVERTIME, AGENT_CUT_OFF, AGENT_PROTOCOL, AGENT_ERROR, AGENT_CLOSED or AGENT_NOT_ASKED.
     """
 
     Settings: ClassVar[type[BaseModel]] = AgentApiSettings
@@ -57,10 +71,12 @@ class AgentApi(Transport):
         self._stack = AsyncExitStack()
         self._open: _Open | None = None
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+        self._alive: set[Connection] = set()
         self._connections: dict[Key, Connection] = {}
+        """Those of conversations, for the next turn."""
         self._turns: dict[Key, Turn] = {}
-        self._deaf: set[str] = set()
-        """Agents that left a ping unanswered: their sockets are not kept."""
+        self._deaf: dict[str, float] = {}
+        """Until when, in the loop's time, the sockets of an agent are not kept: it left a ping unanswered."""
         self._types: set[str] = set()
 
     async def __aenter__(self) -> Self:
@@ -73,7 +89,7 @@ class AgentApi(Transport):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = None
-        for connection in list(self._connections.values()):
+        for connection in list(self._alive):
             connection.retire()
         await self._stack.aclose()  # waits for the goodbyes, which are bounded
 
@@ -99,6 +115,17 @@ class AgentApi(Transport):
         if connection is not None:
             connection.retire(cancel=key in self._turns and _options(agent).supports_cancel)
 
+    async def check(self, agent: Agent) -> Health:
+        """Connect anew, hear `STATUS`, hang up. A socket that is kept says nothing of whether others are taken."""
+        try:
+            address = _address(_options(agent), CHECK_CONTEXT)
+            connection = await self._dialled(agent.id, CHECK_CONTEXT, address)
+            await self._greeted(connection)
+        except DriverError as error:
+            return Health(reachable=False, code=error.code, detail=str(error))
+        connection.retire()
+        return Health(reachable=True)
+
     def repeatable(self, agent: Agent) -> bool:
         """Whether the agent takes message ids."""
         return _options(agent).send_message_id
@@ -106,7 +133,10 @@ class AgentApi(Transport):
     # Which socket
 
     async def _ask(self, key: Key, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
-        """The turn on the kept socket; on a new one where there is none or it turns out to be dead."""
+        """The turn on the kept socket; on a new one where there is none or it turns out to be dead.
+
+        What fails before the question is out fails silently: on a new socket it may still go well.
+        """
         options = _options(request.agent)
         address = _address(options, request.context)
         lost: DriverError | None = None
@@ -118,9 +148,10 @@ class AgentApi(Transport):
                     async for event in events:
                         yield event
             except DriverError as error:
-                if not _may_ask_again(turn, error, options):
-                    raise
-                lost = error
+                if isinstance(error, Rejected):
+                    if not _may_ask_again(turn, error, options):
+                        raise
+                    lost = error
             else:
                 return
         turn = self._turn(request, await self._connect(key, address, lost))
@@ -140,7 +171,7 @@ class AgentApi(Transport):
             if connection.address == address:
                 awake = await connection.wake(min(self.settings.status_timeout_s, _MAX_WAKE_S))
         except TimeoutError:
-            self._deaf.add(key[0])
+            self._deaf[key[0]] = asyncio.get_running_loop().time() + _DEAF_S
         finally:
             if not awake:
                 connection.retire()
@@ -152,33 +183,38 @@ class AgentApi(Transport):
         `lost` is how the agent may have got the question already: then failing is no matter of later.
         """
         try:
-            connection = self._started(key, address, await self._dialled(address))
-            try:
-                await greet(connection, self.settings)
-            except BaseException:
-                connection.retire()
-                raise
+            connection = self._connections[key] = await self._dialled(*key, address)
+            await self._greeted(connection)
         except Unavailable as error:
             if lost is None:
                 raise
             raise lost from error
         return connection
 
-    async def _dialled(self, address: str) -> aiohttp.ClientWebSocketResponse:
+    async def _dialled(self, agent: str, context: str, address: str) -> Connection:
+        """A new socket, which is read from now on. Raises `Unavailable`."""
         if self._open is None:
             raise failures.unavailable(failures.UNREACHABLE, "the driver is not open")
-        return await dial(self._open.session, address, self.settings)
-
-    def _started(self, key: Key, address: str, socket: aiohttp.ClientWebSocketResponse) -> Connection:
-        if self._open is None:  # the session that is closed with the driver closes the socket too
+        socket = await dial(self._open.session, address, self.settings)
+        if self._open is None:
+            socket.drop()
             raise failures.unavailable(failures.UNREACHABLE, "the driver was closed while connecting")
-        tap = frame_logger(self.context.log, agent=key[0], context=key[1])
+        tap = frame_logger(self.context.log, agent=agent, context=context)
         connection = Connection(socket, address=address, spawn=self._open.group.create_task, tap=tap)
-        self._connections[key] = connection
-        connection.start(lambda: self._gone(key, connection))
+        self._alive.add(connection)
+        connection.start(lambda: self._gone((agent, context), connection))
         return connection
 
+    async def _greeted(self, connection: Connection) -> None:
+        """Hear `STATUS`. Raises `Unavailable` or `Rejected`."""
+        try:
+            await greet(connection, self.settings)
+        except BaseException:
+            connection.retire()
+            raise
+
     def _gone(self, key: Key, connection: Connection) -> None:
+        self._alive.discard(connection)
         if self._connections.get(key) is connection:
             del self._connections[key]
 
@@ -198,10 +234,15 @@ class AgentApi(Transport):
         """Keep the socket of a turn that went well; any other may still carry what belongs to that turn."""
         if not turn.ended:
             turn.connection.retire(cancel=options.supports_cancel)
-        elif self.settings.keepalive_s == 0 or turn.request.agent.id in self._deaf:
+        elif self.settings.keepalive_s == 0 or self._is_deaf(turn.request.agent.id):
             turn.connection.retire()
         else:
             turn.connection.rest(self.settings.keepalive_s)
+
+    def _is_deaf(self, agent: str) -> bool:
+        if self._deaf.get(agent, 0.0) < asyncio.get_running_loop().time():
+            self._deaf.pop(agent, None)
+        return agent in self._deaf
 
     def _unknown_type(self, kind: str) -> None:
         if kind not in self._types and len(self._types) < _MAX_TYPES:

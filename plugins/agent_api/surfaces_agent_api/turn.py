@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
-from surfaces_agent_api import failures
+from surfaces_agent_api import failures, words
 from surfaces_agent_api.connection import Connection
 from surfaces_agent_api.frames import (
     BadFrame,
@@ -17,11 +17,14 @@ from surfaces_agent_api.frames import (
     read_frame,
     user_message,
 )
+from surfaces_agent_api.patience import Patience
 from surfaces_agent_api.reply import Reply, joined
 from surfaces_agent_api.settings import AgentApiSettings
-from surfaces_core import AgentEvent, AgentRequest, DriverError, End, Rejected, Text
+from surfaces_core import AgentEvent, AgentRequest, Confirm, DriverError, End, File, Rejected, Text
 
 UnknownType = Callable[[str], None]
+_MAX_QUESTIONS = 100
+"""Each is a message to the person."""
 
 
 class Turn:
@@ -38,20 +41,21 @@ class Turn:
         self._settings = settings
         self._unknown_type = unknown_type
         self._reply = Reply(settings.max_reply_chars)
+        self._files = 0
+        self._asked = 0
         self._questions: dict[str, str | int] = {}
         self._heard = False
         """The last frames held one that means something; others leave an agent silent."""
 
     async def run(self, *, with_id: bool) -> AsyncGenerator[AgentEvent, None]:
         """Ask, then yield what comes until `End`. Raises `Rejected`, or `Unavailable` while nothing was sent."""
-        ending = self.connection.ending
-        if ending is not None:
-            raise failures.unavailable(failures.UNREACHABLE, ending.detail)
+        if not self.connection.takes:  # whoever finds that out by sending doesn't know what was sent
+            raise failures.unavailable(failures.UNREACHABLE, "closed before it was asked anything")
         await self._send(user_message(self.request, with_id=with_id))
         loop = asyncio.get_running_loop()
-        silent_since = loop.time()
+        patience = Patience(idle_s=self._settings.idle_timeout_s, turn_s=self._settings.turn_timeout_s)
         while True:
-            frames = await self._frames(silent_since + self._settings.idle_timeout_s)
+            frames = await self._frames(patience)
             self._heard = False
             events: Iterator[AgentEvent | DriverError] = joined(self._events(frames))
             for event in events:
@@ -59,11 +63,13 @@ class Turn:
                     raise event
                 self.came = True
                 self.ended = isinstance(event, End)
+                gave = loop.time()
                 yield event
+                patience.stood_still(gave)
                 if self.ended:
                     return
             if self._heard:
-                silent_since = loop.time()
+                patience.heard()
 
     async def answer(self, question: str, approved: bool) -> None:
         """Answer a question of this turn. Raises `Rejected`."""
@@ -79,12 +85,14 @@ class Turn:
         except failures.CAUGHT as error:
             raise failures.translate(error, asked=True) from error
 
-    async def _frames(self, deadline: float) -> Sequence[str]:
+    async def _frames(self, patience: Patience) -> Sequence[str]:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(patience.ends):
                 frames = await self.connection.frames()
         except TimeoutError:
-            raise failures.rejected(failures.TIMEOUT, "silent in a turn") from None
+            raise patience.failure() from None
+        if patience.over:  # a flood may leave no gap in which a timer could strike
+            raise patience.failure()
         ending = self.connection.ending
         if not frames and ending is not None:
             raise failures.rejected(ending.code, ending.detail)
@@ -107,8 +115,7 @@ class Turn:
             case Failed(code=code, message=message):
                 return failures.rejected(failures.ERROR, f"the agent's code: {code or 'none'}", message)
             case Question(event=event, wire_id=wire_id):
-                self._questions[event.id] = wire_id
-                return event
+                return self._question(event, wire_id)
             case Unknown(kind):
                 self._unknown_type(kind)
                 return None
@@ -116,5 +123,21 @@ class Turn:
                 return None
             case Text(text):
                 return Text(self._reply.take(text))
+            case File():
+                return self._file(frame)
             case _:
                 return frame
+
+    def _question(self, event: Confirm, wire_id: str | int) -> Confirm | Rejected:
+        self._asked += 1
+        if self._asked > _MAX_QUESTIONS:
+            return failures.rejected(failures.PROTOCOL, f"more than {_MAX_QUESTIONS} questions in a turn")
+        self._questions[event.id] = wire_id
+        return event
+
+    def _file(self, event: File) -> File | Text:
+        """The file, or once a note that there were too many, or nothing."""
+        self._files += 1
+        if self._files <= self._settings.max_files:
+            return event
+        return Text(words.TOO_MANY_FILES if self._files == self._settings.max_files + 1 else "")
