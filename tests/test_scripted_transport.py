@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from surfaces_core import Agent, AgentEvent, AgentRequest, Confirm, End, Progress, Rejected, Text, Unavailable
+from surfaces_core import Agent, AgentEvent, AgentRequest, Confirm, End, Health, Progress, Rejected, Text, Unavailable
 from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench, TransportCheck
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
@@ -161,6 +161,53 @@ class HangsWhenLeft(Faulty):
         self.left = True
 
 
+class ChecksByRaising(Faulty):
+    async def check(self, agent: Agent) -> Health:
+        if agent == NOBODY:
+            raise FaultyError
+        return Health(reachable=True)
+
+
+class SeesNobodyAsThere(Faulty):
+    async def check(self, agent: Agent) -> Health:
+        return Health(reachable=True)
+
+
+class SeesNothing(Faulty):
+    async def check(self, agent: Agent) -> Health:
+        return Health(reachable=False, code="BLIND")
+
+
+class SaysYesOrNo(Faulty):
+    async def check(self, agent: Agent) -> Any:
+        return agent != NOBODY
+
+
+class SaysNotWhy(Faulty):
+    async def check(self, agent: Agent) -> Health:
+        return Health(reachable=agent != NOBODY)
+
+
+class ForgetsWhenLooking(Faulty):
+    async def check(self, agent: Agent) -> Health:
+        self.script = lambda request: []
+        return Health(reachable=None)
+
+
+class EndsTurnsWhenLooking(Faulty):
+    looked = False
+
+    async def check(self, agent: Agent) -> Health:
+        self.looked = True
+        return Health(reachable=None)
+
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        async for event in super().run(request):
+            yield event
+            if self.looked and request.context == "1":
+                return
+
+
 class SaysMaybe(Faulty):
     def repeatable(self, agent: Agent) -> Any:
         return None
@@ -180,6 +227,13 @@ FAULTS = {
     GivesUp: "check_unreachable",
     OneMemory: "check_memory",
     Forgetful: "check_memory",
+    ChecksByRaising: "check_health",
+    SeesNobodyAsThere: "check_health",
+    SeesNothing: "check_health",
+    SaysYesOrNo: "check_health",
+    SaysNotWhy: "check_health",
+    ForgetsWhenLooking: "check_health",
+    EndsTurnsWhenLooking: "check_health_while_talking",
     KeepsTheLock: "check_closed_early",
     OneAtATime: "check_many",
     SwallowsCancelling: "check_cancelled",
@@ -266,3 +320,13 @@ async def test_stopped_and_forgotten():
     await transport.forget(AGENT, "1")
     assert transport.stopped == [request()]
     assert transport.forgotten == [("a", "1")]
+
+
+async def test_health():
+    """A look at an agent finds what the test chose, at first that there is nothing to tell; it is recorded."""
+    transport = ScriptedTransport()
+    assert await transport.check(AGENT) == Health(reachable=None)
+    transport.health = lambda agent: Health(reachable=agent == AGENT, code="GONE")
+    assert (await transport.check(AGENT)).reachable
+    assert not (await transport.check(NOBODY)).reachable
+    assert transport.checked == ["a", "a", "nobody"]

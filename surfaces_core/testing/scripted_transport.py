@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from surfaces_core.contracts import Context, Settings, Transport
+from surfaces_core.contracts import Context, Health, Settings, Transport
 from surfaces_core.events import Agent, AgentEvent, AgentRequest, End, Text
 
 Step = AgentEvent | Exception | asyncio.Event
@@ -41,6 +41,10 @@ class ScriptedTransport(Transport):
         self.script = script
         self.takes_repeats = repeatable
         """What `repeatable` answers for every agent."""
+        self.health: Callable[[Agent], Health] = lambda agent: Health(reachable=None)
+        """What `check` finds; a script knows its agents only by their answers."""
+        self.checked: list[str] = []
+        """Agent id of each `check`."""
         self.requests: list[AgentRequest] = []
         self.stopped: list[AgentRequest] = []
         """Turns that were closed before their end."""
@@ -82,6 +86,11 @@ class ScriptedTransport(Transport):
     async def forget(self, agent: Agent, context: str) -> None:
         """Record it."""
         self.forgotten.append((agent.id, context))
+
+    async def check(self, agent: Agent) -> Health:
+        """What the test chose; recorded."""
+        self.checked.append(agent.id)
+        return self.health(agent)
 
     def repeatable(self, agent: Agent) -> bool:
         """What the test chose."""

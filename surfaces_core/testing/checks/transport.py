@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
 
-from surfaces_core.contracts import Transport
+from surfaces_core.contracts import Health, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
 from surfaces_core.events import Agent, AgentEvent, AgentRequest, End, Text
 
@@ -71,6 +71,39 @@ async def check_unreachable(bench: TransportBench) -> None:
             _promise(isinstance(failure, Unavailable), f"{attempt} must raise Unavailable, not {failure!r}")
             _promise(bool(failure and failure.public.strip()), "a failure must have a sentence for the person")
         await _events(transport, _request(bench, "1"))
+
+
+async def check_health(bench: TransportBench) -> None:
+    """A look at an agent says what there is, raises nothing, and leaves the agent as it was."""
+    async with _opened(bench) as transport:
+        for _ in range(2):
+            here, gone = await transport.check(bench.agent), await transport.check(bench.unreachable)
+            found: list[object] = [here, gone]  # whatever the types promise
+            _promise(all(isinstance(each, Health) for each in found), "check must give a Health")
+            _promise(here.reachable is not False, "an agent that answers must not be said to be unreachable")
+            _promise(gone.reachable is not True, "an agent that nobody can reach must not be said to be reachable")
+            _promise(
+                gone.reachable is None or bool(gone.code), "check must name a code where an agent is not reachable"
+            )
+        _promise(bool(_text(await _events(transport, _request(bench, "1")))), "a run must work after a check")
+
+
+async def check_health_while_talking(bench: TransportBench) -> None:
+    """A look at an agent harms no turn that runs, and a turn no look."""
+    async with (
+        _opened(bench) as transport,
+        aclosing(_run(transport, _request(bench, "1", bench.long_question))) as turn,
+    ):
+        await anext(turn)
+        async with asyncio.TaskGroup() as group:
+            looks = [group.create_task(transport.check(bench.agent)) for _ in range(3)]
+            group.create_task(_events(transport, _request(bench, "2")))
+        for look in looks:
+            _promise(
+                look.result().reachable is not False, "an agent that is talking must not be said to be unreachable"
+            )
+        rest = [event async for event in turn]
+        _promise(bool(rest) and isinstance(rest[-1], End), "a check must not end a turn that runs")
 
 
 async def check_closed_early(bench: TransportBench) -> None:
@@ -178,6 +211,8 @@ TRANSPORT_CHECKS: Sequence[TransportCheck] = (
     check_answer,
     check_turn_after_turn,
     check_unreachable,
+    check_health,
+    check_health_while_talking,
     check_closed_early,
     check_never_begun,
     check_cancelled,
