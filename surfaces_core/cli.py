@@ -1,8 +1,9 @@
 """The `surfaces` program: what it was asked for is imported only then, so that `--help` is quick.
 
-Exit codes are those of sysexits.h: 0 clean stop, 64 wrong usage, 65 state unreadable or newer, 69 a
-needed service is gone for good, 70 a bug, 74 input/output, 75 another process holds the state, 77
-file rights, 78 configuration or revoked credentials; 130 a second signal cut the stop short.
+Exit codes are those of sysexits.h: 0 clean stop, 64 wrong usage, 65 state unreadable or newer, 66 no
+such dead letter, 69 a needed service is gone for good, 70 a bug, 74 input/output, 75 another process
+holds the state, 77 file rights, 78 configuration or revoked credentials; 130 a second signal cut the
+stop short.
 """
 
 from __future__ import annotations
@@ -41,16 +42,60 @@ def parser() -> argparse.ArgumentParser:
     _config(show)
     check = commands.add_parser("check", help="check the config and its plugins")
     _config(check)
-    export = commands.add_parser("export", help="print every stored row as JSON lines; the host must not run")
+    queue = commands.add_parser("queue", help="what waits to be answered and to be sent, oldest first")
+    _config(queue)
+    _json(queue)
+    _dead(commands.add_parser("dead", help="what was given up"))
+    export = commands.add_parser("export", help="print every stored row as JSON lines")
     _config(export)
     commands.add_parser("version", help="versions of everything")
     return whole
+
+
+def _dead(dead: argparse.ArgumentParser) -> None:
+    inner = dead.add_subparsers(dest="dead", metavar="COMMAND", required=True)
+    listed = inner.add_parser("list", help="all dead letters, oldest first")
+    _conversation(listed)
+    _json(listed)
+    show = inner.add_parser("show", help="everything about one dead letter")
+    show.add_argument("number", type=_number, metavar="NUMBER", help="its number in the list")
+    show.add_argument("--content", action="store_true", help="with what was said in it")
+    retry = inner.add_parser("retry", help="queue dead letters again, behind what waits")
+    drop = inner.add_parser("drop", help="remove dead letters for good")
+    for command in (retry, drop):
+        command.add_argument("numbers", type=_number, nargs="*", metavar="NUMBER", help="its number in the list")
+        command.add_argument("--all", action="store_true", help="every dead letter, or every one of the conversation")
+        _conversation(command)
+        command.set_defaults(refuse=command.error)
+    for command in (listed, show, retry, drop):
+        _config(command)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text} is no number of a dead letter")
+    return int(text)
+
+
+def _conversation(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--conversation", metavar="ID", help="only those of one conversation")
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="as one JSON document, for programs")
 
 
 def _config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-c", "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help="default: %(default)s"
     )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What argparse cannot say: which letters to retry or drop must be clear."""
+    refuse = getattr(options, "refuse", None)
+    if refuse is not None and bool(options.numbers) == bool(options.all or options.conversation):
+        refuse("name dead letters by their numbers, or else say --all or --conversation")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = argparse.Namespace(command="demo", rest=arguments[1:], debug=False)
     else:
         options = parser().parse_args(arguments)
+        _check(options)
 
     from surfaces_core._engine import commands
 

@@ -241,7 +241,10 @@ async def test_a_state_folder_without_rights_is_refused(house: House) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("walk",), ("run", "--fast"), ("plugins",), ("plugins", "show")],
+    [
+        *[(), ("walk",), ("run", "--fast"), ("plugins",), ("plugins", "show"), ("dead",), ("dead", "show", "x")],
+        *[("dead", "retry"), ("dead", "drop", "3", "--all"), ("dead", "drop", "3", "--conversation", "x")],
+    ],
     ids=lambda words: " ".join(words) or "none",
 )
 async def test_wrong_usage(tmp_path: Path, arguments: Sequence[str]) -> None:
@@ -278,15 +281,6 @@ async def test_an_export_holds_everything_but_credentials(house: House) -> None:
     assert PASSWORD not in printed
 
 
-async def test_an_export_of_a_running_host_is_refused(house: House) -> None:
-    """75, and nothing is printed."""
-    async with house.host() as host:
-        await host.ready()
-        async with house.host("export", name="export") as export:
-            assert await export.rest() == ""
-            assert await export.ended() == os.EX_TEMPFAIL
-
-
 async def test_logs_hold_no_text_and_no_secrets(house: House) -> None:
     """With everything logged, nothing that people or agents say and no credential is in it, faults included."""
     house.hs.fault("send", Html(), times=2)
@@ -310,7 +304,10 @@ async def test_logs_hold_no_text_and_no_secrets(house: House) -> None:
     assert "turn.ended" in host.log()
 
 
-COMMANDS = [(), ("run",), ("plugins",), ("plugins", "list"), ("plugins", "show"), ("check",), ("export",), ("version",)]
+COMMANDS = [
+    *[(), ("run",), ("plugins",), ("plugins", "list"), ("plugins", "show"), ("check",), ("queue",), ("export",)],
+    *[("dead",), ("dead", "list"), ("dead", "show"), ("dead", "retry"), ("dead", "drop"), ("version",)],
+]
 HEAVY = {"pydantic", "aiohttp", "yaml", "structlog", "pluggy", "stevedore"}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import json
 import os
 import platform
 import sys
@@ -15,7 +13,7 @@ from importlib.metadata import entry_points, version
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import host, log
+from surfaces_core._engine import asking, host, log
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
 from surfaces_core._engine.settings import Config
 from surfaces_core._engine.settings import load as load_config
@@ -36,8 +34,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return plugins_show(options)
         case "check":
             return check(options)
-        case "export":
-            return export(options)
+        case "queue" | "dead" | "export":
+            return asking.run(options)
         case _:
             return versions()
 
@@ -222,31 +220,3 @@ def _settings_lines(title: str, model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
         yield f"    {name}: {default}" + (f" – {field.description}" if field.description else "")
-
-
-def export(options: argparse.Namespace) -> int:
-    """`surfaces export`: what is stored, a row a line; values that are no JSON come as base64."""
-    config = load_config(options.config)
-    log.configure("error")
-
-    async def rows() -> None:
-        engine = host.build(config)
-        async with engine.drivers.storage as storage, storage.transaction() as tx:
-            async for row, value in tx.scan(b""):
-                parts = row.decode().split("\0")
-                say(json.dumps({"kind": parts[0], "key": parts[1:], "value": _readable(parts[0], value)}))
-
-    asyncio.run(rows())
-    return os.EX_OK
-
-
-def _readable(kind: str, value: bytes) -> object:
-    if kind == "plug":  # a driver's own, which may hold its credentials
-        return "[private]"
-    try:
-        return json.loads(value)
-    except ValueError:
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}

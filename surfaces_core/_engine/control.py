@@ -7,12 +7,13 @@ One line of JSON asks (`Request`); lines of JSON answer: `{"row": …}` each, th
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -165,37 +166,45 @@ def _error(error: SurfacesError) -> Line:
 # The other side -----------------------------------------------------------------------------------
 
 
-def ask(path: Path, request: Request, each: Callable[[Line], None]) -> Line:
-    """Ask the running host: `each` gets every row; the end. Raises `NobodyThere`, `Refusal` and `StateError`."""
+def ask(path: Path, request: Request) -> Iterator[Line]:
+    """Ask the running host; the lines of its answer. Raises `NobodyThere`, `Refusal` and `StateError`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(TAKING_S)
-        try:
-            with _address(path) as address:
-                connection.connect(address)
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
-            raise NobodyThere from error
-        except PermissionError as error:
-            raise StateError(f"{path}: only its own user and root may ask this host", exit_code=77) from error
-        try:
-            connection.sendall(request.model_dump_json().encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                return _heard(lines, each)
-        except OSError as error:
-            raise _broken() from error
+        _connect(connection, path)
+        with connection.makefile("rwb") as stream:
+            try:
+                stream.write(request.model_dump_json().encode() + b"\n")
+                stream.flush()
+            except OSError as error:
+                raise _broken() from error
+            line: Line = {}
+            while "end" not in line:
+                line = _next(stream)
+                yield line
 
 
-def _heard(lines: Any, each: Callable[[Line], None]) -> Line:
-    while (line := lines.readline(LONGEST_LINE)).endswith(b"\n"):
-        said = json.loads(line)
-        if "row" in said:
-            each(said["row"])
-        elif "error" in said:
-            error = said["error"]
-            raise Refusal(error["message"], code=error["code"], exit_code=error["exit_code"])
-        else:
-            end: Line = said["end"]
-            return end
-    raise _broken()
+def _connect(connection: socket.socket, path: Path) -> None:
+    try:
+        with _address(path) as address:
+            connection.connect(address)
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        raise NobodyThere from error
+    except PermissionError as error:
+        raise StateError(f"{path}: only its own user and root may ask this host", exit_code=os.EX_NOPERM) from error
+
+
+def _next(stream: io.BufferedRWPair) -> Line:
+    try:
+        raw = stream.readline(LONGEST_LINE)
+    except OSError as error:
+        raise _broken() from error
+    if not raw.endswith(b"\n"):
+        raise _broken()
+    line: Line = json.loads(raw)
+    if "error" in line:
+        said = line["error"]
+        raise Refusal(said["message"], code=said["code"], exit_code=said["exit_code"])
+    return line
 
 
 def _broken() -> StateError:

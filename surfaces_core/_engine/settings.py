@@ -26,6 +26,22 @@ from surfaces_core.events import Agent
 M = TypeVar("M", bound=BaseModel)
 Place = tuple[str | int, ...]
 """Where in a file a value stands, from its root."""
+DEEPEST = 20
+"""How deep values of the config may be nested."""
+TOP = (
+    "storage",
+    "files",
+    "surfaces",
+    "transports",
+    "hooks",
+    "agents",
+    "agents_file",
+    "user_agents",
+    "default_agent",
+    "host",
+    "ops",
+)
+"""The sections of the config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,34 +160,20 @@ class Config:
     """None: nothing listens."""
 
 
-DEEPEST = 20
-"""How deep values of the config may be nested."""
-TOP = (
-    "storage",
-    "files",
-    "surfaces",
-    "transports",
-    "hooks",
-    "agents",
-    "agents_file",
-    "user_agents",
-    "default_agent",
-    "host",
-    "ops",
-)
+def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Sequence[str] = TOP) -> Config:
+    """Read and check a config file. Raises `ConfigError` with the file and line of the first problem.
 
-
-def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Read and check a config file. Raises `ConfigError` with the file and line of the first problem."""
+    Outside of the sections that are `needed`, what the environment or a file should give may be missing.
+    """
     environment = {**dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
-    source, data = read(path, environment)
+    source, data = read(path, environment, needed)
     check_keys(source, (), data, TOP)
     if "storage" not in data:
         raise source.error((), "storage: missing; say where state is kept, like `storage: {use: sqlite, path: …}`")
     surfaces = _named(source, data, "surfaces")
     if not surfaces:
         raise source.error((), "surfaces: missing; name at least one messenger account")
-    agents_source, agents = _agents(path, source, data, environment)
+    agents_source, agents = _agents(path, source, data, environment, needed)
     return Config(
         source=source,
         storage=_single(source, data, "storage"),
@@ -210,7 +212,7 @@ def dotenv(path: Path) -> dict[str, str]:
     return values
 
 
-def read(path: Path, environment: Mapping[str, str]) -> tuple[Source, dict[str, Any]]:
+def read(path: Path, environment: Mapping[str, str], needed: Sequence[str] = TOP) -> tuple[Source, dict[str, Any]]:
     """A YAML file with its values filled in, and where each stands."""
     try:
         text = path.read_text("utf8")
@@ -228,7 +230,7 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Source, dict[str, 
     source = Source(file=str(path), lines=lines)
     if root is None:
         raise source.error((), "the file is empty")
-    data = _Reader(source, lines, environment).value(root, ())
+    data = _Reader(source, lines, environment, needed).value(root, ())
     if not isinstance(data, dict):
         raise source.error((), "the file must be a mapping of keys to values")
     return source, data
@@ -243,10 +245,13 @@ def _os_problem(error: OSError | ValueError) -> str:
 class _Reader:
     """Turns YAML nodes into values, noting lines, refusing doubled keys, filling in the environment."""
 
-    def __init__(self, source: Source, lines: dict[Place, int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: Source, lines: dict[Place, int], environment: Mapping[str, str], needed: Sequence[str]
+    ) -> None:
         self._source = source
         self._lines = lines
         self._environment = environment
+        self._needed = needed
         self._scalars = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, place: Place) -> Any:
@@ -284,7 +289,7 @@ class _Reader:
             if value is None or (value == "" and default is not None):
                 value = default
             if value is None:
-                raise self._source.error(place, f"the environment has no {name}; set it, or write ${{{name}:-default}}")
+                return self._missing(place, f"the environment has no {name}; set it, or write ${{{name}:-default}}")
             return value
 
         filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", found, text)
@@ -292,22 +297,25 @@ class _Reader:
             raise self._source.error(place, "${ is not closed; write ${NAME} or ${NAME:-default}")
         return filled
 
+    def _missing(self, place: Place, problem: str) -> str:
+        if not place or place[0] in self._needed:
+            raise self._source.error(place, problem)
+        return ""
+
     def _secret(self, pairs: dict[str, Any], place: Place) -> Any:
         if len(pairs) != 1 or not place:
             return pairs
         (kind, name), *_ = pairs.items()
         if kind == "env" and isinstance(name, str):
             if name not in self._environment:
-                raise self._source.error(place, f"the environment has no {name}; set it")
+                return self._missing(place, f"the environment has no {name}; set it")
             return self._environment[name]
         if kind == "file" and isinstance(name, str):
             try:
                 secret = Path(name).read_text("utf8").strip()
             except (OSError, ValueError) as error:
-                raise self._source.error(place, f"{name} cannot be read: {_os_problem(error)}") from error
-            if not secret:
-                raise self._source.error(place, f"{name} is empty")
-            return secret
+                return self._missing(place, f"{name} cannot be read: {_os_problem(error)}")
+            return secret or self._missing(place, f"{name} is empty")
         return pairs
 
 
@@ -417,7 +425,7 @@ def _hooks(source: Source, data: Mapping[str, Any]) -> list[str]:
 
 
 def _agents(
-    path: Path, source: Source, data: Mapping[str, Any], environment: Mapping[str, str]
+    path: Path, source: Source, data: Mapping[str, Any], environment: Mapping[str, str], needed: Sequence[str]
 ) -> tuple[Source, Mapping[str, Any]]:
     """The source and content of the registry: keys of the config itself, or the file that it names."""
     inline = {name: data[name] for name in ("agents", "user_agents", "default_agent") if name in data}
@@ -429,7 +437,7 @@ def _agents(
     if "agents" in inline or "user_agents" in inline:
         raise source.error(("agents_file",), "stands beside agents or user_agents; keep one of the two ways")
     try:
-        other, content = read(path.parent / named, environment)
+        other, content = read(path.parent / named, environment, needed)
     except ConfigError as error:
         if error.where or (path.parent / named).exists():
             raise

@@ -1,0 +1,44 @@
+"""Tables and times for people on a terminal; nothing that comes from outside can do more there than be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+WIDTH = 100
+"""Columns that a table may have."""
+_GAP = "  "
+_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def table(rows: Sequence[Sequence[str]], elastic: int) -> Iterator[str]:
+    """Lines of a table whose first row is its head; the `elastic` column gives way where it grows too wide."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(rows[0]))]
+    beyond = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
+    widths[elastic] = max(len(rows[0][elastic]), widths[elastic] - max(0, beyond))
+    for row in cells:
+        fitted = (cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield _GAP.join(fitted).rstrip()
+
+
+def shown(text: str) -> str:
+    """Text in which everything that a terminal might obey is a question mark."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def cut(text: str, width: int) -> str:
+    """Text of at most so many characters: what is left out is left out of its middle."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def span(seconds: float | None) -> str:
+    """A time in its largest unit; empty for one that is not known."""
+    if seconds is None:
+        return ""
+    for unit_s, unit in _UNITS:
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
