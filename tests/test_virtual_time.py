@@ -19,6 +19,18 @@ def test_hours_pass_at_once() -> None:
     assert virtual_time.run(main()) == 3600
 
 
+def test_a_timer_that_was_cancelled_costs_nothing() -> None:
+    """What nobody waits for any more is passed over, not slept through."""
+
+    async def main() -> float:
+        for number in range(5):
+            asyncio.get_running_loop().call_later(number, print).cancel()
+        await asyncio.sleep(3600)
+        return asyncio.get_running_loop().time()
+
+    assert virtual_time.run(main()) == 3600
+
+
 def test_a_set_of_tasks_has_the_order_in_which_they_began() -> None:
     """A group cancels its tasks in the order of a set, which must not depend on where they lie in memory."""
 

@@ -7,6 +7,7 @@ which order, is the same in every process: tasks in sets have an order, and thre
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple, Unpack
@@ -32,6 +33,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
     _ready: Any
     _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +59,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready and not self._stopping:
+            self._drop_cancelled()
             if not self._scheduled:
                 raise RuntimeError("everybody waits, and nobody is left who could wake them")
             self._now = max(self._now, self._scheduled[0].when())
         super()._run_once()  # type: ignore[misc]
+
+    def _drop_cancelled(self) -> None:
+        """Forget cancelled timers at the front: the time until the one behind them would really be slept."""
+        while self._scheduled and self._scheduled[0].cancelled():
+            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
