@@ -107,12 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         _check(options)
 
-    from surfaces_core._engine import commands
+    from surfaces_core._engine import commands, ending
 
     try:
         return commands.dispatch(options)
     except BaseException as error:  # noqa: BLE001 - the outermost edge: every end gets its line and its code
-        return commands.explain(error, debug=options.debug)
+        return ending.explain(error, debug=options.debug)
 
 
 if __name__ == "__main__":

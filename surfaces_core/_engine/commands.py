@@ -7,7 +7,6 @@ import asyncio
 import os
 import platform
 import sys
-import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points, version
 
@@ -15,10 +14,11 @@ from pydantic import BaseModel
 
 from surfaces_core._engine import asking, host, log
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
+from surfaces_core._engine.ending import LAST_S, Deadline, explain, first
 from surfaces_core._engine.settings import Config
 from surfaces_core._engine.settings import load as load_config
 from surfaces_core.contracts import CONTRACT, Driver, Transport
-from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
+from surfaces_core.errors import ConfigError
 
 
 def dispatch(options: argparse.Namespace) -> int:
@@ -45,55 +45,6 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-# Errors -------------------------------------------------------------------------------------------
-
-
-def first(error: BaseException) -> BaseException:
-    """What really happened, out of the groups that nested tasks wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        expected = [inner for inner in error.exceptions if isinstance(first(inner), SurfacesError)]
-        error = (expected or error.exceptions)[0]
-    return error
-
-
-def exit_code(error: BaseException) -> int:
-    """The exit code of an error."""
-    match error:
-        case SystemExit(code=int(code)):
-            return code
-        case ConfigError():
-            return os.EX_CONFIG
-        case StateError(exit_code=code):
-            return code
-        case Unavailable():
-            return os.EX_UNAVAILABLE
-        case BrokenPipeError():  # whoever read has seen enough
-            return os.EX_OK
-        case KeyboardInterrupt() | asyncio.CancelledError():
-            return 130
-        case OSError():
-            return os.EX_IOERR
-        case _:
-            return os.EX_SOFTWARE
-
-
-def explain(error: BaseException, *, debug: bool = False) -> int:
-    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code."""
-    cause = first(error)
-    if debug and isinstance(cause, SurfacesError):
-        traceback.print_exception(error)
-    if isinstance(cause, SurfacesError):
-        sys.stderr.write(f"surfaces: {cause.code}: {cause}\n")
-    elif isinstance(cause, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
-    elif isinstance(cause, OSError):
-        sys.stderr.write(f"surfaces: {cause}\n")
-    elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
-        sys.stderr.write("".join(traceback.format_exception(error)))
-        sys.stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
-    return exit_code(cause)
-
-
 # Commands -----------------------------------------------------------------------------------------
 
 
@@ -101,8 +52,22 @@ def run(options: argparse.Namespace) -> int:
     """`surfaces run`."""
     config = load_config(options.config)
     log.configure("debug" if options.debug else config.host.log_level)
-    asyncio.run(host.run(config))
-    return os.EX_OK
+    deadline, code = Deadline(log.logger()), os.EX_OK
+    try:
+        asyncio.run(host.run(config, deadline))
+    except BaseException as error:  # noqa: BLE001 - the process may be kept now, so what is to be said is said at once
+        code = explain(_unasked(error), debug=options.debug)
+    deadline.within(LAST_S, code)
+    return code
+
+
+def _unasked(error: BaseException) -> BaseException:
+    """A plugin that ends the process with `sys.exit` must not look like a clean stop."""
+    if not isinstance(first(error), SystemExit):
+        return error
+    bug = RuntimeError("a plugin called sys.exit")
+    bug.__cause__ = error
+    return bug
 
 
 def demo(rest: list[str]) -> int:

@@ -14,8 +14,9 @@ from importlib.metadata import version
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import basics, log
+from surfaces_core._engine import basics, log, stacks
 from surfaces_core._engine.discovery import Hooks, Offer, check_agents, check_settings, load_hooks, make
+from surfaces_core._engine.ending import LAST_S, Deadline
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import Drivers, Engine
 from surfaces_core._engine.settings import Config, Instance
@@ -24,6 +25,8 @@ from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, Su
 from surfaces_core.errors import ConfigError
 
 BASICS = Offer(group="surfaces.hooks", name="basics", value=basics.__name__, distribution="surfaces-core", version="")
+UNWIND_S = 15.0
+"""How long a host that fails may take to put away what it works on."""
 
 
 def hooks_of(config: Config) -> Hooks:
@@ -109,21 +112,29 @@ def build(config: Config) -> Engine:
 # Running it ---------------------------------------------------------------------------------------
 
 
-async def run(config: Config) -> None:
-    """Build and run until a signal asks to stop; a second one cancels. Raises what ended it."""
+async def run(config: Config, deadline: Deadline) -> None:
+    """Build and run until a signal asks to stop; a second one cancels. Raises what ended it.
+
+    Whatever happens, the end comes in time.
+    """
     started = time.monotonic()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     engine: Engine | None = None
 
     def asked() -> None:
-        if task is not None and (engine is None or engine.stopping or not engine.opened):
-            task.cancel()
+        if engine is None or engine.stopping or not engine.opened:
+            deadline.within(LAST_S, 130 if engine is not None and engine.opened else os.EX_OK)
+            if task is not None:
+                task.cancel()
         if engine is not None:
+            deadline.within(engine.longest_stop_s + LAST_S)
             engine.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
+    deadline.loop = loop
     engine = build(config)
+    engine.on_failure = lambda error: deadline.within(UNWIND_S, error)
     facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
     engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})
     try:
@@ -131,6 +142,14 @@ async def run(config: Config) -> None:
     except asyncio.CancelledError:
         if engine.opened:  # the second signal; before it was open there is nothing to wait for
             raise
+    except BaseException as error:
+        deadline.within(LAST_S, error)
+        raise
+    finally:
+        left = stacks.of_tasks(loop)
+        if left:
+            log.logger().warning("host.left_behind", tasks=left)
+            deadline.within(LAST_S)
 
 
 def announce(facts: dict[str, object]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from surfaces_core._engine.foreign import contained
+
 T = TypeVar("T")
 
 
@@ -50,6 +52,8 @@ class Lanes(Generic[T]):
         self._stopping = False
         self._empty = asyncio.Event()
         self._empty.set()
+        self.on_failure: Callable[[BaseException], None] = lambda error: None
+        """Told what ends `run`, before the other workers have ended."""
 
     def put(self, name: Hashable, item: T) -> None:
         """Add an item at the end of a lane."""
@@ -125,7 +129,12 @@ class Lanes(Generic[T]):
     async def _serve(self) -> None:
         while not self._stopping and (lane := await self._ready.get()) is not None and not self._stopping:
             lane.busy = True
-            again = await self._work(lane.items[0])
+            try:
+                with contained():
+                    again = await self._work(lane.items[0])
+            except Exception as error:
+                self.on_failure(error)
+                raise
             lane.busy = False
             if again is not None:
                 lane.items[0], delay = again

@@ -32,10 +32,13 @@ from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
+from surfaces_core._engine.watchdog import watching
 from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
 from surfaces_core.events import Accepted, Binding, Inbound, Observed
 
+DEAF_S = 1.0
+"""How long what is cut short may take to end."""
 DRAIN_S = 5.0
 """How long a stopping host tries to send what is said already."""
 PRUNE_EVERY_S = 3600.0
@@ -65,6 +68,8 @@ class Engine:
     log: FilteringBoundLogger
     ops: OpsSettings | None = None
     on_ready: Callable[[], None] = lambda: None
+    on_failure: Callable[[BaseException], None] = lambda error: None
+    """Told what ends the host before everything else has ended, which plugins may keep it from."""
     book: Book = field(init=False)
     staging: Staging = field(init=False)
     peers: Peers = field(init=False)
@@ -120,6 +125,9 @@ class Engine:
             observe=self.observe,
             log=self.log,
         )
+        self.turns.lanes.on_failure = self.turns.urgent.on_failure = self._fail
+        for delivery in self.deliveries.values():
+            delivery.lanes.on_failure = self._fail
         self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
         self.turns.doors = Doors(
             book=self.book,
@@ -146,6 +154,9 @@ class Engine:
             log=self.log,
         )
 
+    def _fail(self, error: BaseException) -> None:
+        self.on_failure(error)
+
     def _agent_label(self, agent: str) -> str:
         known = self.registry.agents.get(agent)
         return known.label if known else agent
@@ -167,6 +178,12 @@ class Engine:
         self._stop.set()
 
     @property
+    def longest_stop_s(self) -> float:
+        """How long a host that was asked to end may take."""
+        grace_s = self.settings.shutdown_grace_s
+        return grace_s + DEAF_S + min(DRAIN_S, grace_s)
+
+    @property
     def stopping(self) -> bool:
         """It was asked to end."""
         return self._stop.is_set()
@@ -174,6 +191,7 @@ class Engine:
     async def run(self) -> None:
         """Open everything, work until `stop`, close everything. Raises what ended it."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(watching(self.log))
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             stack.push_async_callback(self.journal.lease.release)
@@ -215,11 +233,17 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             turning = group.create_task(self.turns.run())
             probing = group.create_task(self.peers.run())
-            await self._receive()
+            try:
+                await self._receive()
+            except BaseException as error:
+                self.on_failure(error)
+                raise
             self.turns.end()
             await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
             self.turns.abandon()
             probing.cancel()
+            await asyncio.wait({turning}, timeout=DEAF_S)
+            await self.turns.leave()
 
     async def _receive(self) -> None:
         async with asyncio.TaskGroup() as group:

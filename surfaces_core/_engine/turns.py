@@ -163,6 +163,12 @@ class Turns:
             if work.worker is not None:
                 work.worker.cancel()
 
+    async def leave(self) -> None:
+        """Store what is deaf to being cut short as what it is, so that it is not taken for what killed the process."""
+        for work in list(self._works.values()):
+            self._log.warning("turn.deaf", turn=work.entry.turn)
+            await self._journal.suspend(work.entry)
+
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
         address, urgent = entry.message.address, self._lanes(entry) is self.urgent
         stopped = not urgent and address in self._stop_next and self._asks(entry)

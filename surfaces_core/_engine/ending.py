@@ -1,0 +1,102 @@
+"""How the program ends: what is said of an error, with which exit code, and that it ends at all.
+
+What a plugin leaves running may keep a process for ever: a task that is deaf to its cancellation, a thread
+that nobody told to end. Everything that was acknowledged is durable, so the process may be ended at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sys
+import threading
+import time
+import traceback
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine import stacks
+from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
+
+LAST_S = 3.0
+"""How long the process may take once nothing of the host is left to do."""
+
+
+def first(error: BaseException) -> BaseException:
+    """What really happened, out of the groups that nested tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        expected = [inner for inner in error.exceptions if isinstance(first(inner), SurfacesError)]
+        error = (expected or error.exceptions)[0]
+    return error
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    match error:
+        case SystemExit(code=int(code)):
+            return code
+        case ConfigError():
+            return os.EX_CONFIG
+        case StateError(exit_code=code):
+            return code
+        case Unavailable():
+            return os.EX_UNAVAILABLE
+        case BrokenPipeError():  # whoever read has seen enough
+            return os.EX_OK
+        case KeyboardInterrupt() | asyncio.CancelledError():
+            return 130
+        case OSError():
+            return os.EX_IOERR
+        case _:
+            return os.EX_SOFTWARE
+
+
+def explain(error: BaseException, *, debug: bool = False) -> int:
+    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code."""
+    cause = first(error)
+    if debug and isinstance(cause, SurfacesError):
+        traceback.print_exception(error)
+    if isinstance(cause, SurfacesError):
+        sys.stderr.write(f"surfaces: {cause.code}: {cause}\n")
+    elif isinstance(cause, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+    elif isinstance(cause, OSError):
+        sys.stderr.write(f"surfaces: {cause}\n")
+    elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
+        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
+    return exit_code(cause)
+
+
+class Deadline:
+    """Ends the process when it has not ended by itself in time."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._changed = threading.Condition()
+        self._at = math.inf
+        self._end: BaseException | int = os.EX_OK
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Whose tasks are named when they keep the process."""
+
+    def within(self, seconds: float, end: BaseException | int = os.EX_OK) -> None:
+        """End in so many seconds at the latest: for an error that is still to be told, or with an exit code."""
+        with self._changed:
+            if self._at == math.inf:
+                threading.Thread(target=self._watch, name="surfaces-deadline", daemon=True).start()
+            self._at = min(self._at, time.monotonic() + seconds)
+            if self._end == os.EX_OK or isinstance(end, int):
+                self._end = end
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while (left := self._at - time.monotonic()) > 0:
+                self._changed.wait(left)
+        tasks = [] if self.loop is None else stacks.of_tasks(self.loop, deaf=True)
+        self._log.warning("host.kept", tasks=tasks, threads=stacks.of_others())
+        code = self._end if isinstance(self._end, int) else explain(self._end)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,67 @@
+"""Notices from a thread that the event loop is held up, and says by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from structlog.typing import FilteringBoundLogger
+
+from surfaces_core._engine import stacks
+
+STALL_S = 0.25
+"""A loop that does not answer for longer is held up. It is asked as often, so half a second never passes unseen."""
+STUCK_S = 10.0
+"""A stall is said when it is over, and already while it lasts when it lasts so long."""
+
+
+@contextmanager
+def watching(log: FilteringBoundLogger) -> Iterator[None]:
+    """Watch the running loop for as long as the block lasts."""
+    watchdog = _Watchdog(asyncio.get_running_loop(), log)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.over.set()
+
+
+class _Watchdog(threading.Thread):
+    """Asks the loop for a sign of life; made in the loop's own thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: FilteringBoundLogger) -> None:
+        super().__init__(name="surfaces-watchdog", daemon=True)
+        self._loop = loop
+        self._log = log
+        self._watched = threading.get_ident()
+        self._answered = threading.Event()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(STALL_S):
+            asked = time.monotonic()
+            self._answered.clear()
+            try:
+                self._loop.call_soon_threadsafe(self._answered.set)
+            except RuntimeError:  # the loop is closed
+                return
+            if not self._answered.wait(STALL_S):
+                self._wait_out(asked)
+
+    def _wait_out(self, asked: float) -> None:
+        # Who was late itself has seen nothing: the process was stopped, or something holds the interpreter.
+        late = time.monotonic() - asked > 2 * STALL_S
+        where = "the whole process" if late else stacks.of_thread(self._watched)
+        if not self._answered.wait(STUCK_S):
+            self._log.error("loop.stuck", seconds=_since(asked), where=stacks.of_thread(self._watched))
+        while not self._answered.wait(STALL_S):
+            if self.over.is_set():
+                return
+        self._log.warning("loop.stalled", seconds=_since(asked), where=where)
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 2)
