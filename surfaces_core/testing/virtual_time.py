@@ -68,7 +68,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _drop_cancelled(self) -> None:
         """Forget cancelled timers at the front: the time until the one behind them would really be slept."""
         while self._scheduled and self._scheduled[0].cancelled():
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
+            timer = heapq.heappop(self._scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - as the loop itself does it
             self._timer_cancelled_count -= 1
 
 
