@@ -364,6 +364,7 @@ class AgentTurns:
         if failure is not None:
             # one that has spoken has the question, so what it calls a matter of later is none
             line = words.CUT_OFF if isinstance(failure, Unavailable) else failure.public
+            self._log.info("turn.failed", turn=work.entry.turn, code=failure.code, error=str(failure))
             return Outcome(says=[_cut(text, line), *rest], kind="failed")
         if text.strip():
             return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")
