@@ -21,6 +21,7 @@ from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import Drivers, Engine
 from surfaces_core._engine.settings import Config, Instance
 from surfaces_core._engine.store import InstanceStore, NoFiles
+from surfaces_core._engine.watchdog import watching
 from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, SurfaceContext, Transport
 from surfaces_core.errors import ConfigError
 
@@ -138,7 +139,8 @@ async def run(config: Config, deadline: Deadline) -> None:
     facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
     engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})
     try:
-        await engine.run()
+        with watching(log.logger()):
+            await engine.run()
     except asyncio.CancelledError:
         if engine.opened:  # the second signal; before it was open there is nothing to wait for
             raise

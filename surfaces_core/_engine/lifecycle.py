@@ -32,7 +32,6 @@ from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
-from surfaces_core._engine.watchdog import watching
 from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
 from surfaces_core.events import Accepted, Binding, Inbound, Observed
@@ -191,7 +190,6 @@ class Engine:
     async def run(self) -> None:
         """Open everything, work until `stop`, close everything. Raises what ended it."""
         async with AsyncExitStack() as stack:
-            stack.enter_context(watching(self.log))
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             stack.push_async_callback(self.journal.lease.release)
