@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -32,7 +32,7 @@ async def ask(port: int, request: str) -> tuple[int, Any]:
     return int(head.split()[1]), json.loads(body) if body else None
 
 
-async def readyz(bot: TestBot) -> tuple[int, Mapping[str, Any]]:
+async def readyz(bot: TestBot) -> tuple[int, dict[str, Any]]:
     """Status and content of `/readyz`, straight from the host."""
     answer = await bot.engine.operations.pages()["/readyz"]()
     return answer.status.value, json.loads(answer.body)
