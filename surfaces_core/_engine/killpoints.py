@@ -24,6 +24,8 @@ POINTS = (
     "open.before",
     "open.after",
 )
+ORDERED = ("retry.before", "retry.after")
+"""Likewise, but only an operator's command leads there."""
 
 _armed, _, _count = os.environ.get("SURFACES_KILL_AT", "").partition(":")
 _left = int(_count) if _count.isdecimal() else 1
