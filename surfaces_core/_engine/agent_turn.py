@@ -252,6 +252,8 @@ class AgentTurns:
                 if drafts is not None:
                     group.create_task(drafts.run())
                 work.task = group.create_task(self._listen(talk))
+                if drafts is not None:  # whatever ends it, be it before it has begun
+                    work.task.add_done_callback(lambda _: drafts.close())
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
             raise several.exceptions[0] from several.exceptions[0].__cause__
@@ -289,9 +291,6 @@ class AgentTurns:
                 raise Rejected("the transport ended without saying that it is the end", public=words.CUT_OFF)
         except DriverError as error:
             talk.gathered.failure = error
-        finally:
-            if talk.drafts is not None:
-                talk.drafts.close()
 
     async def _hear(self, talk: Talk) -> None:
         async with aclosing(talk.transport.run(talk.request)) as events:

@@ -6,6 +6,7 @@ the messenger first, and what was cut short by a crash is done again by its inbo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from surfaces_core._engine import words
 from surfaces_core._engine.journal import Changes, Journal, Rows, key, place, turn_id
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.settings import Registry
-from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport
+from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport, Tx
 from surfaces_core.errors import CommandError, Rejected
 from surfaces_core.events import Address, Binding, Inbound, Opening
 
@@ -59,6 +60,7 @@ class Book:
         self._registry = registry
         self._bindings: dict[Address, Binding] = {}
         self._usages: dict[Address, Usage] = {}
+        self._binding = asyncio.Lock()
         self._touched: dict[Address, int] = {}
         """When each binding was last changed here, in ticks."""
         self.tick = 0
@@ -107,10 +109,17 @@ class Book:
         return found
 
     async def _bind(self, message: Inbound) -> Binding:
-        surface = message.address.surface
-        cause = turn_id(surface, message.event_id)
-        binding = _binding(await self._opening(cause, surface, message.sender, "", ""), message.address)
-        await self._keep(binding, self.finished(cause))
+        """Bind a conversation to its first sender; its first question and an urgent command may come together."""
+        address = message.address
+        async with self._binding:
+            known = self.at(address)
+            if known is not None and not known.left:
+                return known
+            cause = turn_id(address.surface, message.event_id)
+            async with self._journal.changing() as tx:
+                binding = _binding(await self._next(tx, cause, address.surface, message.sender), address)
+                await tx.put(key("conv", *place(address)), BINDINGS.dump(binding))
+            self._remember(binding)
         return binding
 
     async def create(self, cause: str, surface: str, owner: str, owner_name: str, name: str = "") -> Binding:
@@ -127,29 +136,36 @@ class Book:
         return binding
 
     async def _opening(self, cause: str, surface: str, owner: str, owner_name: str, name: str) -> Opening:
-        agent = self._registry.of(owner)
-        if agent is None:
-            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT)
-        row, counter = key("opening", cause), key("number", surface, owner)
+        row = key("opening", cause)
         async with self._journal.changing() as tx:
             begun = await tx.get(row)
             if begun is not None:
                 return OPENINGS.load(begun)
-            number = int(await tx.get(counter) or 0) + 1
-            opening = Opening(
-                key=cause,
-                surface=surface,
-                owner=owner,
-                owner_name=owner_name,
-                number=number,
-                name=name or f"C{number}",
-                agent=agent.id,
-                context=context_id(owner, cause),
-                created_at=round(self._journal.now(), 3),  # messengers keep milliseconds
-            )
-            await tx.put(counter, str(number).encode())
+            opening = await self._next(tx, cause, surface, owner, owner_name, name)
             await tx.put(row, OPENINGS.dump(opening))
         return opening
+
+    async def _next(
+        self, tx: Tx, cause: str, surface: str, owner: str, owner_name: str = "", name: str = ""
+    ) -> Opening:
+        """A person's next conversation, whose number is taken with the transaction."""
+        agent = self._registry.of(owner)
+        if agent is None:
+            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT)
+        counter = key("number", surface, owner)
+        number = int(await tx.get(counter) or 0) + 1
+        await tx.put(counter, str(number).encode())
+        return Opening(
+            key=cause,
+            surface=surface,
+            owner=owner,
+            owner_name=owner_name,
+            number=number,
+            name=name or f"C{number}",
+            agent=agent.id,
+            context=context_id(owner, cause),
+            created_at=round(self._journal.now(), 3),  # messengers keep milliseconds
+        )
 
     async def begun(self, cause: str) -> bool:
         """An earlier try of the same cause began to make a conversation."""
@@ -199,6 +215,9 @@ class Book:
             return
         rows = {**changes, key("conv", *place(binding.address)): BINDINGS.dump(binding)}
         await self._journal.write(rows)
+        self._remember(binding)
+
+    def _remember(self, binding: Binding) -> None:
         self._bindings[binding.address] = binding
         self.tick += 1
         self._touched[binding.address] = self.tick

@@ -1,0 +1,49 @@
+"""What must hold when two things happen at one instant: each case was found by the simulation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from surfaces_core import AgentRequest, Inbound, Pace, Shaper, hookimpl
+from surfaces_core.testing.bot import TestBot
+
+EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
+
+
+class StopsAtOnce:
+    """Stops the turn in the instant between its beginning and its first word to the agent."""
+
+    def __init__(self) -> None:
+        self.bot: TestBot
+
+    @hookimpl
+    def surfaces_shapers(self) -> Sequence[Shaper]:
+        def shape(request: AgentRequest, message: Inbound) -> AgentRequest:
+            asyncio.get_running_loop().call_soon(self.bot.engine.turns.stop, message)
+            return request
+
+        return [shape]
+
+
+async def test_a_turn_that_is_stopped_before_it_listens_ends() -> None:
+    """What shows drafts ends with the turn, though nothing of the agent was ever heard."""
+    hook = StopsAtOnce()
+    bot = hook.bot = TestBot(hooks=[hook], pace=EAGER)
+    async with bot.running():
+        await bot.push("go")
+        assert await bot.pop() == "Stopped."
+
+
+async def test_a_first_question_and_a_command_that_come_together_make_one_conversation() -> None:
+    """Both belong to the same context, and it is the person's first."""
+    bot = TestBot()
+    await bot.push("hello")
+    await bot.push("!stop")
+    await bot.push("hello again")
+    async with bot.running():
+        await bot.messenger.until(lambda: {"hello again"} <= set(bot.messenger.texts()))
+        (binding,) = bot.engine.book.live("memory", "@ann")
+    assert binding.number == 1
+    assert {request.context for request in bot.transport.requests} <= {binding.context}  # type: ignore[attr-defined]
+    assert not [row for row in bot.disk.rows if row.startswith(b"opening\0")]
