@@ -98,8 +98,10 @@ class MemoryTx(Tx):
 
     async def scan(self, prefix: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
         await self._wait()
-        for key, value in sorted({**self._rows, **self.changes}.items()):
-            if value is not None and key.startswith(prefix):
+        rows: dict[bytes, bytes | None] = {key: value for key, value in self._rows.items() if key.startswith(prefix)}
+        rows |= {key: value for key, value in self.changes.items() if key.startswith(prefix)}
+        for key, value in sorted(rows.items()):
+            if value is not None:
                 yield key, value
 
     async def _wait(self) -> None:
