@@ -113,9 +113,12 @@ class Outbound:
     streamed: bool = False
     """A `Draft` with this key may already show: replace it, don't say it again."""
     device: str = ""
-    """`Surface.device` when this was stored: under another one the messenger may not recognise the key."""
+    """`Surface.device` when this was stored: under another one the messenger may not recognise the key.
+
+    Where it is `streamed`, when the first draft was about to show.
+    """
     frozen_at: float = 0.0
-    """Unix seconds when this was stored: no try to send it was earlier."""
+    """Unix seconds at that moment: nothing was sent under the key any earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,10 @@ class Draft:
     """One line on what the agent is doing, or empty."""
     done: bool = False
     """Nothing more comes: stop typing. `text` is then to be ignored."""
+    device: str = ""
+    """`Surface.device` when the first draft of the turn, of whatever try, was about to show."""
+    first_at: float = 0.0
+    """Unix seconds at that moment: nothing was sent under the key any earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

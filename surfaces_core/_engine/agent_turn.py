@@ -269,9 +269,10 @@ class AgentTurns:
         if surface.pace is None:
             return None
 
-        async def before_first() -> None:
+        async def before_first() -> Entry:
             if not work.entry.partly:
-                work.entry = await self._journal.mark_shown(work.entry, partly=True)
+                work.entry = await self._journal.mark_shown(work.entry, partly=True, device=surface.device)
+            return work.entry
 
         return Drafts(
             surface=surface,

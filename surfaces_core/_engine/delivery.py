@@ -98,11 +98,10 @@ class Delivery:
         if lost.notice:
             await self._journal.bury(part, reason, None)
             return None
-        # a draft that shows under this key must not stay; otherwise the key may be used up
-        key = lost.key if lost.streamed else f"{lost.key}x"
-        said = await self._journal.bury(
-            part, reason, replace(lost, key=key, text=words.PART_LOST, file=None, notice=True)
-        )
+        instead = replace(lost, text=words.PART_LOST, file=None, notice=True)
+        if not lost.streamed:  # else the draft that shows under the key must not stay; this key may be used up
+            instead = replace(instead, key=f"{lost.key}x", device=self._surface.device, frozen_at=self._journal.now())
+        said = await self._journal.bury(part, reason, instead)
         return None if said is None else (said, 0.0)
 
     def _put_off(self, part: Part, error: Unavailable, began: float) -> float:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.foreign import contained
+from surfaces_core._engine.journal import Entry
 from surfaces_core.contracts import Pace, Surface
 from surfaces_core.errors import DriverError, Unavailable
 from surfaces_core.events import Address, Draft
@@ -32,7 +34,7 @@ class Drafts:
         address: Address,
         turn: str,
         attempt: int,
-        before_first: Callable[[], Awaitable[None]],
+        before_first: Callable[[], Awaitable[Entry]],
         log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
@@ -85,7 +87,8 @@ class Drafts:
         while self._chars < self._pace.first_chars and not self._status:
             if await self._next_change():
                 return True
-        await self._before_first()
+        entry = await self._before_first()
+        self._base = replace(self._base, device=entry.shown_on, first_at=entry.shown_at)
         return self._closed.is_set()
 
     async def _rest(self) -> bool:
@@ -132,6 +135,8 @@ class Drafts:
             text="".join(self._pieces) if text else "",
             status=self._status if text else "",
             done=done,
+            device=base.device,
+            first_at=base.first_at,
         )
 
     async def _show(self, draft: Draft) -> float:

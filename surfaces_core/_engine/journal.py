@@ -120,6 +120,10 @@ class Entry:
     """An earlier try ended in the middle, with the process."""
     shown: bool = False
     """A draft may show under its key."""
+    shown_at: float = 0.0
+    """Unix seconds when it was about to show for the first time."""
+    shown_on: str = ""
+    """`Surface.device` at that moment."""
     partly: bool = False
     """Something of the answer may show."""
     overflow: bool = False
@@ -270,9 +274,11 @@ class Journal:
         await self.write({key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
         return entry
 
-    async def mark_shown(self, entry: Entry, *, partly: bool) -> Entry:
+    async def mark_shown(self, entry: Entry, *, partly: bool, device: str) -> Entry:
         """Remember that a draft may show, before it does; `partly` when it holds some of the answer."""
-        entry = await self.keep(replace(entry, shown=True, partly=entry.partly or partly))
+        if not entry.shown:
+            entry = replace(entry, shown=True, shown_at=round(self.now(), 3), shown_on=device)
+        entry = await self.keep(replace(entry, partly=entry.partly or partly))
         point("shown.after")
         return entry
 

@@ -249,7 +249,7 @@ class Turns:
         if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE:
             return entry
         if not entry.shown:
-            entry = await self._journal.mark_shown(entry, partly=False)
+            entry = await self._journal.mark_shown(entry, partly=False, device=surface.device)
         draft = Draft(
             key=f"{entry.turn}.0",
             turn=entry.turn,
@@ -258,6 +258,8 @@ class Turns:
             attempt=entry.attempts,
             version=1,
             status=words.WAITING,
+            device=entry.shown_on,
+            first_at=entry.shown_at,
         )
         await show(surface, draft, surface.pace, self._log)
         return entry
@@ -297,6 +299,7 @@ class Turns:
 
     def _part(self, entry: Entry, part: int, say: Say, text: str) -> Outbound:
         address = say.address or entry.message.address
+        streamed = entry.shown and part == 0
         return Outbound(
             key=f"{entry.turn}.{part}",
             turn=entry.turn,
@@ -305,9 +308,9 @@ class Turns:
             text=storable(text),
             file=say.file,
             notice=say.notice,
-            streamed=entry.shown and part == 0,
-            device=self._surfaces[address.surface].device,
-            frozen_at=self._journal.now(),
+            streamed=streamed,
+            device=entry.shown_on if streamed else self._surfaces[address.surface].device,
+            frozen_at=entry.shown_at if streamed else self._journal.now(),
         )
 
     # What an entry asks for

@@ -87,7 +87,7 @@ class TestBot:
         context = SurfaceContext(
             name=NAME, log=log, store=InstanceStore(journal, NAME), files=self.files, prefix=self.settings.prefix
         )
-        self.surface = MemorySurface(self.messenger, context=context, rooms=self.rooms, pace=self.pace)
+        self.surface = MemorySurface(self.messenger, context=context, rooms=self.rooms, pace=self.pace, now=self.now)
         self.engine = Engine(
             drivers=Drivers(
                 storage=journal.storage,

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -27,6 +28,8 @@ from surfaces_core.events import (
 )
 
 NAME = "memory"
+WINDOW_S = 43_200.0
+"""Keys that are older than this the messenger may have forgotten; it does when `forget_keys` is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +50,14 @@ class MemoryMessenger:
     """The far side: what people said, and what they see.
 
     `faults` are raised by the coming calls of `send`, one each, before anything shows;
-    `lost_answers` likewise, but after it shows.
+    `lost_answers` likewise, but after it shows. A repeated key changes nothing as long as it is
+    recognised: for the device that sent it, and until `forget_keys`.
     """
 
     name: str = NAME
     incoming: list[Inbound] = field(default_factory=list)
     shown: dict[str, Shown] = field(default_factory=dict)
-    """By key, in the order in which they first showed."""
+    """By key, in the order in which they first showed; a second one of the same key stands under `<key>#2`."""
     rooms: dict[str, Binding] = field(default_factory=dict)
     """The bindings that the messenger itself knows."""
     typing: set[str] = field(default_factory=set)
@@ -63,6 +67,10 @@ class MemoryMessenger:
     lost_answers: list[SurfacesError] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     """Conversations in which `send` waits for ever."""
+    device: str = "device-1"
+    """With which device the bot speaks; another one may be set while the host rests, or runs."""
+    _sent: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By device and key: which message of `shown` a repeat is taken for."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def say(
@@ -96,6 +104,27 @@ class MemoryMessenger:
     def _upload(self, ref: str, name: str, data: bytes) -> Attachment:
         self.uploads[ref] = data
         return Attachment(ref=ref, name=name, size=len(data))
+
+    def forget_keys(self) -> None:
+        """Take a repeat of what was sent until now for something new, as messengers do in time."""
+        self._sent.clear()
+
+    def post(self, message: Shown) -> str:
+        """Show a message, unless its key is recognised; under which name it stands in `shown`."""
+        sent = (self.device, message.key)
+        name = self._sent.get(sent)
+        if name is None:
+            name = message.key
+            if name in self.shown:
+                name += f"#{2 + sum(other.startswith(f'{message.key}#') for other in self.shown)}"
+            self.shown[name] = message
+            self._sent[sent] = name
+        return name
+
+    def edit(self, name: str, text: str, *, final: bool) -> None:
+        """Change what a message says."""
+        before = self.shown[name]
+        self.shown[name] = replace(before, text=text, final=final, versions=(*before.versions, text))
 
     def texts(self, conversation: str = "home") -> list[str]:
         """What the bot's messages in a conversation say now."""
@@ -171,6 +200,7 @@ class MemorySurface(Surface):
         rooms: bool = False,
         pace: Pace | None = None,
         longest: int = 4000,
+        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(self.Settings(), context)
         self.messenger = messenger
@@ -179,6 +209,12 @@ class MemorySurface(Surface):
         self.sent: list[Outbound] = []
         """Every call of `send`, repeats included."""
         self._longest = longest
+        self._now = now
+
+    @property
+    def device(self) -> str:
+        """With which device the bot speaks."""
+        return self.messenger.device
 
     async def run(self, intake: Intake) -> None:
         """Hand over what people say, in the order in which they said it."""
@@ -202,13 +238,14 @@ class MemorySurface(Surface):
         if messenger.faults:
             raise messenger.faults.pop(0)
         await self._read(message)
-        before = messenger.shown.get(message.key)
-        if before is None or (message.streamed and not before.final):
-            self._put(message.key, message.address, message.text, final=True, file=message.file)
+        shown = _shown(message, message.text, final=True, file=message.file)
+        name = self._posted(shown, message.device, message.frozen_at)
+        if message.streamed and not messenger.shown[name].final:
+            messenger.edit(name, message.text, final=True)
         await messenger.change()
         if messenger.lost_answers:
             raise messenger.lost_answers.pop(0)
-        return Receipt(remote_id=f"$shown-{message.key}")
+        return Receipt(remote_id=f"$shown-{name}")
 
     async def _read(self, message: Outbound) -> None:
         if message.file is not None and isinstance(self.context, SurfaceContext):
@@ -220,21 +257,20 @@ class MemorySurface(Surface):
         """Show a draft."""
         typing = self.messenger.typing
         (typing.discard if draft.done else typing.add)(draft.address.conversation)
-        before = self.messenger.shown.get(draft.key)
-        if draft.version > 0 and not (before and before.final):
-            self._put(draft.key, draft.address, draft.text or draft.status, final=False)
+        if draft.version > 0:
+            text = draft.text or draft.status
+            name = self._posted(_shown(draft, text, final=False), draft.device, draft.first_at)
+            before = self.messenger.shown[name]
+            if not before.final and before.text != text:
+                self.messenger.edit(name, text, final=False)
         await self.messenger.change()
 
-    def _put(self, key: str, address: Address, text: str, *, final: bool, file: FileRef | None = None) -> None:
-        before = self.messenger.shown.get(key)
-        self.messenger.shown[key] = Shown(
-            key=key,
-            text=text,
-            conversation=address.conversation,
-            final=final,
-            file=file,
-            versions=(*(before.versions if before else ()), text),
-        )
+    def _posted(self, message: Shown, device: str, since: float) -> str:
+        """Post a message, after a look for it where its key may be forgotten; its name in `shown`."""
+        forgotten = device != self.device or not 0 <= self._now() - since < WINDOW_S
+        if forgotten and message.key in self.messenger.shown:
+            return message.key
+        return self.messenger.post(message)
 
     async def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of an upload."""
@@ -246,6 +282,12 @@ class MemorySurface(Surface):
         """Cut at a fixed length."""
         cuts = range(0, len(text), self._longest)
         return [text[start : start + self._longest] for start in cuts] or [text]
+
+
+def _shown(what: Outbound | Draft, text: str, *, final: bool, file: FileRef | None = None) -> Shown:
+    """A message as it shows at first."""
+    place = what.address.conversation
+    return Shown(key=what.key, text=text, conversation=place, final=final, file=file, versions=(text,))
 
 
 def memory_context(name: str = NAME, **parts: object) -> SurfaceContext:
