@@ -85,6 +85,24 @@ async def test_a_draft_of_a_life_long_past_becomes_the_answer(forgotten: Forgett
     assert bot.messenger.texts() == ["The whole answer."]
 
 
+@FORGETTING
+async def test_a_line_about_waiting_becomes_the_answer(forgotten: Forgetting) -> None:
+    """What the host itself showed while the agent was away is the turn's first draft, too."""
+    clock, back = Clock(), False
+    transport = ScriptedTransport.answering(
+        lambda _request: [Text("There"), Text(" you are."), End()] if back else [Unavailable("away")]
+    )
+    bot = TestBot(transport=transport, pace=EAGER, settings=HASTY.model_copy(update={"max_tries": 1000}), now=clock)
+    async with bot.running():
+        await bot.push("go")
+        await bot.messenger.until(lambda: len(bot.messenger.texts()) == 1)
+    forgotten(bot.messenger, clock)
+    back = True
+    async with bot.running():
+        assert await bot.pop() == "There you are."
+    assert len(bot.messenger.shown) == 1
+
+
 async def test_drafts_tell_since_when_they_may_show() -> None:
     """Each draft and the answer that follows name the moment before the first of them, in whatever life that was."""
     clock = Clock()
