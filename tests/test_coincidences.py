@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from surfaces_core import AgentRequest, Inbound, Pace, Shaper, hookimpl
+from surfaces_core import AgentRequest, End, Inbound, Pace, Shaper, Text, Unavailable, hookimpl
 from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.scripted_transport import ScriptedTransport
 
 EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
 
@@ -47,3 +48,17 @@ async def test_a_first_question_and_a_command_that_come_together_make_one_conver
     assert binding.number == 1
     assert {request.context for request in bot.transport.requests} <= {binding.context}  # type: ignore[attr-defined]
     assert not [row for row in bot.disk.rows if row.startswith(b"opening\0")]
+
+
+async def test_an_answer_that_is_sent_late_stands_before_the_one_that_streams() -> None:
+    """A draft takes the place of its answer, so it waits until everything before it shows."""
+    gate = asyncio.Event()
+    transport = ScriptedTransport.answering(lambda r: [Text(r.text), *([gate] if r.text == "second" else []), End()])
+    bot = TestBot(transport=transport, pace=EAGER)
+    bot.messenger.faults.append(Unavailable("away"))
+    async with bot.running():
+        await bot.push("first")
+        await bot.push("second")
+        await bot.messenger.until(lambda: len(bot.messenger.shown) == 2)
+        gate.set()
+        assert await bot.messenger.until_final(2) == ["first", "second"]

@@ -264,8 +264,8 @@ class AgentTurns:
         return gathered
 
     def _drafts(self, work: Work) -> Drafts | None:
-        entry = work.entry
-        surface = self._surfaces[entry.message.address.surface]
+        entry, address = work.entry, work.entry.message.address
+        surface = self._surfaces[address.surface]
         if surface.pace is None:
             return None
 
@@ -277,10 +277,11 @@ class AgentTurns:
         return Drafts(
             surface=surface,
             pace=surface.pace,
-            address=entry.message.address,
+            address=address,
             turn=entry.turn,
             attempt=entry.attempts,
             before_first=before_first,
+            behind=lambda: self._deliveries[address.surface].behind(address),
             log=self._log,
         )
 

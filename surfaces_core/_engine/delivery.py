@@ -20,7 +20,7 @@ from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
-from surfaces_core.events import Delivered, Observed, Postponed
+from surfaces_core.events import Address, Delivered, Observed, Postponed
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
@@ -61,6 +61,10 @@ class Delivery:
     def away(self) -> bool:
         """The messenger takes nothing, as far as this shows."""
         return self._gate.away
+
+    def behind(self, address: Address) -> bool:
+        """Something that was said in a conversation does not show yet."""
+        return self.lanes.depth(address) > 0
 
     def failures(self, part: Part) -> tuple[int, str]:
         """How often a part that waits has failed, and the code of its last failure."""

@@ -19,6 +19,8 @@ from surfaces_core.events import Address, Draft
 
 LONGEST_S = 15.0
 """Showing one draft may take so long; the final answer waits behind it."""
+LOOK_S = 0.1
+"""At most so often it is looked whether what comes before a turn shows."""
 WIDEN = 1.1
 """How much each interval is longer than the one before it."""
 
@@ -35,12 +37,15 @@ class Drafts:
         turn: str,
         attempt: int,
         before_first: Callable[[], Awaitable[Entry]],
+        behind: Callable[[], bool],
         log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
         self._pace = pace
         self._base = Draft(key=f"{turn}.0", turn=turn, part=0, address=address, attempt=attempt, version=0)
         self._before_first = before_first
+        self._behind = behind
+        """Whether something that comes before this turn does not show yet."""
         self._log = log
         self._pieces: list[str] = []
         self._chars = 0
@@ -86,6 +91,9 @@ class Drafts:
             return True
         while self._chars < self._pace.first_chars and not self._status:
             if await self._next_change():
+                return True
+        while self._behind():  # where a message first shows, there it stays
+            if await self._wait(max(self._pace.interval_s, LOOK_S)):
                 return True
         entry = await self._before_first()
         self._base = replace(self._base, device=entry.shown_on, first_at=entry.shown_at)

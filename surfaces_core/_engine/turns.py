@@ -248,6 +248,8 @@ class Turns:
         surface = self._surfaces[message.address.surface]
         if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE:
             return entry
+        if self._deliveries[message.address.surface].behind(message.address):
+            return entry  # where a message first shows, there it stays
         if not entry.shown:
             entry = await self._journal.mark_shown(entry, partly=False, device=surface.device)
         draft = Draft(
