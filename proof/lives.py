@@ -1,4 +1,4 @@
-"""Two lives of the real host over one scenario: the first is killed, the second must make everything good."""
+"""Lives of the real host over one play: some are killed, the last must make everything good."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from aiohttp import web
 
-from proof.processes import HOST, Agent, Program, write_config
+from proof.agents import Deed, Watched, watched_agent
+from proof.nursery import Nursery
+from proof.points import MOMENTS, REQUESTS, Point
+from proof.processes import BOT, HOST, Agent, Program, write_config
 from proof.scenario import Scenario
+from proof.stage import Stage
+from proof.verdict import Verdict
 from surfaces_testing.homeserver import FakeHomeserver, Fault
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.faults import Wire
 
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """Where the first life ends."""
-
-    name: str
-    """A kill point of the host, or an endpoint of the homeserver."""
-    count: int
-    """The how many-th time."""
-    side: str = ""
-    """At the homeserver: `before` or `after` it does what it is asked."""
-
-    def __str__(self) -> str:
-        return "-".join(filter(None, (self.name, self.side, str(self.count))))
+PATIENCE_S = 30.0
+"""How long nothing may happen at the homeserver until what is still to come counts as lost."""
 
 
 class Killer(Fault):
@@ -50,57 +47,176 @@ class EarlyKiller(Killer):
     performs = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one run."""
+
+    kills: int
+    """How many were ordered."""
+    landed: int
+    """How many of them killed, with work outstanding."""
+    verdict: Verdict
+    trouble: str = ""
+    """What a host did wrong in itself: a wrong exit code, complaints in its log."""
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return self.verdict.good and not self.trouble
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (str(self.verdict), self.trouble)))
+
+
 class Run:
-    """One scenario on a homeserver of its own."""
+    """One play on a homeserver of its own; the standard scenario where no other is named."""
 
-    def __init__(self, agent: Agent, folder: Path, homeserver: FakeHomeserver, command: Sequence[str] = HOST) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        folder: Path,
+        homeserver: FakeHomeserver,
+        command: Sequence[str] = HOST,
+        *,
+        stage: Stage | None = None,
+        nursery: Nursery | None = None,
+        **config: Any,
+    ) -> None:
         self.hs = homeserver
-        self.scenario = Scenario(homeserver, agent.workspace, folder / "state")
+        self.agent = agent
+        self.stage = stage or Scenario(homeserver, agent.workspace, folder / "state")
+        self._nursery = nursery
         self._folder = folder
-        config = write_config(folder, homeserver.url, agent)
-        self._command = (*command, "run", "-c", str(config))
+        self._config = write_config(folder, homeserver.url, agent, **config)
+        self._command = (*command, "run", "-c", str(self._config))
+        self._lives = 0
 
-    async def killed_at(self, point: Point) -> None:
-        """A life that ends there, with work outstanding."""
+    @property
+    def scenario(self) -> Stage:
+        """What is played."""
+        return self.stage
+
+    async def killed_at(self, point: Point) -> bool:
+        """A life that ends there; False when it never came there, or had nothing left to do."""
         killer = Killer() if point.side == "after" else EarlyKiller()
-        if point.side:
-            self.hs.faults.script(point.name, [None] * (point.count - 1) + [killer])
+        self._arm(point, killer)
         env = {} if point.side else {"SURFACES_KILL_AT": f"{point.name}:{point.count}"}
         async with self._host("killed", env) as host:
             killer.victim = host.pid
-            code = await host.ended()
-        assert code == -signal.SIGKILL, f"exit code {code}\n{host.log()}"
-        assert not self.scenario.settled or self.scenario.outstanding(), "nothing was outstanding"
+            code = await self._end(host)
+        self._disarm(point)
+        assert code in (0, -signal.SIGKILL), f"exit code {code}\n{host.log()}"
+        return code != 0 and (not self.stage.settled or bool(self.stage.outstanding()))
 
-    async def clean(self, patience_s: float) -> None:
-        """A life that ends when everything is answered, and has nothing to complain of."""
+    def _arm(self, point: Point, killer: Killer) -> None:
+        wait = [None] * (point.count - 1)
+        if point.name in MOMENTS:
+            assert isinstance(self.agent, Watched), "an agent in another process does no harm"
+            deed = Deed(act=lambda _: os.kill(killer.victim, signal.SIGKILL), before=point.side == "before")
+            if point.text:
+                self.agent.moments.texts[point.text] = replace(deed, frames=point.count)
+            else:
+                self.agent.moments.script(point.name, [*wait, deed])
+        elif point.side:
+            self.hs.faults.script(point.name, [*wait, killer])
+
+    def _disarm(self, point: Point) -> None:
+        if isinstance(self.agent, Watched):
+            self.agent.moments.clear()
+        self.hs.faults.clear(point.name)
+
+    async def _end(self, host: Program) -> int:
+        """The exit code of a host that is killed, or is stopped when there is nothing left to do."""
+        async with asyncio.TaskGroup() as group:
+            settling = group.create_task(self._stopped_when_settled(host))
+            code = await host.ended(6 * PATIENCE_S)
+            settling.cancel()
+        return code
+
+    async def _stopped_when_settled(self, host: Program) -> None:
+        await self._settle(PATIENCE_S)
+        host.signal(signal.SIGTERM)
+
+    async def _settle(self, patience_s: float) -> None:
+        """Wait until everything is answered, or nothing happens any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(4 * PATIENCE_S):
+                while not self.stage.settled:
+                    async with asyncio.timeout(patience_s):
+                        await self.hs.world.changes.wait()
+
+    async def clean(self, patience_s: float = PATIENCE_S) -> None:
+        """A life that ends when everything is answered. Raises `AssertionError` when it has something to complain of.
+
+        What is not answered in time is for the judge.
+        """
         async with self._host("clean", {}) as host:
             await host.ready()
             async with asyncio.TaskGroup() as group:
                 alive = group.create_task(host.must_live())
-                try:
-                    await self.hs.until(lambda: self.scenario.settled, patience_s)
-                except TimeoutError:
-                    raise AssertionError(f"lost: {self.scenario.progress()}\n{host.log()}") from None
+                await self._settle(patience_s)
                 alive.cancel()
             assert await host.stop() == 0, host.log()
-        assert list(complaints(host.log())) == []
+        wrong = list(complaints(host.log()))
+        assert not wrong, "\n".join(wrong)
 
     def _host(self, name: str, env: Mapping[str, str]) -> Program:
-        return Program(self._command, log=self._folder / f"{name}.log", env=env)
+        self._lives += 1
+        log = self._folder / f"{self._lives}-{name}.log"
+        return Program(self._command, log=log, env=env, nursery=self._nursery)
+
+    async def counts(self) -> Counter[str]:
+        """How often a life without a kill comes to each point; the run is over then."""
+        file = self._folder / "points"
+        self._command = (HOST[0], "-m", "proof.counted", str(file), "run", "-c", str(self._config))
+        self._nursery = None  # there the points are imported already
+        outcome = await live(self, [])
+        assert outcome.good, str(outcome)
+        asked = Counter(request.route for request in self.hs.requests if request.user_id in (BOT, ""))
+        counts = Counter(file.read_text().split()) + Counter({name: asked[name] for name in REQUESTS})
+        return counts + self.agent.moments.counts if isinstance(self.agent, Watched) else counts
 
 
-async def sweep(run: Run, point: Point | None, patience_s: float = 30.0) -> None:
-    """The scenario with a kill, or without one; judged."""
+async def live(run: Run, points: Sequence[Point], patience_s: float = PATIENCE_S) -> Outcome:
+    """The play with lives that end at these points, one after the other, then a clean one; judged."""
+    landed, trouble = 0, ""
     async with asyncio.TaskGroup() as group:
-        player = group.create_task(run.scenario.play())
-        if point is not None:
-            await run.killed_at(point)
+        player = group.create_task(run.stage.act())
         try:
+            for point in points:
+                landed += await run.killed_at(point)
             await run.clean(patience_s)
-        finally:
-            player.cancel()
-    run.scenario.judge()
+        except (AssertionError, TimeoutError, ExceptionGroup) as error:
+            trouble = "\n".join(_reasons(error))
+        player.cancel()
+    return Outcome(kills=len(points), landed=landed, verdict=run.stage.verdict(), trouble=trouble)
+
+
+def _reasons(error: BaseException) -> Iterator[str]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _reasons(inner)
+    else:
+        yield f"{type(error).__name__}: {error}"
+
+
+async def sweep(run: Run, point: Point | None, patience_s: float = PATIENCE_S) -> None:
+    """The play with a kill, or without one; raises `AssertionError` unless all is well and the kill landed."""
+    outcome = await live(run, [] if point is None else [point], patience_s)
+    assert outcome.good, f"{outcome}\n{run.stage.progress()}"
+    assert outcome.landed == outcome.kills, f"{point} never came, or nothing was outstanding"
+
+
+@asynccontextmanager
+async def world(
+    nursery: Nursery | None, command: Sequence[str] = HOST, *, poisoned: str = "", calm: bool = False
+) -> AsyncIterator[Run]:
+    """A run of the standard scenario with everything that it needs, for as long as the block."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        async with FakeHomeserver() as homeserver, watched_agent(folder / "agents") as agent:
+            stage = Scenario(homeserver, agent.workspace, folder / "state", poisoned=poisoned, calm=calm)
+            yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery)
 
 
 def complaints(log: str) -> Iterator[str]:

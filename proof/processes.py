@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+if TYPE_CHECKING:
+    from proof.nursery import Child, Nursery
 
 PASSWORD = "a-password-that-must-not-show"
 BOT = "@bot:hs.test"
@@ -23,11 +26,19 @@ AGENT = (str(Path(sys.executable).with_name("surfaces-agent")),)
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _libc = ctypes.CDLL(None)
+ROOT = Path(__file__).parent.parent
+PATH = {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+"""In the environment of programs, so that they find these modules wherever they are started."""
 
 
-def _in_child() -> None:
-    # A test run that is killed itself leaves nothing behind.
+def dies_with_parent() -> None:
+    """End this process when the one that made it ends: a run that is killed itself leaves nothing behind."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def confined() -> None:
+    """What every program does before it begins."""
+    dies_with_parent()
     # Where the tests run as root, file modes hold for the program all the same.
     _libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE)
     _libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_READ_SEARCH)
@@ -43,23 +54,37 @@ class Agent:
 
 
 class Program:
-    """One program for as long as its `async with` block; what it logs is kept in a file."""
+    """One program for as long as its `async with` block; what it logs is kept in a file.
 
-    def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+    From a nursery it begins at once.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        nursery: Nursery | None = None,
+    ) -> None:
         self._command = command
         self._log = log
-        self._env = {**os.environ, "MATRIX_PASSWORD": PASSWORD, **(env or {})}
-        self._process: asyncio.subprocess.Process
+        self._env = {**os.environ, **PATH, "MATRIX_PASSWORD": PASSWORD, **(env or {})}
+        self._nursery = nursery
+        self._process: asyncio.subprocess.Process | Child
 
     async def __aenter__(self) -> Self:
         with self._log.open("wb") as log:
+            if self._nursery is not None:
+                self._process = await self._nursery.start(self._command, self._env, log)
+                return self
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=self._env,
-                preexec_fn=_in_child,
+                preexec_fn=confined,
             )
         return self
 

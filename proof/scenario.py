@@ -1,198 +1,217 @@
-"""What a person does in every run of the sweep, and what they must see in the end."""
+"""The standard scenario: what a person does in every run of the sweep, and what they must see in the end.
+
+Two conversations, six messages for the agent, a gap, a file in, a file out, streamed answers, an edit of the
+person's own, commands, and a message that the homeserver shows twice.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from proof.processes import BOT, PASSWORD
-from surfaces_testing.homeserver import Event, FakeHomeserver, Room
+from proof.processes import BOT
+from proof.stage import Stage
+from proof.verdict import NOTICES, Verdict, Want, begins, echo, exactly
+from surfaces_testing.homeserver import Changed, FakeHomeserver
+from surfaces_testing.homeserver.event import Json
 
 ANN = "@ann:hs.test"
-NUMBERS = 60
+NUMBERS = 50
 FLOOD = 105
 """More than a sync shows of one room."""
 PATIENCE_S = 60.0
 FLOOD_TEXT = "a notice, which needs no answer"
 INPUT = b"the first line\nand another\n"
-COUNT = "".join(f"{number} " for number in range(1, NUMBERS + 1)).strip()
+FIRST_COUNT, SECOND_COUNT = f"count to {NUMBERS}", f"count to {NUMBERS - 1}"
+COUNT = " ".join(map(str, range(1, NUMBERS + 1)))
 
 
-class Scenario:
+class Scenario(Stage):
     """Ann lets the bot in, opens a second conversation and talks in both."""
 
-    def __init__(self, homeserver: FakeHomeserver, workspace: Path, state: Path) -> None:
-        self.hs = homeserver
+    def __init__(
+        self, homeserver: FakeHomeserver, workspace: Path, state: Path, *, poisoned: str = "", calm: bool = False
+    ) -> None:
+        super().__init__(homeserver, state)
         self.workspace = workspace
-        self.state = state
-        """The folder of the host's own state."""
+        self.poisoned = poisoned
+        """What the host will be killed by often enough to put it aside: `start`, `new`, `file`, `count` or `make`."""
+        self.calm = calm or bool(poisoned)
+        """Nothing is said while an answer is still to come, so that a life always takes the same course."""
         self.input_name = f"in-{uuid.uuid4().hex}.txt"
-        homeserver.register(BOT, PASSWORD)
         self.ann = homeserver.person(ANN, "Ann")
         self.entry = self.ann.create_dm(BOT)
-        self.over = False
-        """Ann has done everything that she does."""
+        self._owes(self.entry, "start", begins("Your conversation is ready: "))
+
+    def _owes(self, room: str, name: str, *wants: Want) -> None:
+        if name == self.poisoned:  # of several parts of an answer none comes
+            wants = (Want(pattern=wants[0].pattern, text=wants[0].text, or_notice=frozenset({"poison"})),)
+        self.owe(room, *wants)
 
     async def play(self) -> None:
         """Everything that Ann does, whether the host lives or not."""
-        first = await self._next_room("C1")
+        first = await self._room(1, self._again(self.entry, "hello", begins("Your conversation is ready: ")))
+        opened = Want(pattern=r"\[C\d Second\]\(.+")
         self.ann.say(first, "!new Second")
-        second = await self._next_room("C2")
+        self._owes(first, "new", opened)
+        second = await self._room(2, self._again(first, "!new Second", opened))
         self.ann.say(second, "b1")
-        # All at one instant: the next sync is limited, and what lies before the notices is the gap.
-        self.ann.send_file(first, self.input_name, INPUT, "text/plain")
-        self.ann.say(first, "a1")
-        for _ in range(FLOOD):
-            self.ann.send(first, {"msgtype": "m.notice", "body": FLOOD_TEXT})
-        self.ann.say(first, f"count to {NUMBERS}")
-        self.ann.say(second, f"count to {NUMBERS}")
+        self.owe(second, echo("b1", 1))
+        await self._alone(second)
+        asked = self._flood(first)
+        await self._alone(first)
+        self.ann.say(second, SECOND_COUNT)
+        self.owe(second, exactly(COUNT.rpartition(" ")[0]))
+        await self._alone(second)
         await self.hs.until(lambda: self._answered(first, "a1"), timeout=PATIENCE_S)
+        await self._repeat(first, lambda: self.ann.edit(first, asked, "a1, but put differently"))
         self.ann.say(first, "make a file")
+        self._owes(first, "make", exactly("Here is your file."), exactly("A note"))
+        await self._alone(first)
         self.ann.say(second, "!clear")
         self.ann.say(second, "b2")
+        self.owe(second, begins("Done: the agent starts afresh here"))
+        self.owe(second, echo("b2", 1))
         self.over = True
 
-    async def _next_room(self, label: str) -> str:
-        """Accept what one is invited to until there is a conversation of that number."""
-        await self.hs.until(lambda: self._invited(label), timeout=PATIENCE_S)
-        room = self._rooms()[label]
-        for invited in [key for key in self.hs.rooms if self.hs.members(key).get(ANN) == "invite"]:
-            self.ann.join(invited)
-        return room
+    def _flood(self, room: str) -> str:
+        """A file, two questions and a crowd of notices, all at one instant: the next sync is limited, and what
+        lies before the notices is the gap. The id of the question that has the file.
+        """
+        self.ann.send_file(room, self.input_name, INPUT, "text/plain")
+        asked = self.ann.say(room, "a1")
+        for _ in range(FLOOD):
+            self.ann.send(room, {"msgtype": "m.notice", "body": FLOOD_TEXT})
+        self.ann.say(room, FIRST_COUNT)
+        got = f"I got {self.input_name} ({len(INPUT)} bytes), first line: the first line.\n\n"
+        self._owes(room, "file", exactly(f"Got `{self.input_name}`. 1 waiting for your next message."))
+        self.owe(room, echo("a1", 1, "" if self.poisoned == "file" else got))
+        self._owes(room, "count", exactly(COUNT))
+        return asked
 
-    def _invited(self, label: str) -> bool:
-        room = self._rooms().get(label)
-        return room is not None and self.hs.members(room).get(ANN) == "invite"
+    async def _alone(self, room: str) -> None:
+        """Wait for all answers in a room."""
+        if self.calm:
+            await self.hs.until(lambda: not self.missing(room), timeout=PATIENCE_S)
 
-    def _rooms(self) -> dict[str, str]:
-        """Conversations by their labels."""
-        bound = {key: self.hs.state(key).get(("io.surfaces.binding", "")) for key in self.hs.rooms}
-        return {content["conversation"]: key for key, content in bound.items() if content}
+    async def _repeat(self, room: str, then: Callable[[], object]) -> None:
+        """Let the homeserver show the message with the file once more, before what is new after something is done."""
+        shown = next(event for event in self.hs.events(room) if event.content.get("filename") == self.input_name)
+
+        def repeat(body: Json) -> Json:
+            joined = body.setdefault("rooms", {}).setdefault("join", {}).setdefault(room, {})
+            timeline = joined.setdefault("timeline", {"limited": False, "prev_batch": body["next_batch"]})
+            timeline["events"] = [shown.client(), *timeline.get("events", ())]
+            return body
+
+        self.hs.fault("sync", Changed(change=repeat))
+        asked = len(self.hs.record.of("sync"))
+        then()  # the sync that waits shows it, and the one after that meets the fault
+        await self.hs.until(lambda: len(self.hs.record.of("sync")) > asked, timeout=PATIENCE_S)
+
+    def _again(self, room: str, text: str, want: Want) -> Callable[[], None]:
+        """What Ann does when she reads that her message was put aside: she says it again."""
+
+        def again() -> None:
+            self.ann.say(room, text)
+            self.owe(room, want)
+
+        return again
+
+    async def _room(self, count: int, again: Callable[[], None]) -> str:
+        """Accept what one is invited to until there are that many conversations; the newest of them."""
+        put_aside = len(self._put_aside())
+        await self.hs.until(lambda: self._invited(count) or len(self._put_aside()) > put_aside, timeout=PATIENCE_S)
+        if not self._invited(count):
+            again()
+            await self.hs.until(lambda: self._invited(count), timeout=PATIENCE_S)
+        for room in self.hs.rooms:
+            if self.hs.members(room).get(ANN) == "invite":
+                self.ann.join(room)
+        return self._rooms()[count - 1]
+
+    def _put_aside(self) -> list[str]:
+        return [text for texts in self.progress().values() for text in texts if text == NOTICES["poison"]]
+
+    def _invited(self, count: int) -> bool:
+        rooms = self._rooms()
+        return len(rooms) >= count and self.hs.members(rooms[-1]).get(ANN) == "invite"
+
+    def _rooms(self) -> list[str]:
+        """Conversations in the order in which they were made."""
+        return [room for room in self.hs.rooms if self.hs.state(room).get(("io.surfaces.binding", ""))]
 
     def _answered(self, room: str, text: str) -> bool:
         return any(f"You said: {text}." in message.body for message in self.hs.shown(room))
 
-    # What must come of it
-
-    def expected(self) -> Mapping[str, list[str]]:
-        """The bot's messages by room, in their order; one that ends in `…` says only how it begins."""
-        rooms = self._rooms()
-        got = f"I got {self.input_name} ({len(INPUT)} bytes), first line: the first line."
-        return {
-            self.entry: ["Your conversation is ready: …"],
-            rooms["C1"]: [
-                "[C2 Second](…",
-                f"Got `{self.input_name}`. 1 waiting for your next message.",
-                f"{got}\n\nYou said: a1. (message 1 in this context)",
-                COUNT,
-                "Here is your file.",
-                "A note",
-            ],
-            rooms["C2"]: [
-                "You said: b1. (message 1 in this context)",
-                COUNT,
-                "Done: the agent starts afresh here…",
-                "You said: b2. (message 1 in this context)",
-            ],
-        }
-
-    def said(self, room: str) -> list[str]:
-        """The bot's messages, as they show now, but for the greeting, which answers nothing and has no order."""
-        return [text for text in self._all_said(room) if not text.startswith("Hello Ann!")]
-
-    def _all_said(self, room: str) -> list[str]:
-        return [message.body.strip() for message in self.hs.shown(room) if message.sender == BOT]
-
-    def progress(self) -> Mapping[str, list[str]]:
-        """What is said so far, by room."""
-        return {room: self._all_said(room) for room in self.hs.rooms}
-
-    @property
-    def settled(self) -> bool:
-        """Every question has an answer that is not a draft."""
-        if not self.over:
-            return False
-        return all(
-            len(self.said(room)) >= len(texts) and not any(text.endswith("…") for text in self.said(room))
-            for room, texts in self.expected().items()
-        )
-
-    def outstanding(self) -> list[str]:
-        """The kinds of journal rows that are still to be worked on; the host must not run."""
-        with sqlite3.connect(f"file:{self.state}/surfaces.db?mode=ro", uri=True) as database:
-            rows = database.execute("SELECT key FROM kv").fetchall()
-        database.close()
-        kinds = (bytes(key).split(b"\0")[0].decode() for (key,) in rows)
-        return [kind for kind in kinds if kind in ("in", "out", "dead", "opening", "staged")]
-
     # Judging
 
-    def judge(self) -> None:
-        """Nothing lost, doubled, out of order or torn, seen from outside."""
-        self._judge_rooms()
-        for room, texts in self.expected().items():
-            said = self.said(room)
-            assert len(said) == len(texts), f"{len(said)} messages instead of {len(texts)}: {said}"
-            for text, want in zip(said, texts, strict=True):
-                fits = text.startswith(want[:-1]) and text != want if want.endswith("…") else text == want
-                assert fits, f"{text!r} where {want!r} should be"
-            self._judge_events(self.hs.rooms[room])
-        greetings = [text for room in self.hs.rooms for text in self._all_said(room) if text.startswith("Hello Ann!")]
-        assert len(greetings) == 1
-        self._judge_files()
-        assert self.outstanding() == []
+    def verdict(self) -> Verdict:
+        """Everything that is wrong, at the end: with what is said, with the rooms, with the files."""
+        wrong = [*self._wrong_greetings(), *self._wrong_rooms(), *self._wrong_output(), *self._wrong_input()]
+        talk = self.talk()
+        if self.poisoned and talk.notices.get("poison", 0) != 1:
+            wrong.append(f"that a message was put aside is said {talk.notices.get('poison', 0)} times")
+        return talk + Verdict(other=tuple(wrong))
 
-    def _judge_events(self, room: Room) -> None:
-        """Each part of each turn is one event, beside edits of it."""
-        parts = Counter(_part(event) for event in room.timeline if event.sender == BOT and _is_original(event))
-        assert {part: count for part, count in parts.items() if count > 1} == {}
-        assert None not in parts, "an event without io.surfaces.id"
+    def _wrong_greetings(self) -> Iterator[str]:
+        greetings = len(self.greetings())
+        if greetings != 1 and not (self.poisoned == "start" and greetings == 0):
+            yield f"{greetings} greetings"
 
-    def _judge_rooms(self) -> None:
+    def _wrong_rooms(self) -> Iterator[str]:
         """One Space, one room for each conversation, linked both ways, with Ann in all of them."""
         spaces = [key for key in self.hs.rooms if self.hs.state(key).get(("io.surfaces.space", ""))]
-        assert len(spaces) == 1
-        assert len(self.hs.rooms) == 4, f"{len(self.hs.rooms)} rooms instead of entry, Space and two conversations"
+        if len(spaces) != 1 or len(self.hs.rooms) != 4:
+            yield f"{len(self.hs.rooms)} rooms, {len(spaces)} Spaces, instead of entry, Space and two conversations"
+            return
         (space,) = spaces
-        assert self.hs.state(space)["m.room.create", ""]["type"] == "m.space"
-        assert self.hs.members(space) == {BOT: "join", ANN: "join"}
-        bindings = {}
-        for label, room in self._rooms().items():
-            state = self.hs.state(room)
-            bindings[label] = state["io.surfaces.binding", ""]
-            assert self.hs.members(room) == {BOT: "join", ANN: "join"}
-            assert state["m.space.parent", space]["canonical"] is True
-            assert self.hs.state(space)["m.space.child", room]["via"] == ["hs.test"]
-            assert state["m.room.name", ""]["name"] == {"C1": "C1", "C2": "Second"}[label]
-        assert bindings.keys() == {"C1", "C2"}
-        assert {content["owner"] for content in bindings.values()} == {ANN}
-        assert bindings["C1"]["context_id"] != bindings["C2"]["context_id"]
+        if self.hs.state(space)["m.room.create", ""].get("type") != "m.space":
+            yield "the Space is none"
+        for room in (space, *self._rooms()):
+            if self.hs.members(room) != {BOT: "join", ANN: "join"}:
+                yield f"members of a room: {self.hs.members(room)}"
+        for room in self._rooms():
+            yield from self._wrong_links(space, room)
+        contexts = {self.hs.state(room)["io.surfaces.binding", ""]["context_id"] for room in self._rooms()}
+        if len(contexts) != len(self._rooms()):
+            yield "two conversations share a context"
 
-    def _judge_files(self) -> None:
-        room = self._rooms()["C1"]
-        events = [event for event in self.hs.events(room) if event.sender == BOT and "url" in event.content]
-        assert len(events) == 1
-        media = self.hs.world.media[str(events[0].content["url"]).rpartition("/")[2]]
-        assert media.data == b"You asked: make a file\n"
-        stored = [path for path in self.workspace.iterdir() if self.input_name[:-4] in path.name]
-        assert [path.name for path in stored] == [self.input_name]
-        assert stored[0].read_bytes() == INPUT
-        left = [path.name for path in self.workspace.iterdir() if not path.name.startswith(("in-", "note-"))]
-        assert left == []
+    def _wrong_links(self, space: str, room: str) -> Iterator[str]:
+        state, children = self.hs.state(room), self.hs.state(space)
+        binding = state["io.surfaces.binding", ""]
+        if binding["owner"] != ANN:
+            yield f"a conversation of {binding['owner']}"
+        if state.get(("m.space.parent", space), {}).get("canonical") is not True:
+            yield "a room does not name its Space"
+        if children.get(("m.space.child", room), {}).get("via") != ["hs.test"]:
+            yield "a room is not in the Space"
+        name = "Second" if room == self._rooms()[-1] else binding["conversation"]
+        if state.get(("m.room.name", ""), {}).get("name") != name:
+            yield f"a room is called {state.get(('m.room.name', ''))}, not {name}"
 
+    def _wrong_output(self) -> Iterator[str]:
+        """The file that the agent made came once and whole."""
+        sent = [
+            str(event.content["url"]).rpartition("/")[2]
+            for room in self._rooms()
+            for event in self.hs.events(room)
+            if event.sender == BOT and "url" in event.content
+        ]
+        if len(sent) != (0 if self.poisoned == "make" else 1):
+            yield f"{len(sent)} files from the agent"
+        for name in sent:
+            if name not in self.hs.world.media or self.hs.world.media[name].data != b"You asked: make a file\n":
+                yield "the agent's file is not what it made"
 
-def _relation(event: Event) -> Mapping[str, Any]:
-    return dict(event.content.get("m.relates_to") or {})
-
-
-def _is_original(event: Event) -> bool:
-    return event.type == "m.room.message" and _relation(event).get("rel_type") != "m.replace"
-
-
-def _part(event: Event) -> tuple[str, int] | None:
-    mark = event.content.get("io.surfaces.id")
-    return (mark["turn"], mark["part"]) if mark else None
+    def _wrong_input(self) -> Iterator[str]:
+        """The file that Ann sent is in the workspace once and whole, and nothing unfinished beside it."""
+        mine = [path for path in self.workspace.iterdir() if self.input_name[:-4] in path.name]
+        if [path.name for path in mine] != [self.input_name] and not (self.poisoned == "file" and not mine):
+            yield f"in the workspace: {[path.name for path in mine]}"
+        elif mine and mine[0].read_bytes() != INPUT:
+            yield "the file in the workspace is not what was sent"
+        rest = [path.name for path in self.workspace.iterdir() if not path.name.startswith(("in-", "note-"))]
+        if rest:
+            yield f"left in the workspace: {rest}"

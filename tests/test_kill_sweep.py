@@ -1,121 +1,91 @@
 """The kill sweep: the real host dies by SIGKILL at every kind of point, lives again, and makes everything good.
 
-Judged from outside, by what the homeserver shows to people.
+Judged from outside, by what the homeserver shows to people. `SURFACES_SWEEP=full` takes every occurrence of
+every point, as `make crash` does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 import pytest_asyncio
 
-from proof import planted
-from proof.lives import Point, Run, sweep
-from proof.processes import Agent, reference_agent
-from surfaces_core._engine.killpoints import POINTS
-from surfaces_testing.homeserver import FakeHomeserver
+from proof.cases import Case, Tally, run_all
+from proof.double import POISON
+from proof.nursery import Nursery
+from proof.planted import CAUGHT, Catch
+from proof.points import NAMES, Counts
+from proof.sweep import double_cases, measured, poison_cases, sweep_cases, with_bug, without_bug
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+FULL = os.environ.get("SURFACES_SWEEP") == "full"
+EACH = None if FULL else 3
+"""How many occurrences of each point are swept."""
+SHARE = 4 if FULL else 48
+"""Of so many pairs of points one is swept."""
+GROUPS = 6
+SIDE_BY_SIDE = 3
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def agent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agent]:
-    """One agent for all runs."""
-    async with reference_agent(tmp_path_factory.mktemp("agents"), "--words-per-second", "100") as agent:
-        yield agent
+async def nursery() -> AsyncIterator[Nursery]:
+    """Where hosts come from."""
+    async with Nursery() as nursery:
+        yield nursery
 
 
-OCCURRENCES = {
-    "accept.before": 6,
-    "accept.after": 6,
-    "begin.before": 5,
-    "begin.after": 5,
-    "shown.after": 2,
-    "complete.before": 10,
-    "complete.after": 10,
-    "send.before": 12,
-    "send.after": 12,
-    "delivered.before": 12,
-    "delivered.after": 11,
-    "open.before": 2,
-    "open.after": 2,
-}
-"""How often a clean life surely comes to each kill point."""
-REQUESTS = {
-    "sync": 6,
-    "login": 1,
-    "join": 1,
-    "createRoom": 3,
-    "state.put": 3,
-    "invite": 3,
-    "messages": 1,
-    "download": 1,
-    "send": 14,
-    "upload": 1,
-}
-"""How often it asks the homeserver for what changes something, or for what must not be lost."""
-EACH = None if os.environ.get("SURFACES_SWEEP") == "full" else 3
-"""How many of them are swept."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def counts() -> Counts:
+    """How often a life without a kill comes to each point; that life is started as operators start it."""
+    return await measured()
 
 
-def spread(count: int) -> list[int]:
-    """Which occurrences are swept: all, or a few from the first to the last."""
-    if EACH is None or count <= EACH:
-        return list(range(1, count + 1))
-    return [1 + round(step * (count - 1) / (EACH - 1)) for step in range(EACH)]
+async def test_the_scenario_comes_to_every_point(counts: Counts) -> None:
+    """No point is left out of the sweep because nothing in the scenario leads there."""
+    assert [name for name in NAMES if not counts.get(name)] == []
 
 
-SWEPT = [
-    *(Point(name=name, count=count) for name, most in OCCURRENCES.items() for count in spread(most)),
-    *(
-        Point(name=name, count=count, side=side)
-        for name, most in REQUESTS.items()
-        for count in spread(most)
-        for side in ("before", "after")
-    ),
-]
+async def passed(cases: Iterable[Case]) -> Tally:
+    """All of these pass, a few of them side by side: they wait more than they work."""
+    tally = await run_all(list(cases), SIDE_BY_SIDE)
+    assert tally.failures == {}
+    return tally
 
 
-def test_every_kill_point_is_swept() -> None:
-    """A kill point that is new gets its place in the sweep."""
-    assert OCCURRENCES.keys() == set(POINTS)
-
-
-async def test_a_life_without_a_kill(agent: Agent, tmp_path: Path) -> None:
-    """The scenario is answered as the judge wants it."""
-    async with FakeHomeserver() as homeserver:
-        await sweep(Run(agent, tmp_path, homeserver), None)
-
-
-@pytest.mark.parametrize("point", SWEPT, ids=str)
-async def test_a_kill_loses_and_doubles_nothing(agent: Agent, tmp_path: Path, point: Point) -> None:
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_kill_loses_and_doubles_nothing(nursery: Nursery, counts: Counts, name: str) -> None:
     """After a kill at any point a clean life makes everything good."""
-    async with FakeHomeserver() as homeserver:
-        await sweep(Run(agent, tmp_path, homeserver), point)
+    tally = await passed(sweep_cases(nursery, counts, EACH, [name]))
+    assert tally.landed == tally.runs, "a kill never came with work outstanding"
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+async def test_a_kill_while_recovering_loses_and_doubles_nothing(nursery: Nursery, counts: Counts, group: int) -> None:
+    """Two lives end at points of the sweep; the third makes everything good."""
+    tally = await passed(list(double_cases(nursery, counts, SHARE))[group::GROUPS])
+    assert tally.landed > tally.runs, "no second life ended in its middle"
+
+
+@pytest.mark.parametrize("poisoned", sorted({name for name, _ in POISON}))
+async def test_a_message_that_kills_is_put_aside_and_that_is_said_once(nursery: Nursery, poisoned: str) -> None:
+    """Three lives end at the same message: it is put aside, and everything else is answered."""
+    tally = await passed(case for case in poison_cases(nursery) if case.name.startswith(poisoned))
+    assert tally.landed == 3 * tally.runs
+    assert tally.notices == {"poison": tally.runs}
 
 
 # Planted bugs: a sweep that cannot fail proves nothing ----------------------------------------------
 
-CAUGHT = {
-    "random_turns": (Point(name="complete.before", count=1), "where 'Your conversation is ready"),
-    "random_transactions": (Point(name="send", count=1, side="after"), "2 messages instead of 1"),
-    "cursor_first": (Point(name="accept.before", count=1), "lost"),
-    "delivered_before_sent": (Point(name="send", count=1, side="before"), "lost"),
-}
-"""For each bug a point of the sweep at which it shows, and how; without it all is well there."""
 
-
-@pytest.mark.parametrize("bug", planted.BUGS)
-async def test_the_sweep_catches_a_planted_bug(agent: Agent, tmp_path: Path, bug: str) -> None:
-    """The real host with a small mistake in its names or in the order of its writes does not pass."""
-    command = (sys.executable, str(Path(planted.__file__)), bug)
-    point, verdict = CAUGHT[bug]
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(AssertionError, match=verdict), allow_unwrapped=True, flatten_subgroups=True
-    ):
-        async with FakeHomeserver() as homeserver:
-            await sweep(Run(agent, tmp_path, homeserver, command), point, patience_s=8)
+@pytest.mark.parametrize("catch", CAUGHT, ids=lambda catch: catch.name)
+async def test_the_sweep_catches_a_planted_bug(nursery: Nursery, catch: Catch) -> None:
+    """The real host with a small mistake in it fails at a point of the sweep where without it all is well."""
+    async with asyncio.TaskGroup() as group:
+        bug = group.create_task(with_bug(nursery, catch))
+        control = group.create_task(without_bug(nursery, catch))
+    assert bug.result().verdict.counts()[catch.by], f"seen instead: {bug.result()}"
+    assert control.result().good, str(control.result())
+    assert control.result().landed == len(catch.at)
