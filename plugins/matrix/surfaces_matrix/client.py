@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +17,10 @@ import orjson
 from yarl import URL
 
 from surfaces_core import Unavailable
-from surfaces_matrix.errors import LIBRARY_ERRORS, TooLarge, from_answer, from_library
+from surfaces_matrix.errors import LIBRARY_ERRORS, Refused, TooLarge, from_answer, from_library
 from surfaces_matrix.gate import Gate
+from surfaces_matrix.parsing import WHOLE_BYTES, parse
+from surfaces_matrix.shapes import text
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECTIONS = 48
@@ -39,6 +42,14 @@ def _percent(text: str) -> str:
     """Kept, for room ids and the filters of syncs come again and again."""
     # A part that begins with a dot may be read as the folder itself, or the one above.
     return percent(text, safe="").replace(".", "%2E")
+
+
+def _kind(method: str, path: str) -> str:
+    """What sort of request it is, as a homeserver would fail at it or limit it: `PUT send`, `GET sync`."""
+    parts = path.split("/")
+    if parts[2:3] == ["rooms"]:
+        return f"{method} {''.join(parts[4:5])}"
+    return f"{method} {''.join(parts[2:3])}"
 
 
 @lru_cache(maxsize=32)
@@ -87,21 +98,27 @@ class Client:
         query: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
         max_bytes: int = MAX_ANSWER_BYTES,
+        needs: str = "",
+        first: bool = False,
     ) -> dict[str, Any]:
         """One authenticated request; `path` is below `/_matrix/client` and already quoted.
 
         Waits, at most `timeout_s`, for the login. Raises `Unavailable` for trouble that may pass
-        (`retry_after` where the homeserver named it; `LoggedOut` and `TooLarge` are of that kind) and
-        `Refused` where the homeserver said no.
+        (`retry_after` where the homeserver named it; `LoggedOut`, `TooLarge` and `ServerError` are of
+        that kind) and `Refused` where the homeserver said no. An answer without text under the name
+        `needs` is trouble, too. While the homeserver fails, one with `first` goes before all others.
         """
         if not self._authorized.is_set():
             await self._wait_for_login(timeout_s)
-        return await self._exchange(method, path, body, query, timeout_s, max_bytes, self._headers)
+        ask = _Ask(method=method, path=path, timeout_s=timeout_s, max_bytes=max_bytes, needs=needs, first=first)
+        return await self._exchange(ask, self._headers, body, query)
 
-    async def call_as(self, token: str | None, method: str, path: str, body: object | None = None) -> dict[str, Any]:
+    async def call_as(
+        self, token: str | None, method: str, path: str, body: object | None = None, *, needs: str = ""
+    ) -> dict[str, Any]:
         """One request with another token, or without one; for logging in."""
         headers = _AGENT if token is None else {**_AGENT, "Authorization": f"Bearer {token}"}
-        return await self._exchange(method, path, body, None, 30.0, MAX_ANSWER_BYTES, headers)
+        return await self._exchange(_Ask(method=method, path=path, needs=needs, first=True), headers, body)
 
     @asynccontextmanager
     async def stream(
@@ -120,7 +137,8 @@ class Client:
         """
         if not self._authorized.is_set():
             await self._wait_for_login(timeout_s)
-        await self._gate.enter(timeout_s)
+        kind = f"{method} media"
+        await self._gate.enter(kind, timeout_s)
         url = URL(f"{self._base}/_matrix{path}", encoded=True)
         what = f"{method} {path}"
         try:
@@ -132,12 +150,12 @@ class Client:
                 timeout=_timeout(timeout_s, STALL_S),
             ) as response:
                 if response.status != 200:
-                    raise from_answer(response.status, response.headers, await body(response), what)
+                    raise self._judged(kind, from_answer(response.status, response.headers, await body(response), what))
                 yield response
         except LIBRARY_ERRORS as error:
-            self._gate.failed()
+            self._gate.failed(kind)
             raise from_library(error, what) from error
-        self._gate.succeeded()
+        self._gate.succeeded(kind)
 
     @property
     def _http(self) -> aiohttp.ClientSession:
@@ -154,73 +172,82 @@ class Client:
 
     async def _exchange(
         self,
-        method: str,
-        path: str,
-        body: object | None,
-        query: Mapping[str, str] | None,
-        timeout_s: float,
-        max_bytes: int,
+        ask: _Ask,
         headers: Mapping[str, str],
+        body: object | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        await self._gate.enter(timeout_s)
-        address = f"{self._base}/_matrix/client{path}"
+        kind = _kind(ask.method, ask.path)
+        await self._gate.enter(kind, ask.timeout_s, first=ask.first)
+        address = f"{self._base}/_matrix/client{ask.path}"
         if query:
             address += "?" + "&".join([f"{name}={_percent(value)}" for name, value in query.items()])
         data = None if body is None else orjson.dumps(body)
-        what = f"{method} {path}"
+        what = f"{ask.method} {ask.path}"
         try:
             # A redirect would carry the token elsewhere: it counts as an answer that makes no sense.
             async with self._http.request(
-                method,
+                ask.method,
                 URL(address, encoded=True),
                 data=data,
                 headers=headers,
-                timeout=_timeout(timeout_s),
+                timeout=_timeout(ask.timeout_s),
                 allow_redirects=False,
             ) as response:
-                raw = await _read(response, max_bytes)
+                raw = await _read(response, ask.max_bytes)
         except LIBRARY_ERRORS as error:
-            self._gate.failed()
+            self._gate.failed(kind)
             raise from_library(error, what) from error
-        return self._judge(response, raw, what)
+        answer = await parse(raw) if response.status == 200 else _small(raw)
+        if response.status != 200:
+            raise self._judged(kind, from_answer(response.status, response.headers, answer, what))
+        if not isinstance(answer, dict):
+            raise self._judged(kind, Unavailable(f"{what}: the answer is no JSON object"))
+        if ask.needs and text(answer.get(ask.needs)) is None:
+            raise self._judged(kind, Unavailable(f"{what}: the answer has no {ask.needs}"))
+        self._gate.succeeded(kind)
+        return answer
 
-    def _judge(self, response: aiohttp.ClientResponse, raw: bytes, what: str) -> dict[str, Any]:
-        answer = _parse(raw)
-        if response.status == 200 and isinstance(answer, dict):
-            self._gate.succeeded()
-            return answer
-        if response.status == 200:
-            self._gate.failed()
-            raise Unavailable(f"{what}: the answer is no JSON object")
-        error = from_answer(response.status, response.headers, answer, what)
-        if isinstance(error, Unavailable):
-            self._gate.failed()
-        else:
-            self._gate.succeeded()
-        raise error
+    def _judged(self, kind: str, error: Unavailable | Refused) -> Unavailable | Refused:
+        """Take note of an answer that is no success: a homeserver that says no is well."""
+        (self._gate.failed if isinstance(error, Unavailable) else self._gate.succeeded)(kind)
+        return error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    """One request but for what it carries."""
+
+    method: str
+    path: str
+    timeout_s: float = 30.0
+    max_bytes: int = MAX_ANSWER_BYTES
+    needs: str = ""
+    first: bool = False
 
 
 async def body(response: aiohttp.ClientResponse) -> object:
     """The small JSON body of a streamed request's answer, or None when it is no JSON."""
-    return _parse(await _read(response, 64 * 1024))
+    return _small(await _read(response, 64 * 1024))
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | bytearray:
     """The whole body. `TooLarge` before more than `max_bytes` (as unpacked) are held."""
     length = response.content_length
     if length is not None and length > max_bytes:
         raise TooLarge(f"the answer has {length} bytes")
-    if length is not None and "Content-Encoding" not in response.headers:
+    if length is not None and length <= WHOLE_BYTES and "Content-Encoding" not in response.headers:
         return await response.read()
     pieces = bytearray()
     async for piece in response.content.iter_any():
         pieces += piece
         if len(pieces) > max_bytes:
             raise TooLarge(f"the answer has more than {max_bytes} bytes")
-    return bytes(pieces)
+    return pieces
 
 
-def _parse(raw: bytes) -> object:
+def _small(raw: bytes | bytearray) -> object:
+    """What a failure says; it is worth no pains."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

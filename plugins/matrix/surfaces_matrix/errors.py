@@ -3,6 +3,7 @@
 DriverError
 ├── Unavailable
 │   ├── TooLarge     the answer is bigger than what was allowed
+│   ├── ServerError  the homeserver itself failed at this request; it may not fail at others
 │   └── LoggedOut    the access token is no longer good; `sync` decides what follows from that
 └── Rejected
     ├── Refused      the homeserver said no, with `status` and `errcode`
@@ -11,7 +12,9 @@ DriverError
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 import aiohttp
@@ -25,10 +28,17 @@ _LOGGED_OUT = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVAT
 _LATER = frozenset({"M_LIMIT_EXCEEDED", "M_USER_LOCKED", "M_NOT_YET_UPLOADED"})
 _LATER_STATUS = frozenset({408, 425, 429})
 _LONGEST_WAIT_S = 3600.0
+"""Nobody means more than this: a longer wait is a mistake, and counts as none."""
+_LONGEST_OUTAGE_S = 60.0
+"""A server that is down only guesses when it is back: to look once a minute harms nobody."""
 
 
 class TooLarge(Unavailable):
     """The far side sends more than was allowed; asking for less may work."""
+
+
+class ServerError(Unavailable):
+    """The homeserver answered, in Matrix's words, that it failed (status 500 and above)."""
 
 
 class LoggedOut(Unavailable):
@@ -69,17 +79,42 @@ def from_answer(status: int, headers: Mapping[str, str], answer: object, what: s
     text = f"{what}: {status} {errcode or 'without a Matrix error'}{leads_to}"
     if errcode in _LOGGED_OUT:
         return LoggedOut(text)
-    if not isinstance(errcode, str) or status >= 500 or status in _LATER_STATUS or errcode in _LATER:
-        return Unavailable(text, retry_after=_retry_after(headers, body))
+    retry_after = _retry_after(headers, body)
+    if isinstance(errcode, str) and status >= 500:
+        return ServerError(text, retry_after=_briefly(retry_after))
+    if status in _LATER_STATUS or errcode in _LATER:
+        return Unavailable(text, retry_after=retry_after)
+    if not isinstance(errcode, str):
+        return Unavailable(text, retry_after=_briefly(retry_after))
     return Refused(f"{text} {str(body.get('error', ''))[:200]}".rstrip(), status=status, errcode=errcode)
 
 
+def _briefly(retry_after: float | None) -> float | None:
+    return None if retry_after is None else min(retry_after, _LONGEST_OUTAGE_S)
+
+
 def _retry_after(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:
-    """Seconds from the header (whole seconds only; a date is ignored) or from `retry_after_ms`."""
-    header = headers.get("Retry-After", "")
-    if header.isascii() and header.isdigit():
-        return min(float(header[:9]), _LONGEST_WAIT_S)
-    told = body.get("retry_after_ms")
-    if isinstance(told, int | float) and told >= 0:
-        return min(told / 1000, _LONGEST_WAIT_S)
-    return None
+    """Seconds from the header (RFC 9110, "Retry-After") or from `retry_after_ms`; None for what makes no sense."""
+    told = _header_wait(headers.get("Retry-After", ""), headers.get("Date", ""))
+    if told is None:
+        milliseconds = body.get("retry_after_ms")
+        if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
+            told = milliseconds / 1000
+    return told if told is not None and 0 <= told <= _LONGEST_WAIT_S else None
+
+
+def _header_wait(value: str, date: str) -> float | None:
+    """A number of seconds, or a date, which is compared with that of the answer: our clock may be another."""
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    then, now = _http_date(value), _http_date(date)
+    return None if then is None else then - (time.time() if now is None else now)
+
+
+def _http_date(value: str) -> float | None:
+    """Unix seconds."""
+    try:
+        parts = parsedate_tz(value)
+        return None if parts is None else float(mktime_tz(parts))
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

@@ -46,6 +46,11 @@ def snapshot_filter() -> str:
     return _json({"timeline": {**state, "limit": 1}, "state": state}, event_fields=_STATE_FIELDS)
 
 
+def nothing_filter() -> str:
+    """No room at all."""
+    return _json({"rooms": []})
+
+
 def _json(room: Mapping[str, object], **more: object) -> str:
     quiet = {"account_data": _NOTHING, "ephemeral": _NOTHING}
     return orjson.dumps({"presence": _NOTHING, "account_data": _NOTHING, "room": {**quiet, **room}, **more}).decode()

@@ -9,21 +9,27 @@ import orjson
 
 from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
+from surfaces_matrix.cursor import Reach
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.filters import messages_filter
-from surfaces_matrix.shapes import mapping, seconds, sequence, text
+from surfaces_matrix.shapes import mapping, seconds, text
 
 PAGE = 100
-TRIES = 5
-"""Failures in a row until a room's gap is given up, so that one room can't hold up the others for good."""
+NOW = float("inf")
+"""The time of what can't be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """What was fetched, oldest first; `complete` when nothing lies between it and the end that was asked for."""
+    """What was fetched, oldest first."""
 
     events: list[Any]
-    complete: bool
+    left_out: float | None = None
+    """Unix seconds of the newest event that lies between it and the end that was asked for, if there is one."""
+    unreadable: bool = False
+    """The homeserver shows nothing of this room's past."""
+    reach: Reach
+    """How far back it was looked in the end."""
 
 
 class Filler:
@@ -34,50 +40,49 @@ class Filler:
         self._most = most
         self._timeout_s = timeout_s
         self._filter = orjson.dumps(messages_filter(client.user_id)).decode()
-        self._failures: dict[str, int] = {}
 
-    async def fill(self, room_id: str, start: str, end: str | None, not_before: float) -> Filled:
-        """Fetch back from `start` to `end` (both tokens), or to `not_before` (Unix seconds).
-
-        Raises `Unavailable`, but for `TRIES` in a row on one room, which then is a gap.
-        """
+    async def fill(self, room_id: str, start: str, reach: Reach) -> Filled:
+        """Fetch back from the token `start`. `Unavailable`."""
         try:
-            filled = await self._pages(room_id, start, end, not_before)
-        except Refused:
-            filled = Filled(events=[], complete=False)
-        except Unavailable:
-            self._failures[room_id] = self._failures.get(room_id, 0) + 1
-            if self._failures[room_id] < TRIES:
-                raise
-            filled = Filled(events=[], complete=False)
-        self._failures.pop(room_id, None)
-        return filled
+            return await self._pages(room_id, start, reach)
+        except Refused as error:
+            if error.status != 400 or not reach.known:
+                return Filled(events=[], unreadable=True, reach=reach)
+        # The token to stop at may be the one that it doesn't know.
+        return await self.fill(room_id, start, reach.model_copy(update={"known": False}))
 
-    async def _pages(self, room_id: str, start: str, end: str | None, not_before: float) -> Filled:
+    async def _pages(self, room_id: str, start: str, reach: Reach) -> Filled:
         newest_first: list[Any] = []
+        end = reach.token if reach.known else None
         for _ in range(2 + 2 * self._most // PAGE):
             # One more than may be had tells whether there is more.
             page = await self._page(room_id, start, end, min(PAGE, self._most + 1 - len(newest_first)))
-            newest_first += sequence(page.get("chunk"))
+            newest_first += page["chunk"]
             if len(newest_first) > self._most:
-                return Filled(events=newest_first[: self._most][::-1], complete=False)
+                kept = newest_first[: self._most]
+                return Filled(events=kept[::-1], left_out=_sent_at(newest_first[self._most]), reach=reach)
             following = text(page.get("end"))
-            if following in (None, start, end) or _older(newest_first, not_before):
-                return Filled(events=newest_first[::-1], complete=True)
+            if following in (None, start, end) or _older(newest_first, reach.floor):
+                return Filled(events=newest_first[::-1], reach=reach)
             start = str(following)
-        return Filled(events=newest_first[::-1], complete=False)
+        return Filled(events=newest_first[::-1], left_out=NOW, reach=reach)
 
     async def _page(self, room_id: str, start: str, end: str | None, limit: int) -> dict[str, Any]:
         query = {"dir": "b", "from": start, "limit": str(limit), "filter": self._filter}
         if end is not None:
             query["to"] = end
         path = quote("v3", "rooms", room_id, "messages")
-        return await self._client.call("GET", path, query=query, timeout_s=self._timeout_s)
+        page = await self._client.call("GET", path, query=query, timeout_s=self._timeout_s)
+        if not isinstance(page.get("chunk"), list):
+            raise Unavailable(f"GET {path}: the answer has no chunk")
+        return page
 
 
-def _older(newest_first: list[Any], not_before: float) -> bool:
+def _sent_at(event: object) -> float:
+    sent_at = seconds(mapping(event).get("origin_server_ts"))
+    return NOW if sent_at is None else sent_at
+
+
+def _older(newest_first: list[Any], than: float) -> bool:
     """The last event is older than anybody wants; events without a time are not."""
-    if not newest_first:
-        return False
-    sent_at = seconds(mapping(newest_first[-1]).get("origin_server_ts"))
-    return sent_at is not None and sent_at < not_before
+    return bool(newest_first) and _sent_at(newest_first[-1]) < than

@@ -1,48 +1,92 @@
-"""Turns a sync response into what the host stores: messages in order, invites, departures, gaps."""
+"""Reads a sync response into what the host stores: messages in order, invites, departures, gaps."""
 
 from __future__ import annotations
 
-import asyncio
-import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import Address, Inbound, Kind
+from surfaces_core import Address, Inbound, Kind, Unavailable
+from surfaces_matrix import words
+from surfaces_matrix.backoff import Backoff
+from surfaces_matrix.breath import Breath
+from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
-from surfaces_matrix.gaps import Filler
+from surfaces_matrix.gaps import Filled, Filler
 from surfaces_matrix.memberships import departures, invites, joined_rooms
 from surfaces_matrix.people import People
-from surfaces_matrix.shapes import mapping, sequence, text
+from surfaces_matrix.shapes import mapping, seconds, sequence, text
 from surfaces_matrix.translate import Skipped, translate
 
-ROOMS_AT_A_TIME = 16
-"""After so many rooms others get their turn on the loop."""
+TOO_OLD = "TOO_OLD"
+"""Causes of gaps: older than `catch_up_max_age_s`,"""
+TOO_MANY = "TOO_MANY"
+"""more than `catch_up_max_messages`,"""
+UNREADABLE = "UNREADABLE"
+"""not shown by the homeserver, or not for a long time,"""
+TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
+"""and the same where it does not know the sync token any more either."""
+
+GIVE_UP_S = 300.0
+"""After so long a room's past counts as unreadable."""
+MOST_HELD = 1000
+"""Messages that are kept of a room while its past can't be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Which messages of a response are still to be answered."""
 
-    since: str | None
-    """Where the previous response ended; gaps reach back to there."""
-    not_before: float = -math.inf
-    """Unix seconds; older ones are passed over."""
+    reach: Reach
     most: int | None = None
     """The most messages a room that are taken, the latest; None for all."""
-    say_old: bool = True
-    """Passing over an old one is worth saying; not where it was most likely answered long ago."""
     gap_text: str = ""
     """The sentence for a room where messages are passed over."""
     now: float = 0.0
     """Unix seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What is to be stored of a response, and where something is still missing."""
+
+    entries: list[Inbound]
+    holes: Mapping[str, Hole]
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """One joined room of a response; one that is not in it has had nothing new."""
+
+    room_id: str
+    timeline: Mapping[str, Any]
+    next_batch: str
+
+    @property
+    def events(self) -> Sequence[Any]:
+        return sequence(self.timeline.get("events"))
+
+    @property
+    def prev_batch(self) -> str | None:
+        return text(self.timeline.get("prev_batch"))
+
+    def leaves_out(self, reach: Reach) -> bool:
+        """Whether messages within reach may lie before the timeline."""
+        if self.timeline.get("limited") is not True:
+            return False
+        first = seconds(mapping(self.events[0]).get("origin_server_ts")) if self.events else None
+        return reach.known or first is None or first >= reach.floor
+
+
 @dataclass(kw_only=True)
 class Reader:
-    """Reads the responses of one account; nothing in one can make it raise, only the filling of gaps can."""
+    """Reads the responses of one account; nothing in one can make it raise.
+
+    A room whose past can't be read for now becomes a hole: its messages wait, those of others don't.
+    """
 
     surface: str
     me: str
@@ -50,18 +94,42 @@ class Reader:
     filler: Filler
     declines: Declines
     log: FilteringBoundLogger
+    backoff: Backoff
+    """Between two tries of filling while they fail."""
     joined: set[str] = field(default_factory=set)
     """The rooms that the bot is known to be in."""
 
-    async def batch(self, response: Mapping[str, Any], window: Window) -> list[Inbound]:
-        """Everything to store of a response; `Unavailable` when a gap could not be filled yet."""
-        batch = self.invited(response)
-        batch += departures(self.surface, self.me, response, self.joined)
-        for count, (room_id, room) in enumerate(joined_rooms(response).items(), 1):
-            batch += await self._room(room_id, mapping(mapping(room).get("timeline")), window)
-            if count % ROOMS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        return batch
+    def __post_init__(self) -> None:
+        self._held: dict[str, list[Inbound]] = {}
+        """What came in rooms with a hole. It is read again with the rest, and needed only where that is given up."""
+        self._next_try = 0.0
+        """When a gap may be filled again, on the monotonic clock."""
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until holes may be filled."""
+        return max(0.0, self._next_try - time.monotonic())
+
+    async def batch(self, response: Mapping[str, Any], window: Window, holes: Mapping[str, Hole]) -> Read:
+        """Everything to store of a response."""
+        entries = self.invited(response)
+        entries += departures(self.surface, self.me, response, self.joined)
+        rooms, left = joined_rooms(response), mapping(mapping(response.get("rooms")).get("leave"))
+        waiting = {room_id: hole for room_id, hole in holes.items() if room_id not in left}
+        breath, failed = Breath(), dict[str, Hole]()
+        for room_id in [*rooms, *(room_id for room_id in waiting if room_id not in rooms)]:
+            timeline = mapping(mapping(rooms.get(room_id)).get("timeline"))
+            room = _Room(room_id, timeline, str(response.get("next_batch")))
+            tried = self._may_fill()
+            hole = waiting.pop(room_id, None)
+            found = await self._room(room, window, hole)
+            if isinstance(found, Hole):
+                (failed if tried else waiting)[room_id] = found
+            else:
+                entries += found
+            await breath()
+        # Whoever was not tried is tried before those that failed now.
+        return Read(entries=entries, holes={**waiting, **failed})
 
     def invited(self, response: Mapping[str, Any]) -> list[Inbound]:
         """The invites to answer; the others are declined."""
@@ -73,31 +141,55 @@ class Reader:
                 self.declines.add(start.address.conversation, start.sender)
         return wanted
 
-    def stored(self, response: Mapping[str, Any]) -> None:
+    def stored(self, response: Mapping[str, Any], holes: Mapping[str, Hole]) -> None:
         """Everything of a response is stored."""
         rooms = mapping(response.get("rooms"))
         self.joined.update(mapping(rooms.get("join")))
         self.joined.difference_update(mapping(rooms.get("leave")))
+        self._held = {room_id: held for room_id, held in self._held.items() if room_id in holes}
 
-    async def _room(self, room_id: str, timeline: Mapping[str, Any], window: Window) -> list[Inbound]:
-        """One room's messages in order, a gap said before them."""
-        events, gap = sequence(timeline.get("events")), False
-        prev_batch = text(timeline.get("prev_batch"))
-        # In a room that the bot has just come to, what was before is none of its business.
-        if timeline.get("limited") is True and room_id in self.joined:
-            older, gap = await self._older(room_id, prev_batch, window)
-            events = [*older, *events]
-        messages = self._messages(room_id, events)
-        kept = _kept(messages, window)
-        gap = gap or (window.say_old and len(kept) < len(messages))
-        return [self._gap(room_id, prev_batch, messages, window), *kept] if gap else kept
+    def _may_fill(self) -> bool:
+        return time.monotonic() >= self._next_try
 
-    async def _older(self, room_id: str, prev_batch: str | None, window: Window) -> tuple[Sequence[Any], bool]:
-        """What a limited timeline left out, and whether something is still missing."""
-        if prev_batch is None:
-            return (), True
-        filled = await self.filler.fill(room_id, prev_batch, window.since, window.not_before)
-        return filled.events, not filled.complete
+    async def _room(self, room: _Room, window: Window, hole: Hole | None) -> list[Inbound] | Hole:
+        """One room's messages in order, a gap said before them; or that they have to wait."""
+        visible = self._messages(room.room_id, room.events)
+        filled: Filled | None = Filled(events=[], reach=window.reach)
+        if hole is not None:
+            filled = await self._fill(room.room_id, room.next_batch, hole.reach)
+        elif room.room_id in self.joined and room.leaves_out(window.reach):
+            # In a room that the bot has just come to, what was before is none of its business.
+            filled = await self._fill(room.room_id, room.prev_batch, window.reach)
+        if filled is None:
+            if hole is None:
+                self.log.warning("gap.waits", room=room.room_id)
+            hole = hole or Hole(reach=window.reach, since=window.now)
+            if window.now - hole.since < GIVE_UP_S:
+                self._held[room.room_id] = [*self._held.get(room.room_id, ()), *visible][-MOST_HELD:]
+                return hole
+            filled = Filled(events=[], unreadable=True, reach=hole.reach)
+        elif hole is not None:
+            self.log.info("gap.read", room=room.room_id, seconds=round(window.now - hole.since, 1))
+        older = self._messages(room.room_id, filled.events)
+        there = {message.event_id for message in older}
+        newer = [*self._held.get(room.room_id, ()), *visible]
+        messages = older + [message for message in newer if message.event_id not in there]
+        return self._settled(room.room_id, messages, filled, window)
+
+    async def _fill(self, room_id: str, start: str | None, reach: Reach) -> Filled | None:
+        """What a timeline left out before `start`; None where it can't be told for now."""
+        if start is None:
+            return Filled(events=[], unreadable=True, reach=reach)
+        if not self._may_fill():
+            return None
+        try:
+            filled = await self.filler.fill(room_id, start, reach)
+        except Unavailable as error:
+            self.log.debug("gap.failed", room=room_id, code=error.code, error=str(error))
+            self._next_try = time.monotonic() + self.backoff.next(error.retry_after)
+            return None
+        self.backoff.reset()
+        return filled
 
     def _messages(self, room_id: str, events: Sequence[Any]) -> list[Inbound]:
         messages = []
@@ -111,18 +203,36 @@ class Reader:
                 messages.append(found)
         return messages
 
-    def _gap(self, room_id: str, prev_batch: str | None, messages: Sequence[Inbound], window: Window) -> Inbound:
-        first = messages[0].event_id if messages else ""
-        return Inbound(
+    def _settled(self, room_id: str, messages: list[Inbound], filled: Filled, window: Window) -> list[Inbound]:
+        """What is to be stored of a room's messages: those within bounds, and a gap where something is missing."""
+        recent = [message for message in messages if message.sent_at >= filled.reach.floor]
+        kept = recent if window.most is None else recent[max(0, len(recent) - window.most) :]
+        cause = _cause(messages, recent, kept, filled)
+        if not cause:
+            return kept
+        unreadable = cause in (UNREADABLE, TOKEN_UNKNOWN)
+        gap = Inbound(
             address=Address(surface=self.surface, conversation=room_id),
-            event_id=f"gap:{room_id}:{prev_batch or first}",
+            # One for all that is missing behind one token, however often it is looked at.
+            event_id=f"gap:{room_id}:{filled.reach.token}",
             sender=self.me,
             sent_at=window.now,
             kind=Kind.GAP,
-            text=window.gap_text,
+            text=words.MISSED_UNREADABLE if unreadable else window.gap_text,
+            cause=cause,
         )
+        return [gap, *kept]
 
 
-def _kept(messages: list[Inbound], window: Window) -> list[Inbound]:
-    kept = [message for message in messages if message.sent_at >= window.not_before]
-    return kept if window.most is None else kept[max(0, len(kept) - window.most) :]
+def _cause(messages: list[Inbound], recent: list[Inbound], kept: list[Inbound], filled: Filled) -> str:
+    """Why something of a room is passed over that was not read before; empty where nothing is."""
+    reach, seen_until, left_out = filled.reach, filled.reach.seen_until, filled.left_out
+    if any(message.sent_at >= seen_until for message in messages if message.sent_at < reach.floor):
+        return TOO_OLD
+    if any(message.sent_at >= seen_until for message in recent[: len(recent) - len(kept)]):
+        return TOO_MANY
+    if left_out is not None and left_out >= seen_until:
+        return TOO_OLD if left_out < reach.floor else TOO_MANY
+    if filled.unreadable and (not messages or messages[0].sent_at >= seen_until):
+        return UNREADABLE if reach.known else TOKEN_UNKNOWN
+    return ""

@@ -15,10 +15,24 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from surfaces_core import Address, Draft, FileRef, Files, OpenFile, Outbound, Rejected, SurfaceContext
+from surfaces_core import (
+    Address,
+    Draft,
+    FileRef,
+    Files,
+    Intake,
+    OpenFile,
+    Outbound,
+    Receipt,
+    Rejected,
+    Surface,
+    SurfaceContext,
+    Unavailable,
+)
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 from surfaces_matrix import MatrixSurface
 from surfaces_matrix.backoff import Backoff
+from surfaces_matrix.cursor import Position
 from surfaces_matrix.gate import Gate
 
 ME = "@bot:hs"
@@ -75,6 +89,10 @@ class Stage:
     async def live(self, *answers: Answer) -> None:
         """Queue answers for syncs with a `since`."""
         await self.then("live", *answers)
+
+    def forget(self, what: str) -> None:
+        """Drop the answers that are queued for something."""
+        self._scripts[what].clear()
 
     def count(self, part: str) -> int:
         """How many requests came whose method and path hold `part`."""
@@ -207,6 +225,24 @@ class MemoryStore:
         return {key: value for key, value in sorted(self.rows.items()) if key.startswith(prefix)}
 
 
+class _Supervised(Surface):
+    """A surface that is run as the host runs it: again after a while when it was `Unavailable`."""
+
+    def __init__(self, surface: MatrixSurface) -> None:
+        super().__init__(surface.settings, surface.context)
+        self._surface = surface
+
+    async def run(self, intake: Intake) -> None:
+        while True:
+            try:
+                await self._surface.run(intake)
+            except Unavailable:
+                await asyncio.sleep(0.001)
+
+    async def send(self, message: Outbound) -> Receipt:
+        return await self._surface.send(message)
+
+
 @dataclass
 class Bot:
     """Makes surfaces for one account on one homeserver, over one store."""
@@ -228,13 +264,14 @@ class Bot:
             ),
         )
         surface._sync.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
+        surface._sync._reader.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
         surface._client._gate = Gate(spacing_s=0.001)
         return surface
 
     @asynccontextmanager
     async def live(self, **settings: Any) -> AsyncIterator[MatrixSurface]:
-        """One life: opened, ready, receiving."""
-        async with self.make(**settings) as surface, receiving(surface, self.intake):
+        """One life: opened, ready, receiving; begun again whenever it asks for that, as the host does."""
+        async with self.make(**settings) as surface, receiving(_Supervised(surface), self.intake):
             yield surface
 
 
@@ -249,6 +286,11 @@ def log() -> Any:
     """What is logged while a test runs."""
     with structlog.testing.capture_logs() as entries:
         yield entries
+
+
+def tokens(intake: RecordingIntake) -> list[str]:
+    """The sync tokens of all cursors that were stored."""
+    return [Position.read(cursor).token for cursor in intake.cursors]
 
 
 def message(event_id: str, text: str, *, sender: str = ANN, sent_at: float | None = None) -> dict[str, Any]:

@@ -120,8 +120,15 @@ async def test_a_refusal_is_final(stage: Stage, client: Client, status: int, err
         ({"Retry-After": "7"}, {}, 7.0),
         ({}, {"retry_after_ms": 2500}, 2.5),
         ({"Retry-After": "7"}, {"retry_after_ms": 2500}, 7.0),
-        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {"retry_after_ms": 100}, 0.1),
-        ({"Retry-After": "99999999999999999999"}, {}, 3600.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:07 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, {}, 7.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:07 GMT"}, {}, None),
+        ({"Retry-After": "Wed, 21 Oct 1826 07:28:00 GMT"}, {}, None),
+        ({"Retry-After": "Wed, 99 Oct 2026 99:99:99 GMT"}, {}, None),
+        ({"Retry-After": "soon"}, {"retry_after_ms": 100}, 0.1),
+        ({"Retry-After": "3600"}, {}, 3600.0),
+        ({"Retry-After": "99999999999999999999"}, {}, None),
+        ({}, {"retry_after_ms": 1e300}, None),
+        ({}, {"retry_after_ms": True}, None),
         ({"Retry-After": "-4"}, {}, None),
         ({"Retry-After": "²"}, {}, None),
         ({}, {"retry_after_ms": "soon"}, None),
@@ -130,7 +137,7 @@ async def test_a_refusal_is_final(stage: Stage, client: Client, status: int, err
     ],
 )
 def test_the_servers_own_wait_is_taken_over(headers: dict[str, str], body: dict[str, Any], seconds: float | None):
-    """A wait comes from the header or the body, and never for ever."""
+    """A wait comes from the header or the body; what nobody can mean counts as none."""
     error = from_answer(429, headers, {"errcode": "M_LIMIT_EXCEEDED", **body}, "x")
     assert isinstance(error, Unavailable)
     assert error.retry_after == seconds
@@ -279,14 +286,14 @@ async def test_those_who_wait_go_when_it_is_back():
     """One success ends the waiting of all."""
     gate = Gate(spacing_s=3600)
     for _ in range(PATIENCE):
-        gate.failed()
-    await gate.enter(0)
+        gate.failed("send")
+    await gate.enter("send", 0)
     async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(gate.enter(100_000)) for _ in range(10)]
+        waiting = [group.create_task(gate.enter("send", 100_000)) for _ in range(10)]
         await asyncio.sleep(0)
-        gate.succeeded()
+        gate.succeeded("send")
     assert all(task.done() for task in waiting)
-    assert not gate.closed
+    assert not gate.closed("send")
 
 
 async def test_a_refusal_is_no_failure(stage: Stage, client: Client):
@@ -295,7 +302,7 @@ async def test_a_refusal_is_no_failure(stage: Stage, client: Client):
     for _ in range(10):
         with pytest.raises(Refused):
             await client.call("GET", "/v3/x")
-    assert not client._gate.closed
+    assert not client._gate.closed("GET x")
 
 
 async def test_a_stream_translates_what_breaks_in_it(stage: Stage, client: Client):

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from surfaces_core import Address, Inbound, Unavailable
 from surfaces_matrix import MatrixSurface
+from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
+from surfaces_matrix.cursor import Reach
 from surfaces_matrix.declines import Declines
 from surfaces_matrix.gaps import Filler
 from surfaces_matrix.memberships import joined_state
@@ -142,8 +144,9 @@ def test_nothing_in_a_response_can_raise(sections: dict[str, dict[str, object]])
             filler=Filler(client, most=5, timeout_s=1),
             declines=Declines(client, log, timeout_s=1),
             log=log,
+            backoff=Backoff(),
         )
-        return await reader.batch(response, Window(since="s"))
+        return (await reader.batch(response, Window(reach=Reach(token="s")), {})).entries
 
     response = json.loads(json.dumps({"next_batch": "s1", "rooms": sections}))
     with structlog.testing.capture_logs():

@@ -10,10 +10,10 @@ import pytest
 
 from surfaces_core import Kind
 from surfaces_core.testing.recording_intake import RecordingIntake
-from surfaces_matrix import words
-from surfaces_matrix.gaps import TRIES
+from surfaces_matrix import reading, words
+from surfaces_matrix.cursor import Position
 
-from .conftest import ME, ROOM, Bot, Request, Stage, batch, message
+from .conftest import ME, ROOM, Bot, Request, Stage, batch, message, tokens
 
 MESSAGES = "/messages"
 
@@ -39,7 +39,7 @@ class History:
     def texts(self, start: int, stop: int) -> list[str]:
         return [str(n) for n in range(start, stop)]
 
-    def tail(self, next_batch: str, start: int) -> dict[str, object]:
+    def tail(self, next_batch: str, start: int) -> dict[str, Any]:
         """A limited sync response that shows the events from `start` on."""
         return batch(next_batch, *self.events[start:], limited=True, prev_batch=f"t{start}")
 
@@ -60,16 +60,56 @@ async def test_a_gap_is_filled_in_order(stage: Stage, bot: Bot, page: Any, last_
     assert json.loads(first.query["filter"])["not_senders"] == [ME]
 
 
-async def test_a_gap_is_filled_before_the_cursor_moves(stage: Stage, bot: Bot):
-    """The messages and the cursor behind them are stored together."""
+async def test_a_gap_is_stored_with_its_cursor(stage: Stage, bot: Bot):
+    """The messages and the token behind them are one batch."""
     history = History(20)
-    await stage.then(MESSAGES, (502, "not now"), history)
+    await stage.then(MESSAGES, *[history] * 10)
     async with bot.live():
-        await stage.live(history.tail("t20", 15), history.tail("t20", 15))
-        await bot.intake.wait_until(lambda: "19" in bot.intake.said(), "the messages")
-    assert bot.intake.said() == history.texts(0, 20)
-    assert bot.intake.cursors == ["s0", "t20"]
-    assert [request.query["since"] for request in stage.live_syncs()][:2] == ["s0", "s0"]
+        await stage.live(history.tail("t20", 15))
+        await bot.intake.wait_said(history.texts(0, 20), "the messages")
+    assert tokens(bot.intake) == ["s0", "t20"]
+
+
+async def test_a_gap_that_can_not_be_filled_yet_holds_up_its_room_alone(stage: Stage, bot: Bot):
+    """Others are heard at once; the room's messages come later, in order, and nothing is said of it."""
+    history = History(30)
+    await stage.then(MESSAGES, *[(502, "not now")] * 3, *[history] * 10)
+    other = batch("", message("$o", "other"))["rooms"]["join"][ROOM]
+    first, second = history.tail("t20", 15), batch("t30", *history.events[20:25], limited=False)
+    first["rooms"]["join"]["!other:hs"] = other
+    first["rooms"]["join"][ROOM]["timeline"]["events"] = history.events[15:20]
+    async with bot.live():
+        await stage.live(first)
+        await bot.intake.wait_said(["other"], "what was said elsewhere")
+        await stage.live(second)
+        await bot.intake.wait_said(["other", *history.texts(0, 30)], "the room's messages")
+    assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
+    assert {request.query["to"] for request in stage.sent(MESSAGES)} == {"s0"}
+
+
+async def test_a_gap_that_can_not_be_filled_yet_outlives_the_process(stage: Stage, bot: Bot):
+    """It is kept with the cursor, and filled by the next life."""
+    history = History(20)
+    await stage.then(MESSAGES, *[(502, "not now")] * 50)
+    async with bot.live():
+        await stage.live(history.tail("t20", 15))
+        await bot.intake.wait_until(lambda: "t20" in tokens(bot.intake), "the cursor")
+    stage.forget(MESSAGES)
+    await stage.then(MESSAGES, *[history] * 10)
+    async with bot.live():
+        await bot.intake.wait_said(history.texts(0, 20), "the room's messages")
+
+
+async def test_a_room_that_the_bot_leaves_has_no_gap(stage: Stage, bot: Bot):
+    """Nothing of it is looked for any more."""
+    await stage.then(MESSAGES, *[(502, "not now")] * 50)
+    async with bot.live():
+        await stage.live(History(20).tail("t20", 15))
+        await stage.until(lambda: stage.count(MESSAGES) > 1)
+        await stage.live({"next_batch": "t21", "rooms": {"leave": {ROOM: {}}}}, batch("t22", room="!other:hs"))
+        await bot.intake.wait_until(lambda: "t22" in tokens(bot.intake), "the end")
+    assert [entry.kind for entry in bot.intake.entries] == [Kind.LEFT]
+    assert not Position.read(bot.intake.cursors[-1]).holes
 
 
 async def test_what_is_beyond_the_bound_is_said(stage: Stage, bot: Bot):
@@ -81,6 +121,7 @@ async def test_what_is_beyond_the_bound_is_said(stage: Stage, bot: Bot):
         await bot.intake.wait_said(history.texts(360, 500), "the bound and the timeline")
     gap = bot.intake.entries[0]
     assert (gap.kind, gap.text, gap.address.conversation) == (Kind.GAP, words.MISSED_FLOOD, ROOM)
+    assert gap.cause == "TOO_MANY"
     assert [entry.kind for entry in bot.intake.entries[1:]] == [Kind.MESSAGE] * 140
     assert stage.count(MESSAGES) == 2
 
@@ -123,26 +164,43 @@ async def test_fetching_stops_where_it_is_too_old(stage: Stage, bot: Bot):
     assert stage.count(MESSAGES) == 6
 
 
-@pytest.mark.parametrize("refusal", [(403, {"errcode": "M_FORBIDDEN"}), (400, {"errcode": "M_INVALID_PARAM"})])
+@pytest.mark.parametrize("refusal", [(403, {"errcode": "M_FORBIDDEN"}), (404, {"errcode": "M_UNRECOGNIZED"})])
 async def test_a_gap_that_may_not_be_filled_is_said(stage: Stage, bot: Bot, refusal: Any):
     """A refusal is final for that room, and the rest of it comes in."""
     await stage.then(MESSAGES, refusal)
     async with bot.live():
         await stage.live(batch("s1", message("$9", "nine"), limited=True, prev_batch="p"))
         await bot.intake.wait_said(["nine"], "the timeline")
-    assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
+    gap, _ = bot.intake.entries
+    assert (gap.kind, gap.cause, gap.text) == (Kind.GAP, "UNREADABLE", words.MISSED_UNREADABLE)
 
 
-async def test_a_room_that_can_not_be_filled_does_not_hold_up_the_others(stage: Stage, bot: Bot):
-    """After a few tries its gap is said, and everybody's messages come in."""
-    limited = batch("s1", message("$9", "nine"), limited=True, prev_batch="p")
-    limited["rooms"]["join"]["!other:hs"] = batch("", message("$8", "eight"))["rooms"]["join"][ROOM]
+async def test_a_room_that_can_not_be_read_for_long_is_said(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """Then what is visible of it comes in, and all that came meanwhile."""
+    limited = batch("s1", message("$8", "eight"), limited=True, prev_batch="p")
     await stage.then(MESSAGES, *[(500, {"errcode": "M_UNKNOWN"})] * 50)
     async with bot.live():
-        await stage.live(*[limited] * 50)
-        await bot.intake.wait_until(lambda: len(bot.intake.said()) == 2, "both rooms' messages")
-    assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE, Kind.MESSAGE]
-    assert stage.count(MESSAGES) >= TRIES
+        await stage.live(limited, batch("s2", message("$9", "nine")))
+        await bot.intake.wait_until(lambda: "s2" in tokens(bot.intake), "what is not waited for")
+        assert bot.intake.entries == []
+        monkeypatch.setattr(reading, "GIVE_UP_S", 0.0)
+        await bot.intake.wait_said(["eight", "nine"], "both messages")
+    assert [(entry.kind, entry.cause) for entry in bot.intake.entries[:1]] == [(Kind.GAP, "UNREADABLE")]
+    assert not Position.read(bot.intake.cursors[-1]).holes
+
+
+async def test_a_token_to_stop_at_that_is_unknown_is_done_without(stage: Stage, bot: Bot):
+    """Then times say where to stop, and what is older is not asked for."""
+    history = History(400)
+    for event in history.events[:200]:
+        event["origin_server_ts"] = int((time.time() - 3600) * 1000)
+    await stage.then(MESSAGES, (400, {"errcode": "M_INVALID_PARAM"}), *[history] * 10)
+    async with bot.live():
+        await stage.live(history.tail("t400", 350))
+        await bot.intake.wait_said(history.texts(250, 400), "what is recent")
+    # The hundred that may be fetched reach back into the last minutes, not behind them.
+    assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, *[Kind.MESSAGE] * 150]
+    assert [request.query.get("to") for request in stage.sent(MESSAGES)][:2] == ["s0", None]
 
 
 async def test_pages_that_lead_nowhere_end(stage: Stage, bot: Bot):
@@ -156,7 +214,17 @@ async def test_pages_that_lead_nowhere_end(stage: Stage, bot: Bot):
     assert stage.count(MESSAGES) < 10
 
 
-@pytest.mark.parametrize("page", [{}, {"chunk": "x", "end": 5}, {"chunk": [None, 7, {}]}, {"chunk": [], "end": "p"}])
+@pytest.mark.parametrize("page", [{}, {"chunk": "x", "end": 5}])
+async def test_a_page_without_events_is_none(stage: Stage, bot: Bot, page: Any):
+    """What is no page is not taken for an empty one."""
+    history = History(20)
+    await stage.then(MESSAGES, page, *[history] * 10)
+    async with bot.live():
+        await stage.live(history.tail("t20", 15))
+        await bot.intake.wait_said(history.texts(0, 20), "all messages")
+
+
+@pytest.mark.parametrize("page", [{"chunk": [None, 7, {}]}, {"chunk": [], "end": "p"}, {"chunk": [], "end": 5}])
 async def test_odd_pages_are_survived(stage: Stage, bot: Bot, page: Any):
     """Whatever a page holds, the timeline behind it comes in."""
     await stage.then(MESSAGES, page)
@@ -170,11 +238,12 @@ async def test_a_limited_timeline_without_a_start_is_said(stage: Stage, bot: Bot
     async with bot.live():
         await stage.live(batch("s1", message("$9", "nine"), limited=True))
         await bot.intake.wait_said(["nine"], "the timeline")
-    assert [entry.kind for entry in bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
+    assert next((entry.kind, entry.cause) for entry in bot.intake.entries) == (Kind.GAP, "UNREADABLE")
 
 
 async def test_a_room_just_come_to_has_no_gap(stage: Stage, bot: Bot):
     """What was said before the bot was there is none of its business."""
+    await stage.then(MESSAGES, {"chunk": []})
     async with bot.live():
         await stage.live(batch("s1", message("$9", "welcome"), room="!new:hs", limited=True, prev_batch="p"))
         await stage.live(batch("s2", message("$8", "more"), room="!new:hs", limited=True, prev_batch="q"))
