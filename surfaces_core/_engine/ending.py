@@ -17,6 +17,7 @@ import traceback
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import stacks
+from surfaces_core._engine.log import Sink
 from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
 
 LAST_S = 3.0
@@ -55,17 +56,18 @@ def exit_code(error: BaseException) -> int:
 def explain(error: BaseException, *, debug: bool = False) -> int:
     """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code."""
     cause = first(error)
+    stderr = Sink(sys.stderr)
     if debug and isinstance(cause, SurfacesError):
-        traceback.print_exception(error)
+        stderr.write("".join(traceback.format_exception(error)))
     if isinstance(cause, SurfacesError):
-        sys.stderr.write(f"surfaces: {cause.code}: {cause}\n")
+        stderr.write(f"surfaces: {cause.code}: {cause}\n")
     elif isinstance(cause, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
     elif isinstance(cause, OSError):
-        sys.stderr.write(f"surfaces: {cause}\n")
+        stderr.write(f"surfaces: {cause}\n")
     elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
-        sys.stderr.write("".join(traceback.format_exception(error)))
-        sys.stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
+        stderr.write("".join(traceback.format_exception(error)))
+        stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
     return exit_code(cause)
 
 
@@ -97,6 +99,4 @@ class Deadline:
         tasks = [] if self.loop is None else stacks.of_tasks(self.loop, deaf=True)
         self._log.warning("host.kept", tasks=tasks, threads=stacks.of_others())
         code = self._end if isinstance(self._end, int) else explain(self._end)
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)

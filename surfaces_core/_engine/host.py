@@ -156,8 +156,7 @@ async def run(config: Config, deadline: Deadline) -> None:
 
 def announce(facts: dict[str, object]) -> None:
     """Say that the host is ready: one line on standard output, and systemd where it asked (sd_notify)."""
-    sys.stdout.write(f"READY {json.dumps(facts)}\n")
-    sys.stdout.flush()
+    log.Sink(sys.stdout).write(f"READY {json.dumps(facts)}\n")
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:

@@ -1,9 +1,15 @@
-"""Logs as events with keys: for people on a terminal, JSON lines elsewhere; secrets cut out by type."""
+"""Logs as events with keys: for people on a terminal, JSON lines elsewhere; secrets cut out by type.
+
+A log that cannot be written ends nothing: who cannot be told must not stop what works.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -21,9 +27,63 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+REPEAT_S = 60.0
+"""What a library says again and again is logged this often."""
+
+
+class Sink:
+    """Writes to a stream as long as that works, and never fails.
+
+    Past the stream's own buffer, where it has a descriptor: what stays in there would fail once more at the
+    end of the process, and change its exit code.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        try:
+            self._fd = stream.fileno()
+        except (OSError, ValueError):
+            self._fd = -1
+
+    def write(self, text: str) -> int:
+        """Write it all or as much as can be."""
+        with suppress(OSError, ValueError):
+            if self._fd < 0:
+                return self._stream.write(text)
+            data = text.encode("utf-8", "backslashreplace")
+            while data:
+                data = data[os.write(self._fd, data) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class _Libraries(logging.Handler):
+    """What libraries log their own way: warnings and worse, each seldom enough."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: dict[tuple[str, str], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        what, now = (record.name, str(record.msg)), time.monotonic()
+        if now - self._said.get(what, -REPEAT_S) < REPEAT_S:
+            return
+        if len(self._said) > 100:
+            self._said.clear()
+        self._said[what] = now
+        with suppress(Exception):  # a record that cannot be put into words
+            logger(library=record.name).log(
+                record.levelno, "library.log", message=record.getMessage(), exc_info=record.exc_info
+            )
+
+
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
-    """Send all logs to a stream, standard error unless said otherwise."""
+    """Send all logs to a stream, standard error unless said otherwise; those of libraries too."""
     stream = sys.stderr if stream is None else stream
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+    logging.captureWarnings(capture=True)
     last: list[structlog.typing.Processor]
     if stream.isatty():
         # without the values of variables, among which are texts of people
@@ -39,7 +99,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(Sink(stream)),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
 
