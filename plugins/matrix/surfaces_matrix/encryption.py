@@ -11,6 +11,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Encrypted, Refused
 from surfaces_matrix.memberships import joined_state
@@ -52,14 +53,18 @@ class Encryption:
             raise Encrypted(f"{room_id} is encrypted and this bot cannot encrypt")
 
     async def _ask(self, room_id: str, timeout_s: float) -> None:
+        path = quote("v3", "rooms", room_id, "state", ENCRYPTION, "")
         try:
-            await self._client.call("GET", quote("v3", "rooms", room_id, "state", ENCRYPTION, ""), timeout_s=timeout_s)
+            content = await self._client.call("GET", path, timeout_s=timeout_s)
         except Refused as error:
             if error.errcode != "M_NOT_FOUND":
                 raise
             self._encrypted.setdefault(room_id, False)
-        else:
-            self._note(room_id)
+            return
+        if not content:
+            # A homeserver that answers so to everything says nothing; of a real event the sync tells, too.
+            raise Unavailable("the homeserver does not tell whether the room is encrypted")
+        self._note(room_id)
 
     def _note(self, room_id: str) -> None:
         if not self._encrypted.get(room_id):

@@ -48,7 +48,7 @@ async def test_nothing_is_said_in_a_room_that_the_snapshot_shows_as_encrypted(st
     assert (caught.value.code, said(stage)) == ("ENCRYPTED", 0)
 
 
-@pytest.mark.parametrize("content", [{"algorithm": "m.megolm.v1.aes-sha2"}, {}])
+@pytest.mark.parametrize("content", [{"algorithm": "m.megolm.v1.aes-sha2"}, {"algorithm": ""}])
 async def test_nothing_is_said_in_a_room_whose_state_says_encrypted(
     stage: Stage, bot: Bot, log: Any, content: dict[str, str]
 ):
@@ -60,6 +60,19 @@ async def test_nothing_is_said_in_a_room_whose_state_says_encrypted(
                 await surface.send(outbound("a secret", part=part, address=NEW))
     assert (stage.count(ASK_NEW), said(stage)) == (1, 0)
     assert [entry["room"] for entry in log if entry["event"] == "room.encrypted"] == ["!new:hs"]
+
+
+async def test_an_answer_of_nothing_says_nothing(stage: Stage, bot: Bot):
+    """The answer waits, until the sync shows that somebody overwrote the event."""
+    await stage.then(ASK_NEW, {}, {})
+    async with bot.live() as surface:
+        with pytest.raises(Unavailable):
+            await surface.send(outbound("a secret", address=NEW))
+        await stage.live(batch("s1", {**ENCRYPTION, "event_id": "$e", "content": {}}, room="!new:hs"))
+        await stage.until(lambda: any(sync.query["since"] == "s1" for sync in stage.live_syncs()))
+        with pytest.raises(Encrypted):
+            await surface.send(outbound("a secret", address=NEW))
+    assert said(stage) == 0
 
 
 async def test_a_room_may_become_encrypted(stage: Stage, bot: Bot):
