@@ -9,7 +9,14 @@ from surfaces_matrix.markdown import to_html
 
 Content = dict[str, Any]
 
+MARK = "io.surfaces.id"
+"""Says in each message of the bot which part of which answer it is."""
 _MSGTYPES = {FileKind.IMAGE: "m.image", FileKind.AUDIO: "m.audio", FileKind.VIDEO: "m.video", FileKind.OTHER: "m.file"}
+
+
+def mark(turn: str, part: int) -> Content:
+    """What stands under `MARK`."""
+    return {"turn": turn, "part": part}
 
 
 def text_content(text: str, *, turn: str, part: int, notice: bool = False) -> Content:
@@ -42,7 +49,7 @@ def edit_content(event_id: str, new: Content) -> Content:
         "msgtype": new["msgtype"],
         "body": f"* {new['body']}",
         "m.mentions": {},
-        "io.surfaces.id": new["io.surfaces.id"],
+        MARK: new[MARK],
         "m.new_content": new,
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
@@ -54,7 +61,7 @@ def _finished(content: Content, text: str, turn: str, part: int) -> Content:
         content["format"] = "org.matrix.custom.html"
         content["formatted_body"] = html
     content["m.mentions"] = {}
-    content["io.surfaces.id"] = {"turn": turn, "part": part}
+    content[MARK] = mark(turn, part)
     return content
 
 

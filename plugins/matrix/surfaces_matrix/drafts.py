@@ -10,6 +10,7 @@ from surfaces_core import Draft, Rejected
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content, edit_content, text_content
+from surfaces_matrix.lookup import Key, Lookup
 from surfaces_matrix.say import Say
 from surfaces_matrix.split import split
 
@@ -30,18 +31,22 @@ MOST_SHOWN = 4096
 class _Shown:
     """What this process knows of a draft's message."""
 
+    key: Key
     event_id: str | None = None
     body: str = ""
     unsettled: tuple[str, Content] | None = None
     """Transaction id and content of a request whose answer was not seen: it may still take effect."""
+    refused: bool = False
+    """There will be no message."""
 
 
 class Drafts:
     """The drafts of one account."""
 
-    def __init__(self, client: Client, say: Say, *, timeout_s: float) -> None:
+    def __init__(self, client: Client, say: Say, lookup: Lookup, *, timeout_s: float) -> None:
         self._client = client
         self._say = say
+        self._lookup = lookup
         self._timeout_s = min(timeout_s, PATIENCE_S)
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._typing: dict[str, float] = {}
@@ -55,13 +60,13 @@ class Drafts:
                 await self._stop_typing(room_id)
                 return
             if draft.version > 0:
-                await self._show_text(room_id, draft)
+                await self._show_text(draft)
             await self._type(room_id)
         except Rejected:
             # The answer itself will be refused too, and there it is dealt with.
             return
 
-    async def settle(self, room_id: str, key: str) -> str | None:
+    async def settle(self, key: str) -> str | None:
         """Forget a draft because its final text follows; its event id, if known.
 
         A request whose answer was not seen is repeated under its transaction id, so that it can't
@@ -71,41 +76,51 @@ class Drafts:
         if shown is None:
             return None
         if shown.unsettled is not None:
-            await self._put(room_id, shown, *shown.unsettled)
+            await self._put(shown, *shown.unsettled)
         del self._shown[key]
         return shown.event_id
 
-    async def _show_text(self, room_id: str, draft: Draft) -> None:
+    async def _show_text(self, draft: Draft) -> None:
         body = _body(draft)
         content = text_content(body, turn=draft.turn, part=draft.part)
-        shown = self._remembered(draft.key)
+        shown = self._remembered(draft)
+        if shown.refused:
+            return
         if shown.unsettled is not None:
             # One at a time: an older request must not take effect behind a newer one.
-            await self._put(room_id, shown, *shown.unsettled)
+            await self._put(shown, *shown.unsettled)
         if shown.event_id is None:
-            await self._put(room_id, shown, draft.key, content)
+            await self._put(shown, draft.key, content)
             if draft.attempt == 1:
                 shown.body = body
                 return
             # An earlier try's draft may have been there already: then the homeserver only named it.
         if shown.body != body and shown.event_id is not None:
             txn = f"{draft.key}.d{draft.attempt}.{draft.version}"
-            await self._put(room_id, shown, txn, edit_content(shown.event_id, content))
+            await self._put(shown, txn, edit_content(shown.event_id, content))
             shown.body = body
 
-    async def _put(self, room_id: str, shown: _Shown, txn: str, content: Content) -> None:
+    async def _put(self, shown: _Shown, txn: str, content: Content) -> None:
         shown.unsettled = (txn, content)
         try:
-            event_id = await self._say(room_id, txn, content, timeout_s=self._timeout_s)
+            if shown.event_id is None:
+                shown.event_id = await self._first(shown.key, content)
+            else:
+                await self._say(shown.key.room_id, txn, content, timeout_s=self._timeout_s)
         except Rejected:
-            shown.unsettled = None
-            return
+            shown.refused = shown.event_id is None
         shown.unsettled = None
-        shown.event_id = shown.event_id or event_id
 
-    def _remembered(self, key: str) -> _Shown:
-        shown = self._shown.setdefault(key, _Shown())
-        self._shown.move_to_end(key)
+    async def _first(self, key: Key, content: Content) -> str:
+        """The id of the message that is there already, or of a new one."""
+        looked = await self._lookup(key)
+        if looked.found is not None:
+            return looked.found.event_id
+        return await self._say(key.room_id, key.txn, content, timeout_s=self._timeout_s, session=looked.session)
+
+    def _remembered(self, draft: Draft) -> _Shown:
+        shown = self._shown.setdefault(draft.key, _Shown(key=Key.of(draft)))
+        self._shown.move_to_end(draft.key)
         while len(self._shown) > MOST_SHOWN:
             self._shown.popitem(last=False)
         return shown

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +36,28 @@ class Login:
     settings: MatrixSettings
     client: Client
     store: Store
+    session: str = field(default="", init=False)
+    """Names the login under which the homeserver recognises repeated transaction ids; empty where it never does.
+
+    Made from the token: a device that is logged out and in again keeps its id, but what it sent is forgotten.
+    """
+    _done: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def recall(self) -> None:
+        """Take the session to be that of the last life, until the homeserver is asked."""
+        configured = self.settings.access_token
+        token = (await self._kept()).access_token if configured is None else configured.get_secret_value()
+        self.session = "" if token is None else session_of(token)
+
+    async def confirmed(self, timeout_s: float) -> str:
+        """The session once a login of this life went well. `Unavailable` when that takes too long."""
+        if not self._done.is_set():
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._done.wait()
+            except TimeoutError:
+                raise Unavailable("not logged in to the homeserver yet") from None
+        return self.session
 
     async def __call__(self) -> None:
         """Authorize the client; repeating it finds out whether the token is still good.
@@ -58,7 +82,7 @@ class Login:
         wanted = self.settings.device_id
         if wanted is not None and wanted != device_id:
             self._fail("device_id", f"the access token belongs to the device {device_id or 'without a name'}")
-        self.client.authorize(device_id, token)
+        self._authorize(device_id, token)
 
     async def _with_password(self) -> None:
         kept = await self._kept()
@@ -72,7 +96,13 @@ class Login:
             await self._keep(kept)
             kept = kept.model_copy(update={"access_token": await self._password_login(kept.device_id)})
             await self._keep(kept)
-        self.client.authorize(kept.device_id, str(kept.access_token))
+        self._authorize(kept.device_id, str(kept.access_token))
+
+    def _authorize(self, device_id: str, token: str) -> None:
+        """Use a token from now on; one without a device has no transaction ids that last."""
+        self.client.authorize(device_id, token)
+        self.session = session_of(token) if device_id else ""
+        self._done.set()
 
     async def _who_am_i(self, token: str) -> str:
         """The token's device, once its user is known to be ours (Matrix spec, `/account/whoami`)."""
@@ -129,3 +159,8 @@ class Login:
 
     async def _keep(self, kept: _Kept) -> None:
         await self.store.put(_ROW, kept.model_dump_json().encode())
+
+
+def session_of(token: str) -> str:
+    """A name that tells nothing about the token."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]

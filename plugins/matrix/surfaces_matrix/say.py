@@ -6,26 +6,32 @@ from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content
 from surfaces_matrix.encryption import Encryption
+from surfaces_matrix.login import Login
 from surfaces_matrix.shapes import text
 
 
 class Say:
     """The one way by which words leave."""
 
-    def __init__(self, client: Client, encryption: Encryption) -> None:
+    def __init__(self, client: Client, encryption: Encryption, login: Login) -> None:
         self._client = client
         self._encryption = encryption
+        self._login = login
 
     async def allowed(self, room_id: str, *, timeout_s: float) -> None:
         """Pass where something may be said. Raises `Unavailable` or `Rejected`."""
         await self._encryption.check(room_id, timeout_s=timeout_s)
 
-    async def __call__(self, room_id: str, txn: str, content: Content, *, timeout_s: float) -> str:
+    async def __call__(
+        self, room_id: str, txn: str, content: Content, *, timeout_s: float, session: str | None = None
+    ) -> str:
         """The id of the message that shows; the homeserver drops a repeat of `txn` (Matrix spec, "Sending events").
 
-        Raises `Unavailable` or `Rejected`.
+        Under another login than `session` nothing is sent. Raises `Unavailable` or `Rejected`.
         """
         await self.allowed(room_id, timeout_s=timeout_s)
+        if session is not None and session != self._login.session:
+            raise Unavailable("there was another login meanwhile", code="LOGIN_CHANGED")
         path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
         answer = await self._client.call("PUT", path, content, timeout_s=timeout_s)
         event_id = text(answer.get("event_id"))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from surfaces_core import Files, Outbound, Receipt, Store
+from surfaces_core import FileRef, Files, Outbound, Receipt, Rejected, Store
 from surfaces_matrix.client import Client
 from surfaces_matrix.content import Content, edit_content, file_content, text_content
 from surfaces_matrix.drafts import Drafts
+from surfaces_matrix.lookup import Found, Key, Lookup
 from surfaces_matrix.media import upload
 from surfaces_matrix.say import Say
 from surfaces_matrix.settings import MatrixSettings
 
 
 class Sender:
-    """Sends for one account. The part's key is the transaction id, so the homeserver drops a repeat."""
+    """Sends for one account. The part's key is the transaction id, so the homeserver drops a repeat.
+
+    Where it may have forgotten the key the room is looked at first.
+    """
 
     def __init__(
-        self, client: Client, say: Say, store: Store, files: Files, drafts: Drafts, settings: MatrixSettings
+        self,
+        client: Client,
+        say: Say,
+        lookup: Lookup,
+        store: Store,
+        files: Files,
+        drafts: Drafts,
+        settings: MatrixSettings,
     ) -> None:
         self._client = client
         self._words = say
+        self._lookup = lookup
         self._store = store
         self._files = files
         self._drafts = drafts
@@ -27,41 +39,70 @@ class Sender:
     async def send(self, message: Outbound) -> Receipt:
         """Show one part. `Unavailable` or `Rejected`."""
         if message.file is not None:
-            event_id = await self._send_file(message)
+            event_id = await self._send_file(message, message.file)
+        elif message.streamed:
+            event_id = await self._replace(message)
         else:
-            content = text_content(message.text, turn=message.turn, part=message.part, notice=message.notice)
-            event_id = await (self._replace(message, content) if message.streamed else self._say(message, content))
+            event_id = (await self._once(message, _content(message))).event_id
         return Receipt(remote_id=event_id)
 
-    async def _say(self, message: Outbound, content: Content, mark: str = "") -> str:
-        room_id, timeout_s = message.address.conversation, self._settings.request_timeout_s
-        return await self._words(room_id, message.key + mark, content, timeout_s=timeout_s)
+    async def _once(self, message: Outbound, content: Content) -> Found:
+        """What shows of a part, however often it was said."""
+        looked = await self._lookup(Key.of(message))
+        if looked.found is not None:
+            return looked.found
+        event_id = await self._say(message, content, session=looked.session)
+        return Found(event_id=event_id, content={})
 
-    async def _replace(self, message: Outbound, content: Content) -> str:
+    async def _say(self, message: Outbound, content: Content, mark: str = "", *, session: str | None = None) -> str:
+        room_id, timeout_s = message.address.conversation, self._settings.request_timeout_s
+        return await self._words(room_id, message.key + mark, content, timeout_s=timeout_s, session=session)
+
+    async def _replace(self, message: Outbound) -> str:
         """Put the final text in the place of a draft.
 
         Where this process does not know the draft, the homeserver names it, or shows the final text
         at once if there was none; which of the two it was can't be told, so the edit follows always.
+        An edit may be repeated for ever, it doubles nothing.
         """
-        event_id = await self._drafts.settle(message.address.conversation, message.key)
+        content = _content(message)
+        event_id = await self._drafts.settle(message.key)
         if event_id is None:
-            event_id = await self._say(message, content)
+            found = await self._once(message, content)
+            event_id = found.event_id
+            if found.content == content:
+                return event_id
         await self._say(message, edit_content(event_id, content), ".f")
         return event_id
 
-    async def _send_file(self, message: Outbound) -> str:
-        """Upload once, say once: what was uploaded is remembered until the event is there."""
-        assert message.file is not None
-        await self._words.allowed(message.address.conversation, timeout_s=self._settings.request_timeout_s)
+    async def _send_file(self, message: Outbound, file: FileRef) -> str:
+        """Upload once, say once: what was uploaded is remembered until the event is there, or can't be."""
+        looked = await self._lookup(Key.of(message))
         row = f"upload:{message.key}"
-        known = await self._store.get(row)
-        if known is None:
-            async with await self._files.open(message.file.workspace, message.file.path) as opened:
-                uri = await upload(self._client, opened, timeout_s=self._settings.transfer_timeout_s)
-            await self._store.put(row, uri.encode())
-        else:
-            uri = known.decode()
-        content = file_content(message.file, uri, message.text, turn=message.turn, part=message.part)
-        event_id = await self._say(message, content)
+        if looked.found is not None:
+            await self._store.delete(row)
+            return looked.found.event_id
+        uri = await self._uploaded(message.address.conversation, file, row)
+        content = file_content(file, uri, message.text, turn=message.turn, part=message.part)
+        try:
+            event_id = await self._say(message, content, session=looked.session)
+        except Rejected:
+            await self._store.delete(row)
+            raise
         await self._store.delete(row)
         return event_id
+
+    async def _uploaded(self, room_id: str, file: FileRef, row: str) -> str:
+        """Where a file is in the media repository."""
+        await self._words.allowed(room_id, timeout_s=self._settings.request_timeout_s)
+        known = await self._store.get(row)
+        if known is not None:
+            return known.decode()
+        async with await self._files.open(file.workspace, file.path) as opened:
+            uri = await upload(self._client, opened, timeout_s=self._settings.transfer_timeout_s)
+        await self._store.put(row, uri.encode())
+        return uri
+
+
+def _content(message: Outbound) -> Content:
+    return text_content(message.text, turn=message.turn, part=message.part, notice=message.notice)

@@ -49,6 +49,12 @@ class MatrixSettings(Settings):
     catch_up_max_messages: int = Field(
         default=100, ge=0, le=10_000, description="The most missed messages per conversation that are fetched"
     )
+    replay_window_s: float = Field(
+        default=43_200,
+        ge=0,
+        description="How long the homeserver surely recognises a repeated transaction id; what may have been sent "
+        "earlier is looked for in the room first, with 0 always",
+    )
     max_file_bytes: int = Field(default=104_857_600, ge=1, description="Bigger files are not fetched")
     sync_timeout_s: float = Field(default=30.0, ge=1, le=300, description="How long the homeserver may hold a sync")
     request_timeout_s: float = Field(default=30.0, ge=1, description="How long any other request may take")

@@ -23,6 +23,7 @@ from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.login import Login
+from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import download
 from surfaces_matrix.people import People
 from surfaces_matrix.rooms import Rooms
@@ -44,9 +45,12 @@ class MatrixSurface(Surface):
         self._people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
         self._client = Client(settings.homeserver, settings.user_id)
         self._encryption = Encryption(self._client, context.log)
-        say = Say(self._client, self._encryption)
-        self._drafts = Drafts(self._client, say, timeout_s=settings.request_timeout_s)
-        self._sender = Sender(self._client, say, context.store, context.files, self._drafts, settings)
+        self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
+        say = Say(self._client, self._encryption, self._login)
+        timeout_s = settings.request_timeout_s
+        lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s, timeout_s=timeout_s)
+        self._drafts = Drafts(self._client, say, lookup, timeout_s=timeout_s)
+        self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, settings)
         rooms = Rooms(
             surface=context.name,
             client=self._client,
@@ -61,7 +65,7 @@ class MatrixSurface(Surface):
             people=self._people,
             encryption=self._encryption,
             rooms=rooms,
-            login=Login(name=context.name, settings=settings, client=self._client, store=context.store),
+            login=self._login,
             log=context.log,
             backoff=Backoff(),
         )
@@ -74,6 +78,7 @@ class MatrixSurface(Surface):
         )
 
     async def __aenter__(self) -> Self:
+        await self._login.recall()
         await self._client.__aenter__()
         return self
 
@@ -81,6 +86,11 @@ class MatrixSurface(Surface):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
+
+    @property
+    def device(self) -> str:
+        """The login, for the homeserver recognises what was sent under this one alone."""
+        return self._login.session
 
     def condition(self) -> Condition:
         """How the account is right now."""

@@ -34,11 +34,13 @@ from surfaces_matrix import MatrixSurface
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.cursor import Position
 from surfaces_matrix.gate import Gate
+from surfaces_matrix.login import session_of
 
 ME = "@bot:hs"
 ANN = "@ann:hs"
 ROOM = "!room:hs"
 HERE = Address(surface="work", conversation=ROOM)
+TOKEN = "tok1"
 SYNC = "GET /_matrix/client/v3/sync"
 LOGIN = "POST /_matrix/client/v3/login"
 WHOAMI = "GET /_matrix/client/v3/account/whoami"
@@ -72,7 +74,7 @@ class Stage:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.url = ""
-        self.token = "tok1"
+        self.token = TOKEN
         """The one good access token; a login gives it out."""
         self.snapshot: dict[str, Any] = {"next_batch": "s0", "rooms": {"join": {ROOM: {}}}}
         self._scripts: dict[str, deque[Answer]] = defaultdict(deque)
@@ -310,16 +312,26 @@ def batch(next_batch: str, *events: Any, room: str = ROOM, **timeline: Any) -> d
 
 
 def outbound(text: str = "", *, part: int = 0, address: Address = HERE, **more: Any) -> Outbound:
-    """A part of an answer, in the room unless another is named."""
-    return Outbound(key=f"turn.{part}", turn="turn", part=part, address=address, text=text, **more)
+    """A part of an answer, stored just now, in the room unless another is named."""
+    fresh = {"device": session_of(TOKEN), "frozen_at": time.time(), **more}
+    return Outbound(key=f"turn.{part}", turn="turn", part=part, address=address, text=text, **fresh)
 
 
 def draft(
     text: str = "", *, version: int = 1, attempt: int = 1, part: int = 0, address: Address = HERE, **more: Any
 ) -> Draft:
-    """A draft, of part 0 in the room unless others are named."""
-    key = f"turn.{part}"
-    return Draft(key=key, turn="turn", part=part, address=address, attempt=attempt, version=version, text=text, **more)
+    """A draft, of part 0 in the room unless others are named, in a turn that shows since just now."""
+    fresh = {"device": session_of(TOKEN), "first_at": time.time(), **more}
+    return Draft(
+        key=f"turn.{part}",
+        turn="turn",
+        part=part,
+        address=address,
+        attempt=attempt,
+        version=version,
+        text=text,
+        **fresh,
+    )
 
 
 class Workspace(Files):

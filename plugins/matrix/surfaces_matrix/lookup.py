@@ -1,0 +1,167 @@
+"""Finds in a room what the bot said there, where its transaction id may no longer be recognised.
+
+A homeserver drops a repeated transaction id for a while and for one login only (Matrix spec,
+"Transaction identifiers", which names no time). Synapse keeps them in its database for a day, and
+drops those of a device with the device. Whatever may have been sent before that, or under another
+login, is looked for by the `io.surfaces.id` that every message of the bot carries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+from surfaces_core import Draft, Outbound, Rejected, Unavailable
+from surfaces_matrix.client import Client, quote
+from surfaces_matrix.content import MARK, mark
+from surfaces_matrix.login import Login
+from surfaces_matrix.shapes import mapping, sequence, text
+
+PAGE = 100
+MOST_PAGES = 50
+"""The parts of a conversation are sent one after the other, so what is looked for is among the bot's last words."""
+MARGIN_S = 3600.0
+"""Ages are compared, not times: only what our clock was set back since counts, and how far time drifts apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Something that is to show once."""
+
+    room_id: str
+    txn: str
+    turn: str
+    part: int
+    device: str
+    since: float
+    """Unix seconds: nothing was sent under it any earlier."""
+
+    @classmethod
+    def of(cls, what: Outbound | Draft) -> Self:
+        """A draft and the part that replaces it are one thing."""
+        since = what.frozen_at if isinstance(what, Outbound) else what.first_at
+        return cls(
+            room_id=what.address.conversation,
+            txn=what.key,
+            turn=what.turn,
+            part=what.part,
+            device=what.device,
+            since=since,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A message that shows, or that somebody took back."""
+
+    event_id: str
+    content: Mapping[str, Any]
+    """What it says now, as far as the bot knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What is known before something is said."""
+
+    session: str
+    """The login that this holds for: under another one look again."""
+    found: Found | None = None
+    """None: say it. It does not show, or the homeserver recognises that it does."""
+
+
+class Lookup:
+    """Looks for one account."""
+
+    def __init__(
+        self,
+        client: Client,
+        login: Login,
+        *,
+        window_s: float,
+        timeout_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._login = login
+        self._window_s = window_s
+        self._timeout_s = timeout_s
+        self._clock = clock
+        wanted = {"senders": [client.user_id], "types": ["m.room.message"]}
+        self._filter = orjson.dumps(wanted).decode()
+
+    async def __call__(self, key: Key) -> Looked:
+        """Look, unless the homeserver surely recognises a repeat.
+
+        Raises `Unavailable`, and `Rejected` where it can't be told whether it shows.
+        """
+        session = await self._login.confirmed(self._timeout_s)
+        age_s = self._clock() - key.since
+        if session and session == key.device and 0 <= age_s < self._window_s:
+            return Looked(session=session)
+        return Looked(session=session, found=await self._find(key, age_s if age_s >= 0 and key.since else None))
+
+    async def _find(self, key: Key, age_s: float | None) -> Found | None:
+        """Read the bot's own messages backwards, one page at least; `age_s` is what none that counts exceeds."""
+        oldest_s = float("inf") if age_s is None else age_s + MARGIN_S
+        start, blank = "", False
+        for _ in range(MOST_PAGES):
+            page = await self._page(key.room_id, start)
+            events = [mapping(event) for event in sequence(page.get("chunk"))]
+            for event in events:
+                if (found := self._judge(event, key)) is not None:
+                    return found
+            ages = [self._age(event) for event in events]
+            blank = blank or any(_is_blank(event) for event, age in zip(events, ages, strict=True) if age <= oldest_s)
+            following = text(page.get("end"))
+            if following in (None, start) or (ages and ages[-1] > oldest_s):
+                break
+            start = str(following)
+        else:
+            raise Rejected(f"{key.txn} is not among so many messages", code="UNSURE")
+        if blank:
+            raise Rejected(f"{key.txn} may be a message that was taken back", code="UNSURE")
+        return None
+
+    def _judge(self, event: Mapping[str, Any], key: Key) -> Found | None:
+        """The message that an event is, or edits, if it is the one; newest first, so an edit says what shows."""
+        event_id = text(event.get("event_id"))
+        if event.get("sender") != self._client.user_id or event_id is None:
+            return None
+        content = mapping(event.get("content"))
+        if content.get(MARK) == mark(key.turn, key.part):
+            relation = mapping(content.get("m.relates_to"))
+            if relation.get("rel_type") != "m.replace":
+                return Found(event_id=event_id, content=content)
+            edited = text(relation.get("event_id"))
+            return None if edited is None else Found(event_id=edited, content=mapping(content.get("m.new_content")))
+        if mapping(event.get("unsigned")).get("transaction_id") == key.txn:
+            return Found(event_id=event_id, content=content)
+        return None
+
+    def _age(self, event: Mapping[str, Any]) -> float:
+        """Seconds since an event was sent, by the homeserver's clock where it says so."""
+        age_ms = mapping(event.get("unsigned")).get("age")
+        if isinstance(age_ms, int):
+            return age_ms / 1000
+        sent_ms = event.get("origin_server_ts")
+        return self._clock() - sent_ms / 1000 if isinstance(sent_ms, int) else 0.0
+
+    async def _page(self, room_id: str, start: str) -> dict[str, Any]:
+        query = {"dir": "b", "limit": str(PAGE), "filter": self._filter}
+        if start:
+            query["from"] = start
+        path = quote("v3", "rooms", room_id, "messages")
+        page = await self._client.call("GET", path, query=query, timeout_s=self._timeout_s)
+        if not isinstance(page.get("chunk"), list):
+            raise Unavailable(f"GET {path}: the answer has no chunk")
+        return page
+
+
+def _is_blank(event: Mapping[str, Any]) -> bool:
+    """A message that was taken back and can't be told any more from another one."""
+    unsigned = mapping(event.get("unsigned"))
+    return not event.get("content") and "transaction_id" not in unsigned
