@@ -66,6 +66,7 @@ class Door:
         self._host = host
         self._log = log
         self._clients: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     async def run(self) -> None:
         """Serve until cancelled. A place that can have no door is no reason to have no host."""
@@ -79,6 +80,7 @@ class Door:
             await asyncio.Event().wait()
         finally:
             server.close()
+            self._closed = True
             for client in self._clients:
                 client.cancel()
             if self._clients:
@@ -108,21 +110,21 @@ class Door:
         assert task is not None
         self._clients.add(task)
         try:
-            await self._converse(reader, writer)
+            if not self._closed:  # who came at the last moment comes too late
+                await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asks like this, or does not listen, gets no answer
+        except asyncio.CancelledError:
+            pass  # the door closes: that is all that this task was for
         finally:
             self._clients.discard(task)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        refusal = self._refused(writer)
-        if refusal is not None:
-            await _say(writer, _error(refusal))
-            return
         async with asyncio.timeout(ASKING_S):
             line = await reader.readuntil(b"\n")
         try:
+            self._check(writer)
             await self._answer(Request.model_validate_json(line), writer)
         except ValidationError:
             await _say(writer, _error(Refusal("the running host does not know this request; is it another version?")))
@@ -140,16 +142,15 @@ class Door:
             async for line in lines:
                 await _say(writer, line)
 
-    def _refused(self, writer: asyncio.StreamWriter) -> Refusal | None:
-        """Why a client is not served."""
+    def _check(self, writer: asyncio.StreamWriter) -> None:
+        """Raise `Refusal` where a client is not to be served."""
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         _, user, _ = _PEER.unpack(peer)
         if user not in (os.geteuid(), 0):
             self._log.warning("control.refused", user=user)
-            return Refusal(f"only user {os.geteuid()} and root may ask this host", exit_code=os.EX_NOPERM)
+            raise Refusal(f"only user {os.geteuid()} and root may ask this host", exit_code=os.EX_NOPERM)
         if len(self._clients) > AT_ONCE:
-            return Refusal("too many ask at the same time; try again", exit_code=os.EX_TEMPFAIL)
-        return None
+            raise Refusal("too many ask at the same time; try again", exit_code=os.EX_TEMPFAIL)
 
 
 async def _say(writer: asyncio.StreamWriter, line: Line) -> None:
@@ -171,15 +172,12 @@ def ask(path: Path, request: Request) -> Iterator[Line]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(TAKING_S)
         _connect(connection, path)
-        with connection.makefile("rwb") as stream:
-            try:
-                stream.write(request.model_dump_json().encode() + b"\n")
-                stream.flush()
-            except OSError as error:
-                raise _broken() from error
+        with suppress(OSError):  # what is wrong shows when the answer does not come
+            connection.sendall(request.model_dump_json().encode() + b"\n")
+        with connection.makefile("rb") as lines:
             line: Line = {}
             while "end" not in line:
-                line = _next(stream)
+                line = _next(lines)
                 yield line
 
 
@@ -193,9 +191,9 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise StateError(f"{path}: only its own user and root may ask this host", exit_code=os.EX_NOPERM) from error
 
 
-def _next(stream: io.BufferedRWPair) -> Line:
+def _next(lines: io.BufferedReader) -> Line:
     try:
-        raw = stream.readline(LONGEST_LINE)
+        raw = lines.readline(LONGEST_LINE)
     except OSError as error:
         raise _broken() from error
     if not raw.endswith(b"\n"):
