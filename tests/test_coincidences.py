@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from surfaces_core import AgentRequest, End, Inbound, Pace, Shaper, Text, Unavailable, hookimpl
+from surfaces_core import AgentRequest, End, Inbound, Observed, Pace, Shaper, Text, TurnEnded, Unavailable, hookimpl
+from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.scripted_transport import ScriptedTransport
 
@@ -62,3 +63,46 @@ async def test_an_answer_that_is_sent_late_stands_before_the_one_that_streams() 
         await bot.messenger.until(lambda: len(bot.messenger.shown) == 2)
         gate.set()
         assert await bot.messenger.until_final(2) == ["first", "second"]
+
+
+class StopsTooLate:
+    """Stops the first turn in the instant in which its answer is stored."""
+
+    def __init__(self) -> None:
+        self.bot: TestBot
+
+    @hookimpl
+    def surfaces_observe(self, event: Observed) -> None:
+        if isinstance(event, TurnEnded) and self.bot.messenger.incoming[-1].text == "first":
+            self.bot.engine.turns.stop(self.bot.messenger.incoming[-1])
+
+
+async def test_a_stop_that_comes_too_late_stops_no_later_question() -> None:
+    """What it meant is answered; what the person asks next has nothing to do with it."""
+    hook = StopsTooLate()
+    bot = hook.bot = TestBot(hooks=[hook])
+    async with bot.running():
+        await bot.push("first")
+        assert await bot.pop() == "first"
+        await bot.push("second")
+        assert await bot.pop() == "second"
+
+
+async def test_stop_passes_over_a_command_that_does_not_exist() -> None:
+    """What is stopped is the question behind it; the command is answered as always."""
+    gate = asyncio.Event()
+    transport = ScriptedTransport.answering(lambda r: [gate, Text(r.text), End()])
+    bot = TestBot(transport=transport, settings=HostSettings(max_concurrent_turns=1))
+    async with bot.running():
+        await bot.push("other", conversation="other", sender="@bob")
+        await bot.push("!nonsense")
+        await bot.push("question")
+        async with asyncio.timeout(5):
+            while not transport.requests:  # noqa: ASYNC110 - an agent that is asked changes nothing that people see
+                await asyncio.sleep(0)
+        await bot.push("!stop")
+        await bot.push("!no")
+        assert await bot.pop() == "There is no question waiting for an answer."
+        gate.set()
+        assert (await bot.pop()).startswith("I don't know `!nonsense`")
+        assert await bot.pop() == "Stopped."

@@ -131,7 +131,7 @@ class Turns:
 
     def _asks(self, entry: Entry) -> bool:
         """Whether an entry is a question to the agent, which can be stopped."""
-        return entry.message.kind is Kind.MESSAGE and self._parse(entry.message)[0] is None
+        return entry.message.kind is Kind.MESSAGE and self._parse(entry.message)[1] is None
 
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
@@ -280,6 +280,8 @@ class Turns:
         ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
         self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
+        if self._asks(entry):  # who wanted to stop it came too late, and meant no later one
+            self._stop_next.discard(entry.message.address)
 
     async def _split(self, surface: Surface, text: str) -> Sequence[str]:
         cut = surface.split(text) if len(text) < LONG_CHARS else await asyncio.to_thread(surface.split, text)
