@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,8 +20,11 @@ from surfaces_testing.homeserver import (
     Html,
     Lost,
     Mutated,
+    Nothing,
     Reset,
+    Restless,
     Slow,
+    SlowHead,
     Stall,
     Truncated,
     WrongLength,
@@ -28,6 +33,8 @@ from surfaces_testing.homeserver import (
     missing_next_batch,
     repeated,
     revoked,
+    scramble,
+    scrambled,
     unknown_since,
 )
 
@@ -147,6 +154,57 @@ async def test_bodies_dribble_or_never_end(hs: FakeHomeserver, get: Callable[...
         assert len(await response.content.readexactly(1_000_000)) == 1_000_000
 
 
+async def test_a_server_can_say_nothing_at_all(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
+    """`{}` with status 200, and what was asked for is not done."""
+    hs.faults.always("*", Nothing())
+    assert (await get("/createRoom", "POST", {}))[:2] == (200, b"{}")
+    assert hs.rooms == {}
+
+
+async def test_a_sync_can_bring_nothing_at_once_for_ever(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
+    """Whatever it might be held for: under the same token, or under another one each time that is good later."""
+    hs.fault("sync", Restless(), Restless())
+    for _ in range(2):
+        assert (await get("/sync?since=s3&timeout=60000"))[1] == b'{"next_batch":"s3"}'
+    hs.fault("sync", Restless(moves=True), times=2)
+    assert [(await get("/sync?since=s3_7&timeout=60000"))[1] for _ in range(2)] == [
+        b'{"next_batch":"s3_0"}',
+        b'{"next_batch":"s3_1"}',
+    ]
+    assert (await get("/sync?since=s3_1"))[0] == 200
+
+
+async def test_headers_may_never_end(hs: FakeHomeserver) -> None:
+    """They come a byte at a time until the client has had enough of it."""
+    hs.fault("versions", SlowHead(pause_s=0.001))
+    reader, writer = await asyncio.open_connection("127.0.0.1", hs.web.port)
+    writer.write(b"GET /_matrix/client/versions HTTP/1.1\r\nHost: hs\r\n\r\n")
+    head = await reader.readexactly(100)
+    assert (head[:15], b"\r\n\r\n" in head) == (b"HTTP/1.1 200 OK", False)
+    writer.close()
+    await hs.until(lambda: hs.record.of("versions"))
+
+
+async def test_json_is_scrambled_but_for_what_is_spared(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
+    """Whatever is changed of the answer, what is spared comes as it is."""
+    room = hs.person(BOT).create_room()
+    for seed in range(50):
+        hs.fault("state", scrambled(seed, 20, spares=_is_create))
+        assert b'"type": "m.room.create"' in (await get(f"/rooms/{room}/state"))[1]
+
+
+def _is_create(value: object) -> bool:
+    return isinstance(value, dict) and value.get("type") == "m.room.create"
+
+
+def test_scrambling_repeats_by_its_seed() -> None:
+    """The same seed changes the same JSON alike, and surely changes it."""
+    values = [{"rooms": {"join": {"!a:hs": {"timeline": {"events": [{"type": "m.room.message"}]}}}}} for _ in range(3)]
+    for value in values[1:]:
+        scramble(value, random.Random(1), 10)
+    assert json.dumps(values[1]) == json.dumps(values[2]) != json.dumps(values[0])
+
+
 async def test_an_event_can_come_twice(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
     """A sync shows an old event again."""
     room = hs.person(BOT).create_room()
@@ -199,6 +257,8 @@ async def test_the_busiest_second_counts_failed_requests(hs: FakeHomeserver, get
     await get("/joined_rooms")
     assert hs.record.busiest_second("sync", failed=True) == 3
     assert hs.record.busiest_second("joined_rooms", failed=True) == 0
+    assert hs.record.busiest_second() == 4
+    assert hs.record.busiest_second(since=hs.requests[1].at, until=hs.requests[3].at) == 2
 
 
 async def test_an_answer_can_be_changed_at_will(hs: FakeHomeserver, get: Callable[..., Any]) -> None:

@@ -17,12 +17,13 @@ pytestmark = pytest.mark.slow
 class Driver:
     """Calls the verbs of a homeserver in another process."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, control: str) -> None:
         self.http = http
         self.url = url
+        self.control = control
 
     async def __call__(self, verb: str, **body: Any) -> Any:
-        async with self.http.post(f"{self.url}/_test/{verb}", json=body) as response:
+        async with self.http.post(f"{self.control}/_test/{verb}", json=body) as response:
             assert response.status == 200, await response.text()
             return await response.json()
 
@@ -36,7 +37,8 @@ async def drive() -> AsyncIterator[Driver]:
     word, _, ready = (await process.stdout.readline()).decode().partition(" ")
     assert word == "READY"
     async with aiohttp.ClientSession() as http:
-        yield Driver(http, json.loads(ready)["url"])
+        facts = json.loads(ready)
+        yield Driver(http, facts["url"], facts["control"])
     process.terminate()
     assert await process.wait() == 0
 
@@ -70,3 +72,28 @@ async def test_people_talk_and_faults_strike_from_another_process(drive: Driver)
     assert (await drive("members", room_id=room))["members"]["@bot:hs.test"] == "join"
     assert (await drive("rooms"))["rooms"] == [room]
     assert [r["fault"] for r in (await drive("requests"))["requests"]] == ["Html"]
+
+
+async def test_another_process_lets_it_refuse_and_go_back_in_time(drive: Driver) -> None:
+    """Its door stays open meanwhile; an event can be shown again, what came behind a position can be forgotten."""
+    versions = f"{drive.url}/_matrix/client/versions"
+    await drive("refuse")
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await drive.http.get(versions)
+    await drive("accept")
+    assert (await drive.http.get(versions)).status == 200
+
+    await drive("register", user_id="@ann:hs.test")
+    room = (await drive("act", user_id="@ann:hs.test", act="create_room"))["result"]
+    position = (await drive("position"))["position"]
+    event = (await drive("act", user_id="@ann:hs.test", act="say", args=[room, "gone"]))["result"]
+    await drive("fault", route="sync", faults=[{"kind": "repeated", "room_id": room, "event_id": event}])
+    await drive("roll_back", position=position)
+    await drive("forget_transactions")
+    assert (await drive("shown", room_id=room))["shown"] == []
+
+
+async def test_the_homeservers_own_address_is_a_door_too(drive: Driver) -> None:
+    """Whoever knows the one address alone can drive it."""
+    drive.control = drive.url
+    assert (await drive("position"))["position"] == 0

@@ -12,8 +12,12 @@ from surfaces_testing.homeserver.faults import (
     Html,
     Lost,
     Mutated,
+    Nothing,
     Reset,
+    Restless,
+    Scrambled,
     Slow,
+    SlowHead,
     Stall,
     Status,
     Truncated,
@@ -24,12 +28,14 @@ from surfaces_testing.homeserver.faults import (
     missing_next_batch,
     repeated,
     revoked,
+    scrambled,
     unknown_since,
 )
 from surfaces_testing.homeserver.person import Person
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.room import Room
 from surfaces_testing.homeserver.schedule import COMMON, Faults
+from surfaces_testing.homeserver.scrambling import scramble
 from surfaces_testing.homeserver.server import PASSWORD, FakeHomeserver
 from surfaces_testing.homeserver.shown import Shown
 
@@ -49,13 +55,17 @@ __all__ = [
     "Lost",
     "MatrixError",
     "Mutated",
+    "Nothing",
     "Person",
     "Record",
     "Request",
     "Reset",
+    "Restless",
     "Room",
+    "Scrambled",
     "Shown",
     "Slow",
+    "SlowHead",
     "Stall",
     "Status",
     "Truncated",
@@ -67,5 +77,7 @@ __all__ = [
     "missing_next_batch",
     "repeated",
     "revoked",
+    "scramble",
+    "scrambled",
     "unknown_since",
 ]

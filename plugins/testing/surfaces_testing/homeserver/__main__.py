@@ -16,8 +16,13 @@ async def _serve(port: int, server_name: str, room_version: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with FakeHomeserver(server_name, room_version, port=port) as homeserver:
-        ready = {"url": homeserver.url, "server_name": server_name, "room_version": room_version}
+    async with FakeHomeserver(server_name, room_version, port=port) as homeserver, homeserver.door as control:
+        ready = {
+            "url": homeserver.url,
+            "control": control,
+            "server_name": server_name,
+            "room_version": room_version,
+        }
         sys.stdout.write(f"READY {orjson.dumps(ready).decode()}\n")
         sys.stdout.flush()
         await stop.wait()

@@ -1,4 +1,7 @@
-"""The door for other processes: `POST /_test/<verb>` with JSON, answered with JSON."""
+"""The door for other processes: `POST /_test/<verb>` with JSON, answered with JSON.
+
+It is open at the homeserver's own address, and at one of its own, for when the other refuses.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,13 @@ _FAULTS: Mapping[str, Callable[..., faults.Fault]] = {
     "reset": faults.Reset,
     "truncated": faults.Truncated,
     "mutated": faults.Mutated,
+    "scrambled": faults.scrambled,
+    "nothing": faults.Nothing,
+    "restless": faults.Restless,
     "missing_next_batch": faults.missing_next_batch,
     "huge": faults.huge,
     "slow": faults.Slow,
+    "slow_head": faults.SlowHead,
     "endless": faults.Endless,
     "wrong_length": faults.WrongLength,
 }
@@ -57,7 +64,7 @@ class Control:
         verbs = (
             self.register, self.act, self.say_many, self.shown, self.members, self.state, self.rooms, self.requests,
             self.wait, self.fault, self.always, self.chance, self.stall, self.release, self.clear, self.revoke,
-            self.forget_transactions,
+            self.forget_transactions, self.position, self.roll_back, self.refuse, self.accept,
         )  # fmt: skip
         return Routes(
             *(
@@ -123,16 +130,19 @@ class Control:
         return {"count": world.sent[key], "reached": True}
 
     async def fault(self, world: World, call: Call) -> Json:
-        """`{route, faults: [{kind, …} or null, …], times?}`: the next requests meet these."""
+        """`{route, faults: [{kind, …} or null, …], times?}`: the next requests meet these.
+
+        `{kind: "repeated", room_id, event_id}` is one, too.
+        """
         body = call.json()
-        script = [None if raw is None else _fault(raw) for raw in body["faults"]]
+        script = [None if raw is None else _fault(raw, world) for raw in body["faults"]]
         self._hs.faults.script(body["route"], script * body.get("times", 1))
         return {}
 
     async def always(self, world: World, call: Call) -> Json:
         """`{route, fault: {kind, …}}`: every request meets this."""
         body = call.json()
-        self._hs.faults.always(body["route"], _fault(body["fault"]))
+        self._hs.faults.always(body["route"], _fault(body["fault"], world))
         return {}
 
     async def chance(self, world: World, call: Call) -> Json:
@@ -170,10 +180,35 @@ class Control:
         self._hs.forget_transactions(call.json().get("device_id"))
         return {}
 
+    async def position(self, world: World, call: Call) -> Json:
+        """Where the stream of everything is now, for `roll_back`."""
+        return {"position": world.pos}
 
-def _fault(raw: Json) -> faults.Fault:
+    async def roll_back(self, world: World, call: Call) -> Json:
+        """`{position}`: forget everything after it, like a server restored from a backup."""
+        self._hs.roll_back(call.json()["position"])
+        return {}
+
+    async def refuse(self, world: World, call: Call) -> Json:
+        """Cut all connections and refuse new ones until `accept`; ask for both at the door's own address."""
+        await self._hs.refuse()
+        return {}
+
+    async def accept(self, world: World, call: Call) -> Json:
+        """Listen again, at the same port."""
+        await self._hs.accept()
+        return {}
+
+
+def _fault(raw: Json, world: World) -> faults.Fault:
     options = dict(raw)
-    make = _FAULTS.get(options.pop("kind"))
+    kind = options.pop("kind")
+    if kind == "repeated":
+        event = world.room(options["room_id"]).event(options["event_id"])
+        if event is None:
+            raise invalid("no such event")
+        return faults.repeated(event)
+    make = _FAULTS.get(kind)
     if make is None:
         raise invalid("no such fault")
     return make(**options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.event import Event, Json
+from surfaces_testing.homeserver.scrambling import Spares, dumps, scramble
 
 
 class Wire:
@@ -24,6 +26,19 @@ class Wire:
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
         self.was_cut = False
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """What was asked with."""
+        return self._request.query
+
+    def raw(self, data: bytes) -> bool:
+        """Send bytes past HTTP; False when nobody takes them any more."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
 
     def respond(self, answer: Answer) -> web.StreamResponse:
         """Answer well."""
@@ -181,6 +196,49 @@ class Mutated(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scrambled(Fault):
+    """Wrong types, names missing, half characters, NUL, endless nesting: anything anywhere in the JSON."""
+
+    chance: random.Random
+    changes: int = 5
+    spares: Spares = lambda _: False
+
+    async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
+        body = orjson.loads(answer.body)
+        scramble(body, self.chance, self.changes, self.spares)
+        return wire.respond(Answer(status=answer.status, body=dumps(body), headers=answer.headers))
+
+
+def scrambled(seed: int, changes: int = 5, spares: Spares = lambda _: False) -> Scrambled:
+    """The same seed scrambles the same answers alike."""
+    return Scrambled(chance=random.Random(seed), changes=changes, spares=spares)  # noqa: S311  repeatable, not secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing(Fault):
+    """`{}` to everything, and nothing is done."""
+
+    performs: ClassVar[bool] = False
+
+    async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
+        return wire.respond(Answer())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restless(Fault):
+    """A sync that is never held and brings nothing; `moves`: under another token each time."""
+
+    performs: ClassVar[bool] = False
+    moves: bool = False
+    numbers: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
+
+    async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
+        since = wire.query.get("since", "s0")
+        place = since.partition("_")[0]
+        return wire.respond(Answer.json({"next_batch": f"{place}_{next(self.numbers)}" if self.moves else since}))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Changed(Fault):
     """The JSON of the answer, changed by a function."""
 
@@ -237,6 +295,21 @@ class Slow(Fault):
             await response.write(answer.body[start : start + self.piece])
             await asyncio.sleep(self.pause_s)
         return response
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowHead(Fault):
+    """Headers without an end, a byte now and then."""
+
+    performs: ClassVar[bool] = False
+    pause_s: float = 0.1
+
+    async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
+        taken = wire.raw(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while taken:
+            await asyncio.sleep(self.pause_s)
+            taken = wire.raw(b"x")
+        return wire.cut()
 
 
 @dataclass(frozen=True, kw_only=True)

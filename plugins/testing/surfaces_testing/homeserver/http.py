@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from types import TracebackType
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -20,6 +21,29 @@ from surfaces_testing.homeserver.faults import Wire
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.schedule import Faults
 from surfaces_testing.homeserver.world import World
+
+
+class Door:
+    """The control verbs at a port of their own, where they answer while the homeserver refuses everything."""
+
+    def __init__(self, world: World, control: Routes) -> None:
+        self._world = world
+        self._control = control
+        self._runner = web.ServerRunner(web.Server(self._serve, request_factory=_request, access_log=None))
+
+    async def __aenter__(self) -> str:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        found = self._control.find(http.method, http.rel_url.raw_path)
+        return Wire(http).respond(await answered(self._world, found[0] if found else None, await _call(http, (), None)))
 
 
 class Web:
@@ -53,7 +77,7 @@ class Web:
         found = ROUTES.find(http.method, http.rel_url.raw_path)
         control = None if found else self._control.find(http.method, http.rel_url.raw_path)
         if control is not None:
-            return Wire(http).respond(await self._answer(control[0], await _call(http, control[1], None)))
+            return Wire(http).respond(await answered(self._world, control[0], await _call(http, control[1], None)))
         route, args = found or (None, ())
         device = self._device(http)
         request = self._note(http, route, args, device)
@@ -68,7 +92,7 @@ class Web:
         if fault is not None:
             request.fault = fault.name
             self._world.changes.touch()
-        answer = await self._answer(route, call) if fault is None or fault.performs else Answer()
+        answer = await answered(self._world, route, call) if fault is None or fault.performs else Answer()
         request.answered_at = time.monotonic()
         wire = Wire(http)
         if fault is not None:
@@ -79,17 +103,6 @@ class Web:
         if request.route == "sync" and answer.status == 200:
             request.next_batch = _next_batch(answer.body)
         return wire.respond(answer)
-
-    async def _answer(self, route: Route | None, call: Call) -> Answer:
-        try:
-            if route is None:
-                raise unrecognized()
-            if not route.open and call.device is None:
-                raise unknown_token() if "Authorization" in call.headers else missing_token()
-            content = await route.handler(self._world, call)
-        except MatrixError as error:
-            return Answer.error(error)
-        return content if isinstance(content, Answer) else Answer.json(content)
 
     def _device(self, http: web.BaseRequest) -> Device | None:
         token = http.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -111,6 +124,19 @@ class Web:
         self._record.requests.append(request)
         self._world.changes.touch()
         return request
+
+
+async def answered(world: World, route: Route | None, call: Call) -> Answer:
+    """What an endpoint says; `M_UNRECOGNIZED` where there is none."""
+    try:
+        if route is None:
+            raise unrecognized()
+        if not route.open and call.device is None:
+            raise unknown_token() if "Authorization" in call.headers else missing_token()
+        content = await route.handler(world, call)
+    except MatrixError as error:
+        return Answer.error(error)
+    return content if isinstance(content, Answer) else Answer.json(content)
 
 
 def _next_batch(body: bytes) -> str:

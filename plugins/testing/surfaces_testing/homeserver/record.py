@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -52,7 +54,18 @@ class Record:
                 if request.next_batch is not None:
                     yield "handed", request.next_batch
 
-    def busiest_second(self, route: str, *, failed: bool = False) -> int:
-        """The most requests to an endpoint that began within one second."""
-        times = [r.at for r in self.of(route) if not failed or r.status >= 400 or r.fault]
-        return max((sum(start <= at < start + 1 for at in times[i:]) for i, start in enumerate(times)), default=0)
+    def busiest_second(
+        self, route: str = "*", *, failed: bool = False, since: float = 0.0, until: float = math.inf
+    ) -> int:
+        """The most requests to an endpoint (`*`: to any) that began within one second.
+
+        `since` and `until` are monotonic seconds; `failed` counts those alone that were not answered well.
+        """
+        times = [
+            request.at
+            for request in self.requests
+            if route in ("*", request.route)
+            and since <= request.at < until
+            and (not failed or request.status >= 400 or request.fault)
+        ]
+        return max((bisect_left(times, start + 1) - i for i, start in enumerate(times)), default=0)

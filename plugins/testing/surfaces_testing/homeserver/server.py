@@ -11,7 +11,7 @@ from surfaces_testing.homeserver.accounts import User
 from surfaces_testing.homeserver.control import Control
 from surfaces_testing.homeserver.event import Event, Json
 from surfaces_testing.homeserver.faults import Fault
-from surfaces_testing.homeserver.http import Web
+from surfaces_testing.homeserver.http import Door, Web
 from surfaces_testing.homeserver.person import Person
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.room import Room
@@ -33,7 +33,10 @@ class FakeHomeserver:
         self.world = World(server_name, room_version)
         self.record = Record()
         self.faults = Faults()
-        self.web = Web(self.world, self.record, self.faults, Control(self).routes)
+        control = Control(self).routes
+        self.web = Web(self.world, self.record, self.faults, control)
+        self.door = Door(self.world, control)
+        """Enter it to let other processes in while the homeserver refuses."""
         self._port = port
 
     async def __aenter__(self) -> Self:

@@ -39,15 +39,16 @@ async def _next(world: World, call: Call, chosen: Filter, since: int | None, *, 
 
 
 def position(world: World, token: str | None) -> int | None:
-    """The position of a token. One ahead of the stream counts as now, as on Synapse after a roll-back.
+    """The position of a token, which is its first number. One ahead of the stream counts as now, as on Synapse.
 
     Raises `M_UNKNOWN` for what is no token of this server.
     """
     if token is None:
         return None
-    if token[:1] not in ("s", "t") or not token[1:].isdecimal():
+    number = token[1:].partition("_")[0]
+    if token[:1] not in ("s", "t") or not number.isdecimal():
         raise MatrixError(400, "M_UNKNOWN", "Invalid stream token")
-    return min(int(token[1:]), world.pos)
+    return min(int(number), world.pos)
 
 
 def _filter(world: World, call: Call) -> Filter:
