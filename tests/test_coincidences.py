@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from surfaces_core import AgentRequest, End, Inbound, Observed, Pace, Shaper, Text, TurnEnded, Unavailable, hookimpl
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
@@ -88,21 +90,32 @@ async def test_a_stop_that_comes_too_late_stops_no_later_question() -> None:
         assert await bot.pop() == "second"
 
 
-async def test_stop_passes_over_a_command_that_does_not_exist() -> None:
-    """What is stopped is the question behind it; the command is answered as always."""
+@pytest.mark.parametrize(
+    ("first", "sender", "answer"),
+    [
+        ("!nonsense", "@ann", "I don't know `!nonsense`"),
+        ("let me in", "@eve", "Only the owner of this conversation"),
+    ],
+)
+async def test_stop_passes_over_what_is_no_question(first: str, sender: str, answer: str) -> None:
+    """What is stopped is the question behind it; an unknown command and a stranger are answered as always."""
     gate = asyncio.Event()
+    gate.set()
     transport = ScriptedTransport.answering(lambda r: [gate, Text(r.text), End()])
     bot = TestBot(transport=transport, settings=HostSettings(max_concurrent_turns=1))
     async with bot.running():
+        await bot.push("hello")
+        assert await bot.pop() == "hello"
+        gate.clear()
         await bot.push("other", conversation="other", sender="@bob")
-        await bot.push("!nonsense")
+        await bot.push(first, sender=sender)
         await bot.push("question")
         async with asyncio.timeout(5):
-            while not transport.requests:  # noqa: ASYNC110 - an agent that is asked changes nothing that people see
+            while len(transport.requests) < 2:  # noqa: ASYNC110 - an agent that is asked changes nothing that people see
                 await asyncio.sleep(0)
         await bot.push("!stop")
         await bot.push("!no")
         assert await bot.pop() == "There is no question waiting for an answer."
         gate.set()
-        assert (await bot.pop()).startswith("I don't know `!nonsense`")
+        assert (await bot.pop()).startswith(answer)
         assert await bot.pop() == "Stopped."

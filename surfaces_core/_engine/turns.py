@@ -131,7 +131,9 @@ class Turns:
 
     def _asks(self, entry: Entry) -> bool:
         """Whether an entry is a question to the agent, which can be stopped."""
-        return entry.message.kind is Kind.MESSAGE and self._parse(entry.message)[1] is None
+        message, binding = entry.message, self._book.at(entry.message.address)
+        owned = binding is None or binding.owner == message.sender
+        return owned and message.kind is Kind.MESSAGE and self._parse(message)[1] is None
 
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
