@@ -33,6 +33,8 @@ ASKING_S = 5.0
 """How long a client may take over its request."""
 TAKING_S = 30.0
 """How long a client may take over a piece of the answer, and wait for one."""
+BREATH = 100
+"""Lines that are said without letting others go on."""
 AT_ONCE = 8
 """Clients that are served at the same time."""
 _PEER = struct.Struct("3i")
@@ -139,8 +141,12 @@ class Door:
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self._log.info("control.asked", do=request.do, numbers=list(request.numbers), conversation=request.conversation)
         async with aclosing(answer(self._host, request)) as lines:
+            count = 0
             async for line in lines:
                 await _say(writer, line)
+                count += 1
+                if count % BREATH == 0:  # a client that takes everything at once must not hold up the loop
+                    await asyncio.sleep(0)
 
     def _check(self, writer: asyncio.StreamWriter) -> None:
         """Raise `Refusal` where a client is not to be served."""
