@@ -127,7 +127,10 @@ class Lanes(Generic[T]):
                 workers.create_task(self._serve())
 
     async def _serve(self) -> None:
-        while not self._stopping and (lane := await self._ready.get()) is not None and not self._stopping:
+        me = asyncio.current_task()
+        assert me is not None
+        # a plugin may have swallowed the cancellation that was meant to end this
+        while not (self._stopping or me.cancelling()) and (lane := await self._ready.get()) and not self._stopping:
             lane.busy = True
             try:
                 with contained():

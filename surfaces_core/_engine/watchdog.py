@@ -14,6 +14,10 @@ from surfaces_core._engine import stacks
 
 STALL_S = 0.25
 """A loop that does not answer for longer is held up. It is asked as often, so half a second never passes unseen."""
+PAUSE_S = 1.0
+"""A watchdog that is later than this was kept from running itself."""
+PROCESS = "the whole process"
+"""It was stopped, had no processor, or something holds the interpreter."""
 STUCK_S = 10.0
 """A stall is said when it is over, and already while it lasts when it lasts so long."""
 
@@ -41,8 +45,11 @@ class _Watchdog(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
+        began = time.monotonic()
         while not self.over.wait(STALL_S):
             asked = time.monotonic()
+            if asked - began > STALL_S + PAUSE_S:
+                self._log.warning("loop.stalled", seconds=_since(began), where=PROCESS)
             self._answered.clear()
             try:
                 self._loop.call_soon_threadsafe(self._answered.set)
@@ -50,11 +57,12 @@ class _Watchdog(threading.Thread):
                 return
             if not self._answered.wait(STALL_S):
                 self._wait_out(asked)
+            began = time.monotonic()
 
     def _wait_out(self, asked: float) -> None:
-        # Who was late itself has seen nothing: the process was stopped, or something holds the interpreter.
-        late = time.monotonic() - asked > 2 * STALL_S
-        where = "the whole process" if late else stacks.of_thread(self._watched)
+        # Who was late itself has seen nothing.
+        late = time.monotonic() - asked > STALL_S + PAUSE_S
+        where = PROCESS if late else stacks.of_thread(self._watched)
         if not self._answered.wait(STUCK_S):
             self._log.error("loop.stuck", seconds=_since(asked), where=stacks.of_thread(self._watched))
         while not self._answered.wait(STALL_S):
