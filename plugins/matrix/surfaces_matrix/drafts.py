@@ -113,7 +113,7 @@ class Drafts:
 
     async def _first(self, key: Key, content: Content) -> str:
         """The id of the message that is there already, or of a new one."""
-        looked = await self._lookup(key)
+        looked = await self._lookup(key, timeout_s=self._timeout_s)
         if looked.found is not None:
             return looked.found.event_id
         return await self._say(key.room_id, key.txn, content, timeout_s=self._timeout_s, session=looked.session)

@@ -19,13 +19,20 @@ from surfaces_core import Draft, Outbound, Rejected, Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import MARK, mark
 from surfaces_matrix.login import Login
-from surfaces_matrix.shapes import mapping, sequence, text
+from surfaces_matrix.shapes import mapping, text
 
+MESSAGE = "m.room.message"
+UNSURE = "UNSURE"
 PAGE = 100
+"""So many of the bot's last messages are looked at whatever the clocks say."""
 MOST_PAGES = 50
-"""The parts of a conversation are sent one after the other, so what is looked for is among the bot's last words."""
+"""Before that it is found: a conversation's parts are sent one after the other, so few can come behind one."""
 MARGIN_S = 3600.0
-"""Ages are compared, not times: only what our clock was set back since counts, and how far time drifts apart."""
+"""How much older than the part a message must be to end the search.
+
+Compared are ages, each by the clock that saw its beginning, so two clocks may tell different times;
+what is left is how far one of them was set since.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,42 +84,34 @@ class Lookup:
     """Looks for one account."""
 
     def __init__(
-        self,
-        client: Client,
-        login: Login,
-        *,
-        window_s: float,
-        timeout_s: float,
-        clock: Callable[[], float] = time.time,
+        self, client: Client, login: Login, *, window_s: float, clock: Callable[[], float] = time.time
     ) -> None:
         self._client = client
         self._login = login
         self._window_s = window_s
-        self._timeout_s = timeout_s
         self._clock = clock
-        wanted = {"senders": [client.user_id], "types": ["m.room.message"]}
-        self._filter = orjson.dumps(wanted).decode()
+        self._filter = orjson.dumps({"senders": [client.user_id], "types": [MESSAGE]}).decode()
 
-    async def __call__(self, key: Key) -> Looked:
-        """Look, unless the homeserver surely recognises a repeat.
+    async def __call__(self, key: Key, *, timeout_s: float) -> Looked:
+        """Look, unless the homeserver surely recognises a repeat; each request may take `timeout_s`.
 
         Raises `Unavailable`, and `Rejected` where it can't be told whether it shows.
         """
-        session = await self._login.confirmed(self._timeout_s)
+        session = await self._login.confirmed(timeout_s)
         age_s = self._clock() - key.since
         if session and session == key.device and 0 <= age_s < self._window_s:
             return Looked(session=session)
-        return Looked(session=session, found=await self._find(key, age_s if age_s >= 0 and key.since else None))
+        oldest_s = age_s + MARGIN_S if key.since and age_s >= 0 else float("inf")
+        return Looked(session=session, found=await self._find(key, oldest_s, timeout_s))
 
-    async def _find(self, key: Key, age_s: float | None) -> Found | None:
-        """Read the bot's own messages backwards, one page at least; `age_s` is what none that counts exceeds."""
-        oldest_s = float("inf") if age_s is None else age_s + MARGIN_S
+    async def _find(self, key: Key, oldest_s: float, timeout_s: float) -> Found | None:
+        """Read the bot's own messages backwards; those older than `oldest_s` are not the one."""
         start, blank = "", False
         for _ in range(MOST_PAGES):
-            page = await self._page(key.room_id, start)
-            events = [mapping(event) for event in sequence(page.get("chunk"))]
+            page = await self._page(key.room_id, start, timeout_s)
+            events = [event for event in map(mapping, page["chunk"]) if self._is_own(event)]
             for event in events:
-                if (found := self._judge(event, key)) is not None:
+                if (found := _judge(event, key)) is not None:
                     return found
             ages = [self._age(event) for event in events]
             blank = blank or any(_is_blank(event) for event, age in zip(events, ages, strict=True) if age <= oldest_s)
@@ -121,26 +120,13 @@ class Lookup:
                 break
             start = str(following)
         else:
-            raise Rejected(f"{key.txn} is not among so many messages", code="UNSURE")
+            raise Rejected(f"{key.txn} is not among so many messages", code=UNSURE)
         if blank:
-            raise Rejected(f"{key.txn} may be a message that was taken back", code="UNSURE")
+            raise Rejected(f"{key.txn} may be a message that was taken back", code=UNSURE)
         return None
 
-    def _judge(self, event: Mapping[str, Any], key: Key) -> Found | None:
-        """The message that an event is, or edits, if it is the one; newest first, so an edit says what shows."""
-        event_id = text(event.get("event_id"))
-        if event.get("sender") != self._client.user_id or event_id is None:
-            return None
-        content = mapping(event.get("content"))
-        if content.get(MARK) == mark(key.turn, key.part):
-            relation = mapping(content.get("m.relates_to"))
-            if relation.get("rel_type") != "m.replace":
-                return Found(event_id=event_id, content=content)
-            edited = text(relation.get("event_id"))
-            return None if edited is None else Found(event_id=edited, content=mapping(content.get("m.new_content")))
-        if mapping(event.get("unsigned")).get("transaction_id") == key.txn:
-            return Found(event_id=event_id, content=content)
-        return None
+    def _is_own(self, event: Mapping[str, Any]) -> bool:
+        return event.get("sender") == self._client.user_id and event.get("type") == MESSAGE
 
     def _age(self, event: Mapping[str, Any]) -> float:
         """Seconds since an event was sent, by the homeserver's clock where it says so."""
@@ -150,18 +136,29 @@ class Lookup:
         sent_ms = event.get("origin_server_ts")
         return self._clock() - sent_ms / 1000 if isinstance(sent_ms, int) else 0.0
 
-    async def _page(self, room_id: str, start: str) -> dict[str, Any]:
+    async def _page(self, room_id: str, start: str, timeout_s: float) -> dict[str, Any]:
         query = {"dir": "b", "limit": str(PAGE), "filter": self._filter}
         if start:
             query["from"] = start
         path = quote("v3", "rooms", room_id, "messages")
-        page = await self._client.call("GET", path, query=query, timeout_s=self._timeout_s)
+        page = await self._client.call("GET", path, query=query, timeout_s=timeout_s)
         if not isinstance(page.get("chunk"), list):
             raise Unavailable(f"GET {path}: the answer has no chunk")
         return page
 
 
+def _judge(event: Mapping[str, Any], key: Key) -> Found | None:
+    """The message that an event is, or edits, if it is the one; they come newest first, so an edit says what shows."""
+    content, event_id = mapping(event.get("content")), text(event.get("event_id"))
+    if content.get(MARK) == mark(key.turn, key.part):
+        relation = mapping(content.get("m.relates_to"))
+        if relation.get("rel_type") == "m.replace":
+            event_id, content = text(relation.get("event_id")), mapping(content.get("m.new_content"))
+    elif mapping(event.get("unsigned")).get("transaction_id") != key.txn:
+        return None
+    return None if event_id is None else Found(event_id=event_id, content=content)
+
+
 def _is_blank(event: Mapping[str, Any]) -> bool:
-    """A message that was taken back and can't be told any more from another one."""
-    unsigned = mapping(event.get("unsigned"))
-    return not event.get("content") and "transaction_id" not in unsigned
+    """A message that was taken back, and nothing tells which one it was."""
+    return not event.get("content") and "transaction_id" not in mapping(event.get("unsigned"))

@@ -6,7 +6,7 @@ from surfaces_core import FileRef, Files, Outbound, Receipt, Rejected, Store
 from surfaces_matrix.client import Client
 from surfaces_matrix.content import Content, edit_content, file_content, text_content
 from surfaces_matrix.drafts import Drafts
-from surfaces_matrix.lookup import Found, Key, Lookup
+from surfaces_matrix.lookup import Found, Key, Looked, Lookup
 from surfaces_matrix.media import upload
 from surfaces_matrix.say import Say
 from surfaces_matrix.settings import MatrixSettings
@@ -48,11 +48,14 @@ class Sender:
 
     async def _once(self, message: Outbound, content: Content) -> Found:
         """What shows of a part, however often it was said."""
-        looked = await self._lookup(Key.of(message))
+        looked = await self._look(message)
         if looked.found is not None:
             return looked.found
         event_id = await self._say(message, content, session=looked.session)
         return Found(event_id=event_id, content={})
+
+    async def _look(self, message: Outbound) -> Looked:
+        return await self._lookup(Key.of(message), timeout_s=self._settings.request_timeout_s)
 
     async def _say(self, message: Outbound, content: Content, mark: str = "", *, session: str | None = None) -> str:
         room_id, timeout_s = message.address.conversation, self._settings.request_timeout_s
@@ -76,21 +79,23 @@ class Sender:
         return event_id
 
     async def _send_file(self, message: Outbound, file: FileRef) -> str:
-        """Upload once, say once: what was uploaded is remembered until the event is there, or can't be."""
-        looked = await self._lookup(Key.of(message))
+        """Upload once, say once: what was uploaded is remembered until the event is there, or never will be."""
         row = f"upload:{message.key}"
-        if looked.found is not None:
-            await self._store.delete(row)
-            return looked.found.event_id
-        uri = await self._uploaded(message.address.conversation, file, row)
-        content = file_content(file, uri, message.text, turn=message.turn, part=message.part)
         try:
-            event_id = await self._say(message, content, session=looked.session)
+            event_id = await self._file(message, file, row)
         except Rejected:
             await self._store.delete(row)
             raise
         await self._store.delete(row)
         return event_id
+
+    async def _file(self, message: Outbound, file: FileRef, row: str) -> str:
+        looked = await self._look(message)
+        if looked.found is not None:
+            return looked.found.event_id
+        uri = await self._uploaded(message.address.conversation, file, row)
+        content = file_content(file, uri, message.text, turn=message.turn, part=message.part)
+        return await self._say(message, content, session=looked.session)
 
     async def _uploaded(self, room_id: str, file: FileRef, row: str) -> str:
         """Where a file is in the media repository."""

@@ -47,9 +47,8 @@ class MatrixSurface(Surface):
         self._encryption = Encryption(self._client, context.log)
         self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
         say = Say(self._client, self._encryption, self._login)
-        timeout_s = settings.request_timeout_s
-        lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s, timeout_s=timeout_s)
-        self._drafts = Drafts(self._client, say, lookup, timeout_s=timeout_s)
+        lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s)
+        self._drafts = Drafts(self._client, say, lookup, timeout_s=settings.request_timeout_s)
         self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, settings)
         rooms = Rooms(
             surface=context.name,
