@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,8 @@ class Reader:
     """Between two tries of filling while they fail."""
     joined: set[str] = field(default_factory=set)
     """The rooms that the bot is known to be in."""
+    made: Container[str] = frozenset()
+    """The rooms that the bot made itself: it was there from their beginning."""
 
     def __post_init__(self) -> None:
         self._held: dict[str, list[Inbound]] = {}
@@ -157,7 +159,7 @@ class Reader:
         filled: Filled | None = Filled(events=[], reach=window.reach)
         if hole is not None:
             filled = await self._fill(room.room_id, room.next_batch, hole.reach)
-        elif room.room_id in self.joined and room.leaves_out(window.reach):
+        elif (room.room_id in self.joined or room.room_id in self.made) and room.leaves_out(window.reach):
             # In a room that the bot has just come to, what was before is none of its business.
             filled = await self._fill(room.room_id, room.prev_batch, window.reach)
         if filled is None:
@@ -227,12 +229,12 @@ class Reader:
 def _cause(messages: list[Inbound], recent: list[Inbound], kept: list[Inbound], filled: Filled) -> str:
     """Why something of a room is passed over that was not read before; empty where nothing is."""
     reach, seen_until, left_out = filled.reach, filled.reach.seen_until, filled.left_out
-    if any(message.sent_at >= seen_until for message in messages if message.sent_at < reach.floor):
+    if any(message.sent_at > seen_until for message in messages if message.sent_at < reach.floor):
         return TOO_OLD
-    if any(message.sent_at >= seen_until for message in recent[: len(recent) - len(kept)]):
+    if any(message.sent_at > seen_until for message in recent[: len(recent) - len(kept)]):
         return TOO_MANY
-    if left_out is not None and left_out >= seen_until:
+    if left_out is not None and left_out > seen_until:
         return TOO_OLD if left_out < reach.floor else TOO_MANY
-    if filled.unreadable and (not messages or messages[0].sent_at >= seen_until):
+    if filled.unreadable and (not messages or messages[0].sent_at > seen_until):
         return UNREADABLE if reach.known else TOKEN_UNKNOWN
     return ""

@@ -66,6 +66,8 @@ class Rooms(Conversations):
         self._restricted: bool | None = None
         self._settled = asyncio.Event()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.made: set[str] = set()
+        """The rooms of conversations that this process made."""
 
     # The contract
 
@@ -100,6 +102,7 @@ class Rooms(Conversations):
                 space = await self._space(opening.owner, opening.owner_name)
                 body = await self._conversation(opening, space)
                 made = await self._maker.room(key, _conversation_mark(opening), body)
+                self.made.add(str(made.room))
                 address = Address(surface=self._surface, conversation=str(made.room))
                 binding = BindingContent.of_opening(opening).binding(address, opening.name)
                 await self._showing.show(binding, space, new=True)

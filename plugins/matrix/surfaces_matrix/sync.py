@@ -85,6 +85,7 @@ class Sync:
             declines=self._declines,
             log=self.log,
             backoff=replace(self.backoff),
+            made=self.rooms.made,
         )
         self._limit = TIMELINE
         self._down_at: float | None = None

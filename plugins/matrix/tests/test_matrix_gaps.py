@@ -8,14 +8,26 @@ from typing import Any
 
 import pytest
 
-from surfaces_core import Kind
+from surfaces_core import Kind, Opening
 from surfaces_core.testing.recording_intake import RecordingIntake
 from surfaces_matrix import reading, words
 from surfaces_matrix.cursor import Position
+from surfaces_testing.homeserver import Dropped, FakeHomeserver
 
-from .conftest import ME, ROOM, Bot, Request, Stage, batch, message, tokens
+from .conftest import ANN, ME, ROOM, Bot, Request, Stage, batch, message, tokens
 
 MESSAGES = "/messages"
+OPENING = Opening(
+    key="k",
+    surface="work",
+    owner=ANN,
+    owner_name="Ann",
+    number=1,
+    name="C1",
+    agent="17",
+    context="42",
+    created_at=1_750_000_000.5,
+)
 
 
 class History:
@@ -250,3 +262,23 @@ async def test_a_room_just_come_to_has_no_gap(stage: Stage, bot: Bot):
         await bot.intake.wait_said(["welcome", "more"], "its messages")
     assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
     assert [request.query["from"] for request in stage.sent(MESSAGES)] == ["q"]
+
+
+async def test_a_room_that_the_bot_made_has_no_past_that_is_none_of_its_business():
+    """What somebody says in a new conversation is heard, however much comes before a sync shows the room."""
+    async with FakeHomeserver("hs") as homeserver:
+        homeserver.register(ME, "pw")
+        ann = homeserver.person(ANN)
+        bot = Bot(homeserver.url)
+        async with bot.live(catch_up_max_messages=700) as surface:
+            assert surface.conversations is not None
+            await homeserver.until(lambda: len(homeserver.record.of("sync")) > 1)
+            homeserver.faults.always("sync", Dropped())
+            ann.create_dm(ME)  # answers the sync that waits
+            await homeserver.until(lambda: homeserver.record.of("sync")[-1].fault)
+            room = (await surface.conversations.open(OPENING)).conversation
+            ann.join(room)
+            texts = [str(number) for number in range(120)]
+            homeserver.say_many((ANN, room, text) for text in texts)
+            homeserver.faults.clear()
+            await bot.intake.wait_said(texts, "everything")
