@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
-from tools.documents import contracts, failures, operators
+from tools.documents import contracts, failures, measures, operators
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
 
@@ -33,6 +33,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/values.md": contracts.values_page,
     "reference/errors.md": failures.errors_page,
     "reference/log-events.md": failures.logs_page,
+    "reference/metrics.md": measures.metrics_page,
     "explanation/decisions/README.md": decisions_page,
 }
 INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```([^\n]*)\n(?:.*?\n)?```\n", re.DOTALL)

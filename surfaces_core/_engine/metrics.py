@@ -107,7 +107,7 @@ READINGS = (
     ),
     Reading(
         name="surfaces_inbox_oldest_seconds",
-        help="Age of the oldest of them.",
+        help="Age of the oldest message in the inbox.",
         read=lambda view: _oldest(view.inbox),
     ),
     Reading(
@@ -117,7 +117,7 @@ READINGS = (
     ),
     Reading(
         name="surfaces_outbox_oldest_seconds",
-        help="Age of the oldest of them.",
+        help="Age of the oldest part in the outbox.",
         read=lambda view: _oldest(view.outbox),
     ),
     Reading(
