@@ -29,18 +29,20 @@ class Reach(_Kept):
     """Unix seconds at which the token was the newest: what is older was read, a clock's error aside."""
     seen: float = 0.0
     """Unix seconds, by the homeserver's clock, of the newest message that was read."""
+    began: float = 0.0
+    """Unix seconds of the very first start; what was said before is not to be answered."""
     not_before: float = 0.0
     """Unix seconds; older messages are passed over."""
 
     @property
     def floor(self) -> float:
         """Unix seconds; older messages are not looked for."""
-        return self.not_before if self.known else max(self.not_before, self.at - CLOCK_SKEW_S)
+        return self.not_before if self.known else max(self.not_before, self.began, self.at - CLOCK_SKEW_S)
 
     @property
     def seen_until(self) -> float:
         """Unix seconds; older messages that were not read now had been read before."""
-        return 0.0 if self.known else min(self.seen, self.at)
+        return 0.0 if self.known else max(self.began, min(self.seen, self.at))
 
 
 class Hole(_Kept):
@@ -55,6 +57,8 @@ class Position(_Kept):
     """A place in the homeserver's stream of everything."""
 
     token: str
+    began: float = 0.0
+    """Unix seconds of the very first start."""
     at: float = 0.0
     """Unix seconds of the response that ended here."""
     seen: float = 0.0

@@ -171,7 +171,8 @@ class Sync:
                 position = self._last  # the same, with a later time
             self._away = self._away or self.clock() - position.at > AWAY_S
             return position
-        position = Position(token=str(snapshot["next_batch"]), at=self.clock())
+        now = self.clock()
+        position = Position(token=str(snapshot["next_batch"]), began=now, at=now)
         await self._store(intake, position, position, invited)
         self._away = False
         intake.ready()
@@ -292,6 +293,7 @@ class Sync:
             known=position.token != self._lost_token,
             at=position.at,
             seen=position.seen,
+            began=position.began,
             not_before=self._horizon() if self._away else 0.0,
         )
         if reach.known and not self._away:
@@ -317,6 +319,7 @@ class Sync:
             witness = None  # it may have been in a room where the bot may not look any more
         return Position(
             token=str(response["next_batch"]),
+            began=position.began,
             at=self.clock(),
             seen=max([position.seen, *(message.sent_at for message in messages)]),
             witness=witness,

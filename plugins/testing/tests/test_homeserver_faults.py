@@ -248,6 +248,14 @@ async def test_chance_repeats_by_its_seed(hs: FakeHomeserver) -> None:
     assert hs.faults.next("send") is None
 
 
+async def test_a_fault_can_meet_what_is_asked_with(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
+    """Some requests to an endpoint alone, by anything that is known of them."""
+    hs.faults.where(lambda request: request.since == "s0", Html())
+    assert [(await get(path))[0] for path in ("/sync", "/sync?since=s0", "/sync?since=s0_1")] == [200, 502, 200]
+    hs.faults.clear()
+    assert (await get("/sync?since=s0"))[0] == 200
+
+
 async def test_the_busiest_second_counts_failed_requests(hs: FakeHomeserver, get: Callable[..., Any]) -> None:
     """A test can ask how hard a failing endpoint was pressed."""
     hs.faults.always("sync", Html())

@@ -88,7 +88,7 @@ class Web:
     async def _deliver(
         self, http: web.BaseRequest, route: Route | None, request: Request, call: Call
     ) -> web.StreamResponse:
-        fault = self._faults.next(request.route)
+        fault = self._faults.meets(request)
         if fault is not None:
             request.fault = fault.name
             self._world.changes.touch()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from surfaces_testing.homeserver.faults import Dropped, Fault, Html, Lost, Reset, Status, Truncated, limited
+from surfaces_testing.homeserver.record import Request
 
 COMMON: Sequence[Fault] = (
     limited(retry_after_ms=50),
@@ -29,6 +30,7 @@ class Faults:
     def __init__(self) -> None:
         self._scripts: dict[str, deque[Fault | None]] = {}
         self._always: dict[str, Fault] = {}
+        self._where: list[tuple[Callable[[Request], bool], Fault]] = []
         self._chance: tuple[random.Random, float, Sequence[Fault], frozenset[str]] | None = None
 
     def script(self, route: str, faults: Iterable[Fault | None]) -> None:
@@ -39,6 +41,10 @@ class Faults:
         """Every request to an endpoint (`*`: to any) meets this, until `clear`."""
         self._always[route] = fault
 
+    def where(self, condition: Callable[[Request], bool], fault: Fault) -> None:
+        """Every request of which a condition holds meets this, until `clear`."""
+        self._where.append((condition, fault))
+
     def random(self, seed: int, rate: float, kinds: Sequence[Fault] = COMMON, routes: Iterable[str] = ()) -> None:
         """A share of all requests (to `routes`, where any are named) goes wrong; repeatable by its seed."""
         self._chance = (random.Random(seed), rate, kinds, frozenset(routes))  # noqa: S311  repeatable, not secret
@@ -48,6 +54,7 @@ class Faults:
         if route is None:
             self._scripts.clear()
             self._always.clear()
+            self._where.clear()
             self._chance = None
             return
         self._scripts.pop(route, None)
@@ -57,8 +64,15 @@ class Faults:
         """How many of a script are still to come."""
         return len(self._scripts.get(route, ()))
 
+    def meets(self, request: Request) -> Fault | None:
+        """What meets a request that came just now."""
+        for condition, fault in self._where:
+            if condition(request):
+                return fault
+        return self.next(request.route)
+
     def next(self, route: str) -> Fault | None:
-        """What meets the request that came just now."""
+        """What meets the next request to an endpoint."""
         script = self._scripts.get(route)
         if script:
             return script.popleft()
