@@ -38,6 +38,9 @@ LONG_CHARS = 8192
 """Cutting a longer answer may take long enough to hold up others, so a thread does it."""
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
+ALONE_S = 5.0
+"""So long the last try of an entry keeps those of others off: what is put aside must be what kills."""
+LOOK_AGAIN_S = 0.25
 URGENT_AT_ONCE = 8
 LONGEST_COMMAND_S = 300.0
 """A command that takes longer is given up: its conversation would wait for it in every life."""
@@ -79,6 +82,8 @@ class Turns:
         """What is said once a conversation while the process lives, or until it is taken out."""
         self._works: dict[tuple[bool, Address], Work] = {}
         """What is worked on now, urgent or not, until its answer is to be stored."""
+        self._alone_until = 0.0
+        """On the loop's clock: until then no other suspect may begin."""
         self._stop_next: set[Address] = set()
         """Conversations whose waiting turn is to be stopped instead of tried again."""
 
@@ -180,6 +185,8 @@ class Turns:
             wait, entry = self._wait(entry)
             if wait > 0:
                 return entry, wait
+        if _is_suspect(entry):
+            self._alone_until = asyncio.get_running_loop().time() + ALONE_S
         started = time.perf_counter()
         work = self._works[urgent, address] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
         try:
@@ -193,6 +200,8 @@ class Turns:
             raise
         finally:
             del self._works[urgent, address]
+            if _is_suspect(entry):
+                self._alone_until = 0.0
         await self._finish(work.entry, outcome, time.perf_counter() - started)
         return None
 
@@ -204,6 +213,8 @@ class Turns:
         if entry.not_before:
             wait = min(entry.not_before - self._journal.now(), self._settings.retry_cap_s)
             return wait, replace(entry, not_before=0.0)
+        if _is_suspect(entry) and (left := self._alone_until - asyncio.get_running_loop().time()) > 0:
+            return min(left, LOOK_AGAIN_S), entry
         return (self._agents.ask(entry.message.address) if self._must_ask(entry) else 0.0), entry
 
     async def _outcome(self, work: Work) -> Outcome:
@@ -467,6 +478,11 @@ class Turns:
         if not isinstance(said, str | None):
             raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")
         return said or ""
+
+
+def _is_suspect(entry: Entry) -> bool:
+    """Whether one more crash puts an entry aside, though it may only have been there when others crashed."""
+    return entry.crashes == MAX_CRASHES - 1
 
 
 def _arguments(rest: str) -> tuple[str, ...]:
