@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from proof.nursery import Nursery
 from proof.processes import BOT, HOST, PASSWORD, Agent, Program, write_config
 from surfaces_testing.homeserver import FakeHomeserver
 
@@ -12,11 +13,12 @@ from surfaces_testing.homeserver import FakeHomeserver
 class House:
     """A homeserver with the bot's account, and the host's config and state in a folder."""
 
-    def __init__(self, homeserver: FakeHomeserver, agent: Agent, folder: Path) -> None:
+    def __init__(self, homeserver: FakeHomeserver, agent: Agent, folder: Path, nursery: Nursery | None = None) -> None:
         self.hs = homeserver
         self.folder = folder
         self.database = folder / "state" / "surfaces.db"
         self._agent = agent
+        self._nursery = nursery
         homeserver.register(BOT, PASSWORD)
         self.configure()
 
@@ -27,7 +29,7 @@ class House:
     def host(self, command: str = "run", *options: str, name: str = "host", **env: str) -> Program:
         """The host, or another command of the program, not started yet."""
         program = (*HOST, *options, command, "-c", str(self.config))
-        return Program(program, log=self.folder / f"{name}.log", env=env)
+        return Program(program, log=self.folder / f"{name}.log", env=env, nursery=self._nursery)
 
     async def refused(self, code: int) -> str:
         """What a host says that ends with an exit code before it is ready: one line."""

@@ -27,9 +27,10 @@ MESSAGE_BYTES = 1 << 16
 
 
 class Nursery:
-    """Starts hosts for as long as its `async with` block."""
+    """Starts hosts for as long as its `async with` block; they find what is installed in `folders`, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *folders: str) -> None:
+        self._env = {**os.environ, "PYTHONPATH": os.pathsep.join((*folders, PATH["PYTHONPATH"]))}
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._theirs: socket.socket | None = theirs
         self._process: asyncio.subprocess.Process
@@ -43,7 +44,7 @@ class Nursery:
             *(sys.executable, "-P", "-m", "proof.nursery", str(self._theirs.fileno())),
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=[self._theirs.fileno()],
-            env={**os.environ, **PATH},
+            env=self._env,
             preexec_fn=confined,
         )
         self._theirs.close()

@@ -98,6 +98,8 @@ async def _leave() -> None:
 @hookimpl
 def surfaces_commands() -> list[Command]:
     """All of it."""
+    if FAILING in os.environ:
+        signal.signal(signal.SIGUSR1, _fail)
     handlers = (sleep, endless, deaf, leak, leak_deaf, leak_thread, block_thread, die, leave)
     return [Command(name=handler.__name__, help="makes trouble", handler=handler) for handler in handlers]
 
@@ -105,7 +107,3 @@ def surfaces_commands() -> list[Command]:
 def _fail(*_args: object) -> None:
     number, _, names = os.environ[FAILING].partition(":")
     broken_disk.from_now_on(int(number), names.split(","))
-
-
-if FAILING in os.environ:
-    signal.signal(signal.SIGUSR1, _fail)
