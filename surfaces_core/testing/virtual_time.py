@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import selectors
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple, Unpack
@@ -27,6 +28,13 @@ class VirtualTask(asyncio.Task[Any]):
         return self._number
 
 
+class _NoSockets(selectors.SelectSelector):
+    """Finds nothing, at once: there is nobody outside to wait for."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return []
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps to its next timer when nothing is left to do now."""
 
@@ -36,7 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _timer_cancelled_count: int
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_NoSockets())
         self._now = 0.0
         self._numbers = count(1)
         self.set_task_factory(self._task)
