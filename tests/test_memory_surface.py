@@ -18,11 +18,19 @@ def bench(messenger: MemoryMessenger) -> SurfaceBench:
     async def shown() -> list[str]:
         return messenger.texts()
 
+    async def forget() -> None:
+        messenger.forget_keys()
+
+    async def other_device() -> None:
+        messenger.device += "x"
+
     return SurfaceBench(
         make=lambda: MemorySurface(messenger, pace=Pace()),
         address=Address(surface=NAME, conversation="home"),
         push=push,
         shown=shown,
+        forget=forget,
+        other_device=other_device,
     )
 
 

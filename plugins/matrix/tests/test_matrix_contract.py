@@ -36,7 +36,20 @@ def bench(homeserver: FakeHomeserver) -> SurfaceBench:
     async def shown() -> list[str]:
         return [message.body for message in homeserver.shown(room) if message.sender == ME]
 
-    return SurfaceBench(make=bot.make, address=Address(surface="work", conversation=room), push=push, shown=shown)
+    async def forget() -> None:
+        homeserver.forget_transactions()
+
+    async def other_device() -> None:
+        await bot.store.delete("login")
+
+    return SurfaceBench(
+        make=bot.make,
+        address=Address(surface="work", conversation=room),
+        push=push,
+        shown=shown,
+        forget=forget,
+        other_device=other_device,
+    )
 
 
 @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)

@@ -10,6 +10,7 @@ A broken promise is an AssertionError that names it. Each check wants a bench of
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from surfaces_core.testing.recording_intake import RecordingIntake, in_time, rec
 
 PARAGRAPH = "All work and no play makes a dull answer, whatever the question was. "
 TURN = "abcdefghijklmnopqrstuvwxyz"
+LONG_AGO_S = 366 * 86_400.0
+"""No messenger is relied on to recognise a key for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,10 @@ class SurfaceBench:
     """Makes the person say a text there, as the messenger's own client would; returns when it was taken."""
     shown: Callable[[], Awaitable[Sequence[str]]]
     """What people see that the bot said there: the present text of each message, oldest first."""
+    forget: Callable[[], Awaitable[None]]
+    """Makes the messenger forget which keys it has seen, as time does; nothing where it never would."""
+    other_device: Callable[[], Awaitable[None]]
+    """Makes the next driver come as another device; nothing where the messenger has none."""
 
 
 SurfaceCheck = Callable[[SurfaceBench], Awaitable[None]]
@@ -46,11 +53,31 @@ async def _live(bench: SurfaceBench, intake: RecordingIntake) -> AsyncIterator[S
         yield surface
 
 
-def _outbound(bench: SurfaceBench, text: str, *, part: int = 0, streamed: bool = False) -> Outbound:
-    return Outbound(key=f"{TURN}.{part}", turn=TURN, part=part, address=bench.address, text=text, streamed=streamed)
+def _outbound(
+    bench: SurfaceBench, surface: Surface, text: str, *, part: int = 0, streamed: bool = False, age_s: float = 0.0
+) -> Outbound:
+    return Outbound(
+        key=f"{TURN}.{part}",
+        turn=TURN,
+        part=part,
+        address=bench.address,
+        text=text,
+        streamed=streamed,
+        device=surface.device,
+        frozen_at=time.time() - age_s,
+    )
 
 
-def _draft(bench: SurfaceBench, text: str, *, version: int, attempt: int = 1, done: bool = False) -> Draft:
+def _draft(
+    bench: SurfaceBench,
+    surface: Surface,
+    text: str,
+    *,
+    version: int,
+    attempt: int = 1,
+    done: bool = False,
+    age_s: float = 0.0,
+) -> Draft:
     return Draft(
         key=f"{TURN}.0",
         turn=TURN,
@@ -60,6 +87,8 @@ def _draft(bench: SurfaceBench, text: str, *, version: int, attempt: int = 1, do
         version=version,
         text=text,
         done=done,
+        device=surface.device,
+        first_at=time.time() - age_s,
     )
 
 
@@ -134,7 +163,7 @@ async def check_own_words_stay_out(bench: SurfaceBench) -> None:
     """What the bot itself says does not come in."""
     intake = RecordingIntake()
     async with _live(bench, intake) as surface:
-        await surface.send(_outbound(bench, "my own words"))
+        await surface.send(_outbound(bench, surface, "my own words"))
         await bench.push("a person's words")
         await intake.wait_said(["a person's words"], "the bot's own words must not come in")
 
@@ -147,7 +176,7 @@ async def check_sends_in_order(bench: SurfaceBench) -> None:
     texts = [f"part {number}" for number in range(5)]
     async with _live(bench, RecordingIntake()) as surface:
         for part, text in enumerate(texts):
-            receipt = await surface.send(_outbound(bench, text, part=part))
+            receipt = await surface.send(_outbound(bench, surface, text, part=part))
             if not receipt.remote_id:
                 raise AssertionError("a receipt must name the message that shows")
     await _expect(bench, texts, "parts must show in the order in which they are sent")
@@ -155,8 +184,9 @@ async def check_sends_in_order(bench: SurfaceBench) -> None:
 
 async def check_same_key_once(bench: SurfaceBench) -> None:
     """The same key shows once, sent twice in one life and again in the next."""
-    message, intake = _outbound(bench, "only once"), RecordingIntake()
+    intake = RecordingIntake()
     async with _live(bench, intake) as surface:
+        message = _outbound(bench, surface, "only once")
         first = await surface.send(message)
         second = await surface.send(message)
     async with _live(bench, intake) as surface:
@@ -166,11 +196,41 @@ async def check_same_key_once(bench: SurfaceBench) -> None:
         raise AssertionError("the same key must give the same receipt")
 
 
+async def check_forgotten_key_once(bench: SurfaceBench) -> None:
+    """A key that the messenger has forgotten shows once all the same, and one that it never saw shows."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        messages = [_outbound(bench, surface, f"part {part}", part=part, age_s=LONG_AGO_S) for part in range(3)]
+        receipts = [await surface.send(message) for message in messages[:2]]
+    await bench.forget()
+    async with _live(bench, intake) as surface:
+        again = [await surface.send(message) for message in messages]
+    texts = [message.text for message in messages]
+    await _expect(bench, texts, "what the messenger may have forgotten must be looked for before it is sent again")
+    if again[:2] != receipts:
+        raise AssertionError("what is found must give the receipt of the first time")
+
+
+async def check_other_device_once(bench: SurfaceBench) -> None:
+    """A key that another device of the bot has sent shows once all the same, and one that none has sent shows."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        messages = [_outbound(bench, surface, f"part {part}", part=part) for part in range(3)]
+        for message in messages[:2]:
+            await surface.send(message)
+    await bench.other_device()
+    async with _live(bench, intake) as surface:
+        for message in messages:
+            await surface.send(message)
+    texts = [message.text for message in messages]
+    await _expect(bench, texts, "what another device may have sent must be looked for before it is sent again")
+
+
 async def check_same_text_twice(bench: SurfaceBench) -> None:
     """The same text under two keys shows twice."""
     async with _live(bench, RecordingIntake()) as surface:
-        await surface.send(_outbound(bench, "yes", part=0))
-        await surface.send(_outbound(bench, "yes", part=1))
+        await surface.send(_outbound(bench, surface, "yes", part=0))
+        await surface.send(_outbound(bench, surface, "yes", part=1))
     await _expect(bench, ["yes", "yes"], "the same text under another key must show again")
 
 
@@ -180,10 +240,12 @@ async def check_same_text_twice(bench: SurfaceBench) -> None:
 async def check_streamed_ends_exact(bench: SurfaceBench) -> None:
     """A streamed answer ends as one message with exactly the final text."""
     async with _live(bench, RecordingIntake()) as surface:
-        drafts = [_draft(bench, "one " * version, version=version) for version in (1, 2, 3)]
-        await _show(surface, _draft(bench, "", version=0), *drafts, _draft(bench, "", version=0, done=True))
-        await surface.send(_outbound(bench, "the *final* text", streamed=True))
-        await surface.send(_outbound(bench, "and more", part=1))
+        drafts = [_draft(bench, surface, "one " * version, version=version) for version in (1, 2, 3)]
+        await _show(
+            surface, _draft(bench, surface, "", version=0), *drafts, _draft(bench, surface, "", version=0, done=True)
+        )
+        await surface.send(_outbound(bench, surface, "the *final* text", streamed=True))
+        await surface.send(_outbound(bench, surface, "and more", part=1))
     await _expect(bench, ["the *final* text", "and more"], "drafts must end in the exact final text, in their place")
 
 
@@ -191,35 +253,62 @@ async def check_streamed_over_restart(bench: SurfaceBench) -> None:
     """A draft that a crash left behind is replaced by the final text in the next life."""
     intake = RecordingIntake()
     async with _live(bench, intake) as surface:
-        await _show(surface, _draft(bench, "half an ans", version=1))
+        await _show(surface, _draft(bench, surface, "half an ans", version=1))
     async with _live(bench, intake) as surface:
-        await surface.send(_outbound(bench, "the whole answer", streamed=True))
+        await surface.send(_outbound(bench, surface, "the whole answer", streamed=True))
     await _expect(bench, ["the whole answer"], "a draft of an earlier life must be replaced, not repeated")
+
+
+async def check_streamed_over_time(bench: SurfaceBench) -> None:
+    """A draft that the messenger has forgotten is replaced by drafts of a later try, and by the final text."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await _show(surface, _draft(bench, surface, "half an ans", version=1, age_s=LONG_AGO_S))
+    await bench.forget()
+    async with _live(bench, intake) as surface:
+        await _show(surface, _draft(bench, surface, "the second try", version=1, attempt=2, age_s=LONG_AGO_S))
+    await bench.forget()
+    async with _live(bench, intake) as surface:
+        await surface.send(_outbound(bench, surface, "the whole answer", streamed=True, age_s=LONG_AGO_S))
+    await _expect(bench, ["the whole answer"], "a draft of long ago must be replaced, not repeated")
+
+
+async def check_streamed_over_devices(bench: SurfaceBench) -> None:
+    """A draft that another device of the bot has shown is replaced by the final text."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await _show(surface, _draft(bench, surface, "half an ans", version=1))
+        message = _outbound(bench, surface, "the whole answer", streamed=True)
+    await bench.other_device()
+    async with _live(bench, intake) as surface:
+        await surface.send(message)
+        await surface.send(message)
+    await _expect(bench, ["the whole answer"], "a draft of another device must be replaced, not repeated")
 
 
 async def check_streamed_again(bench: SurfaceBench) -> None:
     """A second try of a turn shows its drafts in the place of the first one's."""
     intake = RecordingIntake()
     async with _live(bench, intake) as surface:
-        await _show(surface, _draft(bench, "the first try", version=1))
+        await _show(surface, _draft(bench, surface, "the first try", version=1))
     async with _live(bench, intake) as surface:
-        await _show(surface, *(_draft(bench, "second " * v, version=v, attempt=2) for v in (1, 2)))
-        await surface.send(_outbound(bench, "done at last", streamed=True))
-        await surface.send(_outbound(bench, "done at last", streamed=True))
+        await _show(surface, *(_draft(bench, surface, "second " * v, version=v, attempt=2) for v in (1, 2)))
+        await surface.send(_outbound(bench, surface, "done at last", streamed=True))
+        await surface.send(_outbound(bench, surface, "done at last", streamed=True))
     await _expect(bench, ["done at last"], "drafts of two tries must end in one message")
 
 
 async def check_streamed_without_draft(bench: SurfaceBench) -> None:
     """A draft that vanished, or never was, harms nothing."""
     async with _live(bench, RecordingIntake()) as surface:
-        await surface.send(_outbound(bench, "nothing to replace", streamed=True))
+        await surface.send(_outbound(bench, surface, "nothing to replace", streamed=True))
     await _expect(bench, ["nothing to replace"], "a final text must show though its draft never did")
 
 
 async def check_typing_says_nothing(bench: SurfaceBench) -> None:
     """Drafts without text leave no message behind."""
     async with _live(bench, RecordingIntake()) as surface:
-        await _show(surface, _draft(bench, "", version=0), _draft(bench, "", version=0, done=True))
+        await _show(surface, _draft(bench, surface, "", version=0), _draft(bench, surface, "", version=0, done=True))
     await _expect(bench, [], "a turn that shows nothing must leave no message")
 
 
@@ -251,10 +340,10 @@ async def check_parts_fit(bench: SurfaceBench) -> None:
     """Each part of a long text can be sent, the first one also in the place of a draft."""
     text = "\n\n".join(PARAGRAPH * 8 + f"That was paragraph {number}: ж🙂<&>." for number in range(120))
     async with _live(bench, RecordingIntake()) as surface:
-        await _show(surface, _draft(bench, text, version=1))
+        await _show(surface, _draft(bench, surface, text, version=1))
         parts = list(surface.split(text))
         for number, part in enumerate(parts):
-            message = _outbound(bench, part, part=number, streamed=number == 0)
+            message = _outbound(bench, surface, part, part=number, streamed=number == 0)
             await in_time(surface.send(message), "each part of a text must be sent")
     await _expect(bench, parts, "each part of a text must fit one message")
 
@@ -263,10 +352,10 @@ async def check_keys_are_apart(bench: SurfaceBench) -> None:
     """Two turns at the same time do not touch each other's messages."""
     other = TURN[::-1]
     async with _live(bench, RecordingIntake()) as surface:
-        mine, theirs = _draft(bench, "mine", version=1), _draft(bench, "theirs", version=1)
+        mine, theirs = _draft(bench, surface, "mine", version=1), _draft(bench, surface, "theirs", version=1)
         await _show(surface, mine, replace(theirs, key=f"{other}.0", turn=other))
-        answer = replace(_outbound(bench, "their answer", streamed=True), key=f"{other}.0", turn=other)
-        await surface.send(_outbound(bench, "my answer", streamed=True))
+        answer = replace(_outbound(bench, surface, "their answer", streamed=True), key=f"{other}.0", turn=other)
+        await surface.send(_outbound(bench, surface, "my answer", streamed=True))
         await surface.send(answer)
     await _expect(bench, ["my answer", "their answer"], "drafts of two turns must not be mixed up")
 
@@ -279,9 +368,13 @@ SURFACE_CHECKS: tuple[SurfaceCheck, ...] = (
     check_own_words_stay_out,
     check_sends_in_order,
     check_same_key_once,
+    check_forgotten_key_once,
+    check_other_device_once,
     check_same_text_twice,
     check_streamed_ends_exact,
     check_streamed_over_restart,
+    check_streamed_over_time,
+    check_streamed_over_devices,
     check_streamed_again,
     check_streamed_without_draft,
     check_typing_says_nothing,
