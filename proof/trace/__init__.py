@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proof.trace.calls import NAMES, SENDS, SYNCS, WRITES, Call, Kill, Kind, Side, Summary, Trace, joined, read
 from proof.trace.command import FORBIDDEN, traced
-from proof.trace.disk import Disk, disks
+from proof.trace.disk import Disk, after_power_cut, disks
 from proof.trace.traffic import Frame, Request, sent
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Side",
     "Summary",
     "Trace",
+    "after_power_cut",
     "disks",
     "joined",
     "read",

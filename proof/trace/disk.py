@@ -32,6 +32,8 @@ class Disk:
     """What is durable, by path."""
     whole: frozenset[str]
     """Paths of the files of which nothing would be lost, their names included."""
+    nameless: frozenset[str]
+    """Paths of files that would be gone: the folders that list them were not synced."""
 
 
 def disks(calls: Sequence[Call]) -> Iterator[Disk]:
@@ -42,6 +44,21 @@ def disks(calls: Sequence[Call]) -> Iterator[Disk]:
             system.begin(call)
         elif system.end(call) and call.ended is not None:
             yield system.disk(call.ended)
+
+
+def after_power_cut(calls: Sequence[Call], before: Mapping[str, bytes]) -> Disk:
+    """The disk when the power goes behind all calls; `before` are the files as they were, which were safe."""
+    system = _System()
+    system.load(before)
+    last = 0
+    for call, begins in _in_order(calls):
+        if begins:
+            last = call.begun
+            system.begin(call)
+        else:
+            last = call.ended or last
+            system.end(call)
+    return system.disk(last)
 
 
 def _in_order(calls: Iterable[Call]) -> list[tuple[Call, bool]]:
@@ -58,6 +75,10 @@ class _System:
         self._files: dict[str, _File] = {}
         self._syncing: dict[int, list[tuple[_File, bytes]]] = {}
         """By thread: the files that its sync will make durable, and their content when that began."""
+
+    def load(self, files: Mapping[str, bytes]) -> None:
+        """Files that are there, and safe."""
+        self._files |= {path: _File(cached=bytearray(data), durable=data) for path, data in files.items()}
 
     def begin(self, call: Call) -> None:
         """A sync covers what was written, or named, before it began, and no more."""
@@ -109,4 +130,5 @@ class _System:
             at=at,
             files=MappingProxyType({path: file.durable for path, file in self._files.items()}),
             whole=frozenset(whole),
+            nameless=frozenset(path for path, file in self._files.items() if not file.named),
         )
