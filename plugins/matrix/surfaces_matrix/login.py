@@ -107,7 +107,7 @@ class Login:
     async def _who_am_i(self, token: str) -> str:
         """The token's device, once its user is known to be ours (Matrix spec, `/account/whoami`)."""
         try:
-            answer = await self.client.call_as(token, "GET", "/v3/account/whoami")
+            answer = await self.client.call_as(token, "GET", "/v3/account/whoami", needs="user_id")
         except Refused as error:
             self._fail("homeserver", f"it does not answer as a Matrix homeserver does ({error})")
         self._check_user(answer.get("user_id"))
@@ -124,14 +124,11 @@ class Login:
             "initial_device_display_name": self.settings.device_name,
         }
         try:
-            answer = await self.client.call_as(None, "POST", "/v3/login", body)
+            answer = await self.client.call_as(None, "POST", "/v3/login", body, needs="access_token")
         except (Refused, LoggedOut) as error:
             self._fail("password", f"the homeserver refused the login of {self.settings.user_id} ({error})")
         self._check_user(answer.get("user_id"))
-        token = answer.get("access_token")
-        if not isinstance(token, str):
-            self._fail("homeserver", "its answer to a login holds no access token")
-        return token
+        return str(answer["access_token"])
 
     def _check_user(self, user_id: object) -> None:
         if user_id != self.settings.user_id:

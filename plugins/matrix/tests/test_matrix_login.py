@@ -201,3 +201,37 @@ async def test_a_refused_login_names_setting_and_account(stage: Stage, bot: Bot)
     async with bot.make() as surface:
         with pytest.raises(ConfigError, match=rf"surfaces\.work\.password: .*{ME}"):
             await surface.run(bot.intake)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"user_id": None, "access_token": 5}, (200, "[]")])
+@pytest.mark.parametrize("credential", [{}, {"access_token": "tok1"}])
+async def test_an_answer_of_nothing_is_no_mistake_in_the_settings(
+    stage: Stage, bot: Bot, credential: dict[str, str], nothing: Any
+):
+    """Something on the way answers for the homeserver, which may pass."""
+    await stage.then(LOGIN, nothing)
+    await stage.then(WHOAMI, nothing)
+    async with bot.live(**credential):
+        pass
+    assert stage.count(LOGIN) + stage.count(WHOAMI) >= 2
+
+
+async def test_a_login_waits_as_long_as_the_homeserver_asks(stage: Stage, bot: Bot):
+    """Homeservers limit logins more than anything else."""
+    await stage.then(LOGIN, (429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 333_000}))
+    async with bot.make() as surface:
+        with pytest.raises(Unavailable) as caught:
+            await surface.run(bot.intake)
+    assert caught.value.retry_after == 333.0
+
+
+@pytest.mark.parametrize("soft", [True, False])
+async def test_an_expired_token_is_replaced_like_a_revoked_one(stage: Stage, bot: Bot, soft: bool):
+    """`soft_logout` says that the device still exists (Matrix spec, "Soft logout"), and the same device logs in."""
+    async with bot.live():
+        await stage.live((401, {"errcode": "M_UNKNOWN_TOKEN", "error": "expired", "soft_logout": soft}))
+        await stage.live(batch("s1", message("$1", "one")))
+        await stage.then(WHOAMI, LOGGED_OUT)
+        await bot.intake.wait_said(["one"], "what came behind the new login")
+    assert len({request.body["device_id"] for request in stage.sent(LOGIN)}) == 1
+    assert stage.count(LOGIN) == 2
