@@ -19,16 +19,21 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proof.house import House, Person
 from proof.processes import HOST, PASSWORD, Agent, Program, reference_agent
-from surfaces_core import StateError
-from surfaces_core._engine import asking, control
+from surfaces_core import Outbound, StateError, Unavailable
+from surfaces_core._engine import asking, control, queue, requests, tables
 from surfaces_core._engine.control import Door, NobodyThere
+from surfaces_core._engine.journal import Backlog, Entry, Part
 from surfaces_core._engine.killpoints import ORDERED
 from surfaces_core._engine.requests import Request
+from surfaces_core._engine.settings import HostSettings
 from surfaces_core.cli import parser
 from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.scripted_transport import ScriptedTransport
 from surfaces_testing.homeserver import FakeHomeserver, Status
 
 SECRET = "xylophone"
@@ -173,13 +178,13 @@ async def test_the_queue_of_a_running_host(house: House) -> None:
         person.say(f"hello {SECRET}")
         await host.logged("turn.ended")
         await house.hs.until(lambda: len(house.hs.record.of("send")) >= 3, 30)
-        queue = json.loads(await command(house, "queue", "--json"))
-        (lane,) = queue["lanes"]
+        waiting = json.loads(await command(house, "queue", "--json"))
+        (lane,) = waiting["lanes"]
         assert (lane["box"], lane["surface"], lane["conversation"]) == ("out", "matrix", person.room)
         assert (lane["depth"], lane["error"]) == (1, "UNAVAILABLE")
         assert lane["tries"] >= 1
-        assert (queue["running"], queue["inbox"], queue["outbox"], queue["dead_letters"]) == (True, 0, 1, 0)
-        assert any(reason.startswith("matrix: sending fails since") for reason in queue["reasons"])
+        assert (waiting["running"], waiting["inbox"], waiting["outbox"], waiting["dead_letters"]) == (True, 0, 1, 0)
+        assert any(reason.startswith("matrix: sending fails since") for reason in waiting["reasons"])
         table = await command(house, "queue")
         assert table.splitlines()[0].split() == HEAD
         assert max(map(len, table.splitlines()[:2])) <= 100
@@ -237,11 +242,11 @@ async def test_letters_of_a_host_that_rests(house: House) -> None:
     second, third = await letters(house)
     await command(house, "dead", "retry", str(second["number"]))
     await command(house, "dead", "drop", str(third["number"]))
-    queue = json.loads(await command(house, "queue", "--json"))
-    assert [(lane["box"], lane["conversation"], lane["state"]) for lane in queue["lanes"]] == [
+    waiting = json.loads(await command(house, "queue", "--json"))
+    assert [(lane["box"], lane["conversation"], lane["state"]) for lane in waiting["lanes"]] == [
         ("in", person.room, "stored")
     ]
-    assert (queue["running"], queue["inbox"], queue["dead_letters"]) == (False, 1, 0)
+    assert (waiting["running"], waiting["inbox"], waiting["dead_letters"]) == (False, 1, 0)
     assert "! the host does not run" in await command(house, "queue")
     async with house.host(name="second") as host:
         await person.hears(answer("second", 2))
@@ -355,6 +360,83 @@ async def test_a_command_waits_for_a_host_that_starts_to_open_its_door(
         assert len(waited) == 1
         assert json.loads(capsys.readouterr().out)["running"] is True
         assert await host.stop() == 0
+
+
+# What the queue says ---------------------------------------------------------------------------------
+
+
+async def queue_of(bot: TestBot) -> list[dict[str, Any]]:
+    """The lanes of a host on doubles, as its operator sees them."""
+    lines = [line async for line in requests.answer(bot.engine.operations.asked, Request(do="queue"))]
+    return [line["row"] for line in lines if "row" in line]
+
+
+async def test_a_lane_says_how_it_stands() -> None:
+    """One is worked on, one waits for its next try, one for a free place; the oldest stands first."""
+    now = 1000.0
+    gate = asyncio.Event()
+    gone = Unavailable("no", code="AGENT_UNREACHABLE", retry_after=600)
+    steps: list[Any] = [[gone], [gate]]
+    bot = TestBot(
+        transport=ScriptedTransport.answering(lambda _request: steps.pop(0)),
+        settings=HostSettings(max_concurrent_turns=1, shutdown_grace_s=0),
+        now=lambda: now,
+    )
+    async with bot.running():
+        for count, conversation in enumerate(("waits", "runs", "ready", "ready"), 1):
+            await bot.push(SECRET, conversation=conversation)
+            async with asyncio.timeout(5):
+                while (len(bot.engine.turns.lanes), len(steps)) != (count, max(0, 2 - count)):  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0)
+            now += 10
+        lanes = await queue_of(bot)
+        assert SECRET not in json.dumps(lanes)
+    told = [(lane["conversation"], lane["state"], lane["depth"], lane["oldest_s"], lane["error"]) for lane in lanes]
+    assert told == [
+        ("waits", "waiting", 1, 40.0, "AGENT_UNREACHABLE"),
+        ("runs", "running", 1, 30.0, ""),
+        ("ready", "ready", 2, 20.0, ""),
+    ]
+    assert [lane["next_s"] is None for lane in lanes] == [False, True, True]
+    assert 590 < lanes[0]["next_s"] <= 600
+
+
+async def test_what_an_earlier_life_left_is_told_while_it_is_held() -> None:
+    """Until the surface has said what its rooms show, and of a host that rests."""
+    bot = TestBot(settings=HostSettings(shutdown_grace_s=0), now=lambda: 1000.0)
+    entry = Entry(seq=1, turn="t", message=await bot.messenger.say("x"), came_at=900.0, not_before=1007.0, attempts=2)
+    part = Part(seq=2, outbound=Outbound(key="k", turn="t", part=0, address=entry.message.address, frozen_at=995.0))
+    (held,) = queue.inbox((), {"memory": [entry, entry]}, 1000.0)
+    assert (held.state, held.depth, held.oldest_s, held.tries, held.next_s) == ("held", 2, 100.0, 2, None)
+    inbox, outbox = queue.stored(Backlog(entries=[entry], parts=[part, part]), 1000.0)
+    assert (inbox.box, inbox.state, inbox.next_s) == ("in", "stored", 7.0)
+    assert (outbox.box, outbox.state, outbox.depth, outbox.oldest_s) == ("out", "stored", 2, 5.0)
+
+
+@given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=30)), max_size=10))
+def test_a_table_fits_and_is_harmless(cells: list[tuple[str, str]]) -> None:
+    """Whatever stands in it: no line is longer than a hundred characters or holds anything a terminal might obey."""
+    lines = list(tables.table([("WHERE", "WHY"), *cells], elastic=0))
+    assert len(lines) == len(cells) + 1
+    assert all(len(line) <= tables.WIDTH and (line.isprintable() or not line) for line in lines)
+
+
+@given(st.text(max_size=50), st.integers(1, 60))
+def test_what_is_cut_keeps_its_ends(text: str, width: int) -> None:
+    """It is never longer than it may be, and begins and ends as before."""
+    cut = tables.cut(text, width)
+    assert len(cut) == min(len(text), width)
+    start, _, end = cut.partition("…")
+    assert cut == text or (text.startswith(start) and text.endswith(end))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, ""), (0, "0 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (5 * 86400.0, "5 d")],
+)
+def test_times_are_said_in_their_largest_unit(seconds: float | None, said: str) -> None:
+    """Two of a unit are needed before it is used, so that little is lost."""
+    assert tables.span(seconds) == said
 
 
 # The door itself -------------------------------------------------------------------------------------

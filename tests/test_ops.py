@@ -12,13 +12,16 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from surfaces_core import Condition, StateError, Unavailable
+from surfaces_core import Condition, StateError, Text, Unavailable
 from surfaces_core._engine import ops
 from surfaces_core._engine.health import PROBE_PATIENCE_S
 from surfaces_core._engine.ops import Answer, OpsSettings, Pages, serving
+from surfaces_core._engine.peers import PROBE_S
+from surfaces_core._engine.settings import HostSettings
+from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryStorage
-from surfaces_core.testing.scripted_transport import ScriptedTransport
+from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 LOG = structlog.get_logger("ops")
 
@@ -299,3 +302,26 @@ async def test_asking_often_does_not_write_often() -> None:
             await readyz(bot)
         assert b"meta\0probe" in before
         assert b"meta\0probe" not in bot.disk.rows
+
+
+def test_an_agent_that_is_away_is_told_once_and_so_is_its_return() -> None:
+    """One line each way, although for a while nobody waits for it and nobody looks."""
+    gone = Unavailable("no", code="AGENT_UNREACHABLE")
+    steps: list[Step] = [gone, gone, Text("back"), Text("still there")]
+
+    async def story() -> None:
+        bot = TestBot(
+            transport=ScriptedTransport.answering(lambda _request: [steps.pop(0)]),
+            settings=HostSettings(max_tries=1),
+            now=asyncio.get_running_loop().time,
+        )
+        async with bot.running():
+            for _ in range(4):
+                await bot.push("hello")
+                await bot.pop()
+                assert list(bot.engine.peers.down) == (["agent-0"] if len(steps) > 1 else [])
+                await asyncio.sleep(20 * PROBE_S)
+
+    with structlog.testing.capture_logs() as logs:
+        virtual_time.run(story())
+    assert [line["event"] for line in logs if line["event"].startswith("agent.")] == ["agent.down", "agent.back"]
