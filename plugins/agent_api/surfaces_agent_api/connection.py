@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType
 from surfaces_agent_api.failures import CAUGHT, CLOSED, CUT_OFF, PROTOCOL, Ending
 from surfaces_agent_api.frames import CANCEL
 from surfaces_agent_api.inflow import Inflow
-from surfaces_agent_api.pace import Pace
+from surfaces_agent_api.pace import Crowd, Pace
 from surfaces_agent_api.wire import AgentSocket
 
 CLOSE_TIMEOUT_S = 1.0
@@ -32,7 +32,7 @@ Spawn = Callable[[Coroutine[None, None, None]], object]
 class Connection:
     """A connected socket. `start` reads it from then on, so that pings are answered and closes are seen."""
 
-    def __init__(self, socket: AgentSocket, *, address: str, spawn: Spawn, tap: Tap) -> None:
+    def __init__(self, socket: AgentSocket, *, address: str, spawn: Spawn, tap: Tap, crowd: Crowd) -> None:
         self.address = address
         self.retired = False
         """This side has given the socket up."""
@@ -40,7 +40,7 @@ class Connection:
         self._spawn = spawn
         self._tap = tap
         self._inflow = Inflow(_INFLOW_CHARS)
-        self._pace = Pace()
+        self._pace = Pace(crowd)
         self._left = asyncio.Event()
         """Nobody wants anything of it any more."""
         self._over = asyncio.Event()

@@ -16,6 +16,8 @@ from typing import Any, Never
 from surfaces_core import AgentEvent, AgentRequest, Confirm, End, File, Progress, Text, Tool
 
 _LARGE = 1 << 16
+_LEAST_ANSWER_S = 5.0
+"""No person answers sooner, so a question waits at least so long."""
 _MAX_NAME = 100
 _MAX_LINE = 500
 _MAX_PATH = 4096
@@ -216,4 +218,4 @@ def _fraction(value: object) -> float | None:
 
 def _seconds(value: object) -> float | None:
     number = _number(value)
-    return number if number is not None and number > 0 else None
+    return max(number, _LEAST_ANSWER_S) if number is not None and number > 0 else None

@@ -33,7 +33,7 @@ class AgentApiSettings(surfaces_core.Settings):
     max_reply_chars: int = Field(
         200_000, ge=1, description="The most text of one answer, in characters; the rest is left out with a note."
     )
-    max_files: int = Field(50, ge=0, description="The most files of one answer; the rest is left out with a note.")
+    max_files: int = Field(20, ge=0, description="The most files of one answer; the rest is left out with a note.")
 
 
 class AgentOptions(surfaces_core.Settings):

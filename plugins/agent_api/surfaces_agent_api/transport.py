@@ -18,6 +18,7 @@ from surfaces_agent_api.address import socket_address
 from surfaces_agent_api.connection import Connection
 from surfaces_agent_api.dialing import client_session, dial, greet
 from surfaces_agent_api.framelog import frame_logger
+from surfaces_agent_api.pace import Crowd
 from surfaces_agent_api.settings import AgentApiSettings, AgentOptions
 from surfaces_agent_api.turn import Turn
 from surfaces_core import (
@@ -75,6 +76,7 @@ class AgentApi(Transport):
         self._connections: dict[Key, Connection] = {}
         """Those of conversations, for the next turn."""
         self._turns: dict[Key, Turn] = {}
+        self._crowd = Crowd()
         self._deaf: dict[str, float] = {}
         """Until when, in the loop's time, the sockets of an agent are not kept: it left a ping unanswered."""
         self._types: set[str] = set()
@@ -200,7 +202,7 @@ class AgentApi(Transport):
             socket.drop()
             raise failures.unavailable(failures.UNREACHABLE, "the driver was closed while connecting")
         tap = frame_logger(self.context.log, agent=agent, context=context)
-        connection = Connection(socket, address=address, spawn=self._open.group.create_task, tap=tap)
+        connection = Connection(socket, address=address, spawn=self._open.group.create_task, tap=tap, crowd=self._crowd)
         self._alive.add(connection)
         connection.start(lambda: self._gone((agent, context), connection))
         return connection

@@ -62,6 +62,8 @@ class ReferenceAgent:
         self._memory_file = memory_file
         self._waiting: list[tuple[Condition, asyncio.Future[None]]] = []
         self._sockets: set[web.WebSocketResponse] = set()
+        self._sessions: dict[str, Session] = {}
+        """The newest of each context."""
 
     @property
     def base_url(self) -> str:
@@ -106,10 +108,22 @@ class ReferenceAgent:
         await socket.prepare(request)
         self._count(socket, +1)
         try:
-            await self._session(request, socket).run()
+            await self._talk(request, socket)
         finally:
             self._count(socket, -1)
         return socket
+
+    async def _talk(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        context = request.match_info["context"]
+        session, before = self._session(request, socket), self._sessions.get(context)
+        self._sessions[context] = session
+        if before is not None:  # a host that died without a goodbye asks anew: nobody reads the old answer
+            before.stop()
+        try:
+            await session.run()
+        finally:
+            if self._sessions[context] is session:
+                del self._sessions[context]
 
     def _session(self, request: web.Request, socket: web.WebSocketResponse) -> Session:
         context = request.match_info["context"]

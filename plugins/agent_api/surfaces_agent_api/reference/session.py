@@ -47,7 +47,7 @@ class Session:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
                     self._hear(json.loads(message.data), turns)
-            self._stop()
+            self.stop()
 
     def _hear(self, frame: Frame, turns: asyncio.TaskGroup) -> None:
         self._received(frame)
@@ -61,9 +61,10 @@ class Session:
                 if not question.done():
                     question.set_result(bool(frame["approved"]))
             case "CANCEL":
-                self._stop()
+                self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End what it is answering."""
         for turn in self._turns:
             turn.cancel()
 
