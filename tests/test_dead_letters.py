@@ -6,18 +6,20 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from surfaces_commands_context import chats, context
-from surfaces_core import Address, Inbound, Kind, Rejected, Text, Unavailable
-from surfaces_core._engine.journal import DEAD, ENTRIES, DeadLetter, Entry, Journal, key, ordinal, turn_id
+from surfaces_core import Address, Inbound, Kind, Outbound, Rejected, Text, Unavailable
+from surfaces_core._engine.journal import DEAD, ENTRIES, DeadLetter, Entry, Journal, Part, key, ordinal, turn_id
 from surfaces_core._engine.letters import Letters
 from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
@@ -252,6 +254,42 @@ async def test_the_letter_outlives_the_loss_of_the_line_in_its_place() -> None:
         assert letter.part is not None
         assert letter.part.outbound.text == "the answer"
         assert bot.engine.journal.dead == 1
+
+
+# Crashes ---------------------------------------------------------------------------------------------
+
+
+def a_letter(box: str) -> DeadLetter:
+    """A question that was given up, or a part of an answer."""
+    if box == "in":
+        return DeadLetter(seq=5, reason="LANE_FULL", died_at=1.0, entry=Entry(seq=5, turn="t", message=MESSAGE))
+    outbound = Outbound(key="t.0", turn="t", part=0, address=MESSAGE.address, text="x")
+    return DeadLetter(seq=5, reason="X: y", died_at=1.0, part=Part(seq=5, outbound=outbound))
+
+
+async def retried(disk: MemoryDisk, crash_at: int | None, side: Any) -> int:
+    """Retry letter 5 on a storage that dies at one of its transactions; how many there were."""
+    storage = FaultyStorage(MemoryStorage(disk=disk), crash_at=crash_at, side=side)
+    async with storage:
+        with suppress(Crash):
+            journal = Journal(storage)
+            await journal.open()
+            await Letters(journal, {"memory": str}).retry(5)
+    return storage.writes
+
+
+@pytest.mark.parametrize("box", ["in", "out"])
+async def test_a_crash_leaves_a_letter_or_what_it_held_but_never_both_or_none(box: str) -> None:
+    """Before and after each transaction of a retry; and whoever tries again after it has one of the two in the end."""
+    there = {key("dead", ordinal(5)): DEAD.dump(a_letter(box)), key("meta", "seq"): b"5"}
+    count = await retried(MemoryDisk(rows=dict(there)), None, "before")
+    for crash_at in range(1, count + 1):
+        for side in ("before", "after"):
+            disk = MemoryDisk(rows=dict(there))
+            await retried(disk, crash_at, side)
+            kinds = [row.split(b"\0")[0].decode() for row in disk.rows if not row.startswith(b"meta")]
+            assert kinds in (["dead"], [box]), (crash_at, side)
+            assert (kinds == [box]) == ((crash_at, side) == (count, "after"))
 
 
 # Which -----------------------------------------------------------------------------------------------
