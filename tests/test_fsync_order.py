@@ -12,10 +12,12 @@ import pytest
 
 from proof import planted_order
 from proof.order import RULES, Act, Result, acts, check, rows
+from proof.processes import PATH
 from proof.trace import Call, Disk, Kill, Summary, Trace, disks, joined, read, sent, traced
 
 pytestmark = pytest.mark.slow
 
+ENVIRONMENT = {**os.environ, **PATH}
 EVERYTHING = set(RULES) | {"USER_MESSAGE"}
 FLAGGED = {
     "unsynced": EVERYTHING,
@@ -56,6 +58,24 @@ async def test_a_planted_bug_is_flagged(tmp_path: Path, bug: str) -> None:
     result = await check(tmp_path, (sys.executable, str(planted_order.__file__), bug))
     assert not result.good
     assert flagged(result) == FLAGGED[bug], result.table()
+
+
+CHECKING = """
+import asyncio, sys
+from pathlib import Path
+from proof.order import check
+result = asyncio.run(check(Path(sys.argv[1])))
+print(result.table())
+sys.exit(not result.good)
+"""
+
+
+def test_where_tracing_is_forbidden_the_check_fails_and_says_why(tmp_path: Path) -> None:
+    """It is never passed over: a program that is traced already may not be traced by the check."""
+    command = traced((sys.executable, "-c", CHECKING, str(tmp_path)), into=tmp_path / "outer.jsonl", folders=[])
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert "cannot trace: ptrace is forbidden here" in ended.stdout
 
 
 # What the check is made of ----------------------------------------------------------------------------
@@ -176,8 +196,7 @@ def test_a_database_is_read_as_a_power_cut_leaves_it(tmp_path: Path, synchronous
     """Committed rows are there as far as SQLite synced them, whatever the files hold."""
     database, record = tmp_path / "one.db", tmp_path / "record.jsonl"
     command = traced((sys.executable, "-c", WRITER, str(database), synchronous), into=record, folders=[tmp_path])
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    subprocess.run(command, env=environment, check=False, timeout=60)
+    subprocess.run(command, env=ENVIRONMENT, check=False, timeout=60)
     left = list(disks(read(record).calls))
     (tmp_path / "copy").mkdir()
     assert len(rows(left[-1].files if left else {}, str(database), tmp_path / "copy")) == safe

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from proof.processes import PATH
 from proof.trace import FORBIDDEN, Call, Kill, Trace, kernel, read, traced
 
 pytestmark = pytest.mark.slow
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+ENVIRONMENT = {**os.environ, **PATH}
 THREADS = 8
 ROUNDS = 20
 
