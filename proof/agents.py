@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,12 @@ class Moments:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         """How often each moment came."""
+        self.heard: dict[str, dict[str, str]] = {}
+        """What the agent was asked, by context and id."""
         self.texts: dict[str, Deed] = {}
         """Deeds for a question of that text, however often it comes."""
+        self.chance: Callable[[str], Deed | None] = lambda moment: None
+        """Asked where nothing else is said; until `calm`."""
         self._scripts: dict[str, deque[Deed | None]] = {}
 
     def script(self, moment: str, deeds: Iterable[Deed | None]) -> None:
@@ -53,9 +57,14 @@ class Moments:
         self._scripts.setdefault(moment, deque()).extend(deeds)
 
     def clear(self) -> None:
-        """No harm any more."""
+        """No harm but what chance brings."""
         self._scripts.clear()
         self.texts.clear()
+
+    def calm(self) -> None:
+        """No harm any more."""
+        self.clear()
+        self.chance = lambda moment: None
 
     def next(self, moment: str, text: str = "") -> Deed | None:
         """What is done at this moment."""
@@ -63,7 +72,7 @@ class Moments:
         if text in self.texts:
             return self.texts[text]
         script = self._scripts.get(moment)
-        return script.popleft() if script else None
+        return script.popleft() if script else self.chance(moment)
 
 
 class HarmfulAgent(ReferenceAgent):
@@ -119,6 +128,8 @@ class _Harmful(Session):
             self._do(deed)
             return
         super()._hear(frame, turns)
+        if frame.get("type") == "USER_MESSAGE":
+            self._moments.heard.setdefault(self._context, {})[str(frame.get("message_id"))] = str(frame["text"])
         self._pending, self._frames = deed, 0
         if deed is not None and deed.frames == 0:
             self._do(deed)
@@ -145,7 +156,7 @@ class _Harmful(Session):
 class Watched(Agent):
     """An agent in this process."""
 
-    moments: Moments = field(default_factory=Moments)
+    moments: Moments
 
 
 @asynccontextmanager

@@ -105,8 +105,9 @@ class Run:
             killer.victim = host.pid
             code = await self._end(host)
         self._disarm(point)
-        assert code in (0, -signal.SIGKILL), f"exit code {code}\n{host.log()}"
-        return code != 0 and (not self.stage.settled or bool(self.stage.outstanding()))
+        # one that is asked to end before it listens for that ends by the signal
+        assert code in (0, -signal.SIGTERM, -signal.SIGKILL), f"exit code {code}\n{host.log()}"
+        return code == -signal.SIGKILL and (not self.stage.settled or bool(self.stage.outstanding()))
 
     def _arm(self, point: Point, killer: Killer) -> None:
         wait = [None] * (point.count - 1)
@@ -146,10 +147,13 @@ class Run:
                         await self.hs.world.changes.wait()
 
     async def clean(self, patience_s: float = PATIENCE_S) -> None:
-        """A life that ends when everything is answered. Raises `AssertionError` when it has something to complain of.
+        """A life in which nothing goes wrong any more, until everything is answered.
 
-        What is not answered in time is for the judge.
+        What is not answered in time is for the judge. Raises `AssertionError` when it has something to complain of.
         """
+        self.hs.faults.clear()
+        if isinstance(self.agent, Watched):
+            self.agent.moments.calm()
         async with self._host("clean", {}) as host:
             await host.ready()
             async with asyncio.TaskGroup() as group:

@@ -14,13 +14,15 @@ from typing import Any
 from proof.points import Point
 from surfaces_agent_api import turn as asking
 from surfaces_agent_api.frames import user_message
-from surfaces_core._engine import drafts, journal
+from surfaces_core._engine import drafts as core_drafts
+from surfaces_core._engine import journal
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Backlog, Journal
 from surfaces_matrix.client import Client
-from surfaces_matrix.content import edit_content, file_content
+from surfaces_matrix.content import file_content
+from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.gaps import Filler
 from surfaces_matrix.making import Made, Maker
 from surfaces_matrix.media import upload
@@ -144,22 +146,25 @@ def files_used_too_early() -> None:
 
 def draft_not_marked() -> None:
     """That a draft may show is known to this life alone."""
+    keep, mark = Journal.keep, Journal.mark_shown
 
-    async def unmarked(_self: Journal, entry: Any, *, partly: bool) -> Any:
-        return replace(entry, shown=True, partly=entry.partly or partly)
+    async def unmarked(self: Journal, entry: Any, **options: Any) -> Any:
+        shown = await mark(self, entry, **options)
+        await keep(self, entry)
+        return shown
 
     put_in(Journal, "mark_shown", unmarked)
 
 
 def draft_beside_answer() -> None:
     """A draft has another key than the answer that is to replace it."""
-    original = drafts.Drafts.__init__
+    original = core_drafts.Drafts.__init__
 
-    def apart(self: drafts.Drafts, **options: Any) -> None:
+    def apart(self: core_drafts.Drafts, **options: Any) -> None:
         original(self, **options)
         self._base = replace(self._base, key=f"{self._base.turn}.draft")
 
-    put_in(drafts.Drafts, "__init__", apart)
+    put_in(core_drafts.Drafts, "__init__", apart)
 
 
 # On the way out -------------------------------------------------------------------------------------
@@ -219,25 +224,31 @@ def transactions_by_chance() -> None:
 
 
 def answer_taken_for_shown() -> None:
-    """Where a draft may show, the answer is sent under its key, and that is all."""
+    """Where an earlier life may have shown a draft, the answer is sent under its key, and that is all."""
+    settle, say = Drafts.settle, Sender._say
+    unknown: set[str] = set()
 
-    async def hasty(self: Sender, message: Any, content: Any) -> str:
-        event_id = await self._drafts.settle(message.address.conversation, message.key)
+    async def noting(self: Drafts, key: str, *rest: Any) -> str | None:
+        event_id = await settle(self, key, *rest)
         if event_id is None:
-            return await self._say(message, content)
-        return await self._say(message, edit_content(event_id, content), ".f")
+            unknown.add(key)
+        return event_id
 
-    put_in(Sender, "_replace", hasty)
+    async def hasty(self: Sender, message: Any, content: Any, mark: str = "", **options: Any) -> str:
+        return "" if mark and message.key in unknown else await say(self, message, content, mark, **options)
+
+    put_in(Drafts, "settle", noting)
+    put_in(Sender, "_say", hasty)
 
 
 def event_named_after_upload() -> None:
     """A file's event is named after what was uploaded, which nobody remembers."""
 
-    async def forgetful(self: Sender, message: Any) -> str:
+    async def forgetful(self: Sender, message: Any, *_rest: Any) -> str:
         async with await self._files.open(message.file.workspace, message.file.path) as opened:
             uri = await upload(self._client, opened, timeout_s=30.0)
         content = file_content(message.file, uri, message.text, turn=message.turn, part=message.part)
-        return await self._say(message, content, uri[-8:])
+        return await self._words(message.address.conversation, message.key + uri[-8:], content, timeout_s=30.0)
 
     put_in(Sender, "_send_file", forgetful)
 

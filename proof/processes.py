@@ -157,7 +157,10 @@ async def reference_agent(volume: Path, *options: str) -> AsyncIterator[Agent]:
 
 
 def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) -> Path:
-    """A config of the whole host, with state in `folder`; `changes` are merged into its sections."""
+    """A config of the whole host, with state in `folder`; `changes` are merged into its sections.
+
+    `matrix` is the section of the surface of that name.
+    """
     config: dict[str, Any] = {
         "storage": {"use": "sqlite", "path": str(folder / "state" / "surfaces.db")},
         "files": {"use": "volume", "root": str(agent.volume)},
@@ -178,6 +181,7 @@ def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) ->
         ],
         "host": {"on_interrupt": "retry", "log_level": "debug"},
     }
+    config["surfaces"]["matrix"].update(changes.pop("matrix", {}))
     for section, changed in changes.items():
         config[section] = {**config.get(section, {}), **changed}
     path = folder / "surfaces.yaml"

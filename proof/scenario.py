@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from proof.processes import BOT
-from proof.stage import Stage
-from proof.verdict import NOTICES, Verdict, Want, begins, echo, exactly
+from proof.stage import PATIENCE_S, Stage
+from proof.verdict import Verdict, Want, begins, echo, exactly
 from surfaces_testing.homeserver import Changed, FakeHomeserver
 from surfaces_testing.homeserver.event import Json
 
@@ -20,7 +20,6 @@ ANN = "@ann:hs.test"
 NUMBERS = 50
 FLOOD = 105
 """More than a sync shows of one room."""
-PATIENCE_S = 60.0
 FLOOD_TEXT = "a notice, which needs no answer"
 INPUT = b"the first line\nand another\n"
 FIRST_COUNT, SECOND_COUNT = f"count to {NUMBERS}", f"count to {NUMBERS - 1}"
@@ -51,11 +50,11 @@ class Scenario(Stage):
 
     async def play(self) -> None:
         """Everything that Ann does, whether the host lives or not."""
-        first = await self._room(1, self._again(self.entry, "hello", begins("Your conversation is ready: ")))
+        first = await self.enter(self.ann, 1, self._again(self.entry, "hello", begins("Your conversation is ready: ")))
         opened = Want(pattern=r"\[C\d Second\]\(.+")
         self.ann.say(first, "!new Second")
         self._owes(first, "new", opened)
-        second = await self._room(2, self._again(first, "!new Second", opened))
+        second = await self.enter(self.ann, 2, self._again(first, "!new Second", opened))
         self.ann.say(second, "b1")
         self.owe(second, echo("b1", 1))
         await self._alone(second)
@@ -119,29 +118,6 @@ class Scenario(Stage):
 
         return again
 
-    async def _room(self, count: int, again: Callable[[], None]) -> str:
-        """Accept what one is invited to until there are that many conversations; the newest of them."""
-        put_aside = len(self._put_aside())
-        await self.hs.until(lambda: self._invited(count) or len(self._put_aside()) > put_aside, timeout=PATIENCE_S)
-        if not self._invited(count):
-            again()
-            await self.hs.until(lambda: self._invited(count), timeout=PATIENCE_S)
-        for room in self.hs.rooms:
-            if self.hs.members(room).get(ANN) == "invite":
-                self.ann.join(room)
-        return self._rooms()[count - 1]
-
-    def _put_aside(self) -> list[str]:
-        return [text for texts in self.progress().values() for text in texts if text == NOTICES["poison"]]
-
-    def _invited(self, count: int) -> bool:
-        rooms = self._rooms()
-        return len(rooms) >= count and self.hs.members(rooms[-1]).get(ANN) == "invite"
-
-    def _rooms(self) -> list[str]:
-        """Conversations in the order in which they were made."""
-        return [room for room in self.hs.rooms if self.hs.state(room).get(("io.surfaces.binding", ""))]
-
     def _answered(self, room: str, text: str) -> bool:
         return any(f"You said: {text}." in message.body for message in self.hs.shown(room))
 
@@ -169,13 +145,13 @@ class Scenario(Stage):
         (space,) = spaces
         if self.hs.state(space)["m.room.create", ""].get("type") != "m.space":
             yield "the Space is none"
-        for room in (space, *self._rooms()):
+        for room in (space, *self.owned(self.ann)):
             if self.hs.members(room) != {BOT: "join", ANN: "join"}:
                 yield f"members of a room: {self.hs.members(room)}"
-        for room in self._rooms():
+        for room in self.owned(self.ann):
             yield from self._wrong_links(space, room)
-        contexts = {self.hs.state(room)["io.surfaces.binding", ""]["context_id"] for room in self._rooms()}
-        if len(contexts) != len(self._rooms()):
+        contexts = {self.hs.state(room)["io.surfaces.binding", ""]["context_id"] for room in self.owned(self.ann)}
+        if len(contexts) != len(self.owned(self.ann)):
             yield "two conversations share a context"
 
     def _wrong_links(self, space: str, room: str) -> Iterator[str]:
@@ -187,7 +163,7 @@ class Scenario(Stage):
             yield "a room does not name its Space"
         if children.get(("m.space.child", room), {}).get("via") != ["hs.test"]:
             yield "a room is not in the Space"
-        name = "Second" if room == self._rooms()[-1] else binding["conversation"]
+        name = "Second" if room == self.owned(self.ann)[-1] else binding["conversation"]
         if state.get(("m.room.name", ""), {}).get("name") != name:
             yield f"a room is called {state.get(('m.room.name', ''))}, not {name}"
 
@@ -195,7 +171,7 @@ class Scenario(Stage):
         """The file that the agent made came once and whole."""
         sent = [
             str(event.content["url"]).rpartition("/")[2]
-            for room in self._rooms()
+            for room in self.owned(self.ann)
             for event in self.hs.events(room)
             if event.sender == BOT and "url" in event.content
         ]

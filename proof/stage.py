@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proof.processes import BOT, PASSWORD
-from proof.verdict import Said, Verdict, Want, compare
-from surfaces_testing.homeserver import FakeHomeserver, MatrixError
+from proof.verdict import NOTICES, Said, Verdict, Want, compare
+from surfaces_testing.homeserver import FakeHomeserver, MatrixError, Person
 
 GREETING = "Hello"
+PATIENCE_S = 60.0
+"""How long people wait for what they need to go on."""
 UNDONE = ("in", "out", "opening", "staged")
 """Kinds of journal rows that are still to be worked on."""
 
@@ -44,6 +46,36 @@ class Stage:
             await self.play()
         except (TimeoutError, MatrixError) as error:
             self.stuck = str(error) or "somebody waited in vain"
+
+    # What people do
+
+    def owned(self, person: Person) -> list[str]:
+        """Somebody's conversations, in the order in which they were made."""
+        bound = {room: self.hs.state(room).get(("io.surfaces.binding", "")) for room in self.hs.rooms}
+        return [room for room, binding in bound.items() if binding and binding["owner"] == person.user_id]
+
+    async def enter(self, person: Person, count: int, again: Callable[[], None]) -> str:
+        """Accept what one is invited to until one has that many conversations; the newest of them.
+
+        Who reads that the message was put aside that should have opened it does `again` what they did.
+        """
+        put_aside = self._put_aside(person)
+        await self.hs.until(lambda: self._invited(person, count) or self._put_aside(person) > put_aside, PATIENCE_S)
+        if not self._invited(person, count):
+            again()
+            await self.hs.until(lambda: self._invited(person, count), PATIENCE_S)
+        for room in self.hs.rooms:
+            if self.hs.members(room).get(person.user_id) == "invite":
+                person.join(room)
+        return self.owned(person)[-1]
+
+    def _invited(self, person: Person, count: int) -> bool:
+        rooms = self.owned(person)
+        return len(rooms) >= count and self.hs.members(rooms[-1]).get(person.user_id) == "invite"
+
+    def _put_aside(self, person: Person) -> int:
+        rooms = [room for room in self.hs.rooms if person.user_id in self.hs.members(room)]
+        return sum(NOTICES.get(said.text) == "poison" for room in rooms for said in self._all_said(room))
 
     # What is seen
 

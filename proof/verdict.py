@@ -7,21 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from surfaces_agent_api import words as agent
 from surfaces_core._engine import words
 from surfaces_matrix.words import DRAFT_MARK, MISSED_AWAY, MISSED_FLOOD
 
 NOTICES: Mapping[str, str] = {
-    "interrupted": words.INTERRUPTED,
-    "cut_off": words.CUT_OFF,
-    "poison": words.POISON,
-    "gave_up": words.GAVE_UP,
-    "general": words.GENERAL,
-    "no_answer": words.NO_ANSWER,
-    "part_lost": words.PART_LOST,
-    "passed_over": MISSED_AWAY,
-    "flood": MISSED_FLOOD,
+    words.INTERRUPTED: "interrupted",
+    words.CUT_OFF: "cut_off",
+    agent.CUT_OFF: "cut_off",
+    words.POISON: "poison",
+    words.GAVE_UP: "gave_up",
+    words.GENERAL: "general",
+    words.NO_ANSWER: "no_answer",
+    words.PART_LOST: "part_lost",
+    MISSED_AWAY: "passed_over",
+    MISSED_FLOOD: "flood",
 }
-"""What the host says where an answer can't stand, by its cause."""
+"""What the host says where an answer can't stand, and its cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Want:
     """How it reads when all is well, where that is known: a part of it is a torn answer."""
     or_notice: frozenset[str] = frozenset()
     """Causes whose notice may stand in its place."""
+    further: bool = False
+    """Another part of the answer before it: not owed where a notice stands in the place of that one."""
 
     def fits(self, said: str) -> bool:
         """Whether it is what was said."""
@@ -118,6 +122,8 @@ class _Reading:
         self.place = place
         self.wants = wants
         self.answered: set[int] = set()
+        self.replaced: set[int] = set()
+        """Those that a notice stands for."""
         self.last = -1
         """The furthest that was answered."""
         self.doubled: list[str] = []
@@ -146,7 +152,7 @@ class _Reading:
         self.last = max(self.last, number)
 
     def _take_other(self, text: str) -> None:
-        cause = next((cause for cause, line in NOTICES.items() if text == line or text.endswith(f"_{line}_")), None)
+        cause = next((cause for line, cause in NOTICES.items() if text == line or text.endswith(f"_{line}_")), None)
         if cause is not None:
             self._take_notice(cause, text)
         elif text.endswith(DRAFT_MARK) or any(want.text.startswith(text) for want in self.wants if text):
@@ -160,7 +166,9 @@ class _Reading:
         allowed = [number for number in self._open() if cause in self.wants[number].or_notice]
         behind = [number for number in allowed if number > self.last]
         if behind or allowed:
-            self._answer((behind or allowed)[0], text, notice=True)
+            number = (behind or allowed)[0]
+            self.replaced.add(number)
+            self._answer(number, text, notice=True)
         else:
             self.other.append(f"{self.place}: no cause for {text[-80:]!r}")
 
@@ -169,7 +177,8 @@ class _Reading:
 
     def verdict(self) -> Verdict:
         """All of it. What is torn is there, in a way: it is not lost beside."""
-        missing = [f"{self.place}: {self.wants[number]}" for number in self._open()]
+        owed = [number for number in self._open() if not (self.wants[number].further and number - 1 in self.replaced)]
+        missing = [f"{self.place}: {self.wants[number]}" for number in owed]
         return Verdict(
             lost=tuple(missing[len(self.torn) :]),
             doubled=tuple(self.doubled),
