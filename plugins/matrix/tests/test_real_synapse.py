@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,12 +54,21 @@ class Talk:
         """The texts of the bot's messages."""
         return [content["body"] for content in await self.seen()]
 
-    def bench(self) -> SurfaceBench:
+    def bench(self, forget: Callable[[], Awaitable[None]]) -> SurfaceBench:
         async def push(text: str) -> None:
             await self.say(text)
 
-        address = Address(surface="work", conversation=self.room)
-        return SurfaceBench(make=self.bot.make, address=address, push=push, shown=self.shown)
+        async def other_device() -> None:
+            await self.bot.store.delete("login")
+
+        return SurfaceBench(
+            make=self.bot.make,
+            address=Address(surface="work", conversation=self.room),
+            push=push,
+            shown=self.shown,
+            forget=forget,
+            other_device=other_device,
+        )
 
 
 async def client(synapse: Synapse, user_id: str, password: str) -> Client:
@@ -99,7 +108,11 @@ async def talk(request: pytest.FixtureRequest, synapse: Synapse) -> AsyncIterato
 @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
 async def test_the_contract_holds(talk: Talk, check: SurfaceCheck) -> None:
     """One promise of the contract."""
-    await check(talk.bench())
+
+    async def forget() -> None:
+        """Nothing: it would take a restart (see `test_real_replay.py`)."""
+
+    await check(talk.bench(forget))
 
 
 async def test_a_long_absence_is_caught_up(talk: Talk) -> None:
