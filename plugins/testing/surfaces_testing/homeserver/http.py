@@ -29,9 +29,10 @@ class Door:
     def __init__(self, world: World, control: Routes) -> None:
         self._world = world
         self._control = control
-        self._runner = web.ServerRunner(web.Server(self._serve, request_factory=_request, access_log=None))
+        self._runner: web.ServerRunner
 
     async def __aenter__(self) -> str:
+        self._runner = web.ServerRunner(web.Server(self._serve, request_factory=_request, access_log=None))
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
