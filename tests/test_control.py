@@ -582,6 +582,7 @@ async def test_a_door_that_closes_leaves_nobody_inside(tmp_path: Path) -> None:
     path = tmp_path / "door"
     async with served(path):
         reader, writer = await asyncio.open_unix_connection(str(path))
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600  # noqa: PTH116 - it does not wait
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()

@@ -243,6 +243,20 @@ async def test_a_part_is_told_which_device_it_is_said_with() -> None:
         assert (await known.retry(second.seq)).part.outbound.device == "NEW"  # type: ignore[union-attr]
 
 
+async def test_a_part_that_should_have_replaced_a_draft_stands_for_itself(
+    resting: tuple[MemoryDisk, Journal, Asked],
+) -> None:
+    """Under its new key no draft shows that it could replace."""
+    disk, _journal, host = resting
+    letter = a_letter("out")
+    assert letter.part is not None
+    streamed = replace(letter, part=replace(letter.part, outbound=replace(letter.part.outbound, streamed=True)))
+    disk.rows[key("dead", ordinal(5))] = DEAD.dump(streamed)
+    taken = await host.letters.retry(5)
+    assert taken.part is not None
+    assert not taken.part.outbound.streamed
+
+
 async def test_the_letter_outlives_the_loss_of_the_line_in_its_place() -> None:
     """When that line is refused too, the answer itself is what is kept."""
     bot = TestBot(transport=answers(Text("the answer")))
