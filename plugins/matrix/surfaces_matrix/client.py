@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ import orjson
 from yarl import URL
 
 from surfaces_core import Unavailable
-from surfaces_matrix.errors import LIBRARY_ERRORS, Refused, TooLarge, from_answer, from_library
+from surfaces_matrix.errors import LIBRARY_ERRORS, Refused, TooLarge, from_answer, from_library, http_date
 from surfaces_matrix.gate import Gate
 from surfaces_matrix.parsing import WHOLE_BYTES, parse
 from surfaces_matrix.shapes import text
@@ -25,6 +26,8 @@ from surfaces_matrix.shapes import text
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECTIONS = 48
 CONNECT_TIMEOUT_S = 10.0
+SKEW_S = 60.0
+"""Clocks that differ by less count as the same: the other's may be read in whole seconds alone, and late."""
 STALL_S = 60.0
 """A stream in which nothing moves for so long is given up, however much time it still has."""
 
@@ -60,8 +63,11 @@ def _timeout(total_s: float, stall_s: float | None = None) -> aiohttp.ClientTime
 class Client:
     """One account's HTTP. Enter it as a context manager; `authorize` it before `call` can go out."""
 
-    def __init__(self, homeserver: str, user_id: str) -> None:
+    def __init__(self, homeserver: str, user_id: str, *, clock: Callable[[], float] = time.time) -> None:
         self.user_id = user_id
+        self._clock = clock
+        self._ahead_s = 0.0
+        """How far the homeserver's clock is ahead of ours."""
         self.device_id = ""
         self._base = homeserver.rstrip("/")
         self._gate = Gate()
@@ -82,6 +88,15 @@ class Client:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def now(self) -> float:
+        """Unix seconds by the homeserver's clock as soon as it has answered: events have their times from there."""
+        return self._clock() + self._ahead_s
+
+    def _compare_clocks(self, date: str) -> None:
+        then = http_date(date)
+        ahead_s = 0.0 if then is None else then - self._clock()
+        self._ahead_s = ahead_s if abs(ahead_s) > SKEW_S else 0.0
 
     def authorize(self, device_id: str, token: str) -> None:
         """Use this access token from now on."""
@@ -198,6 +213,7 @@ class Client:
         except LIBRARY_ERRORS as error:
             self._gate.failed(kind)
             raise from_library(error, what) from error
+        self._compare_clocks(response.headers.get("Date", ""))
         answer = await parse(raw) if response.status == 200 else _small(raw)
         if response.status != 200:
             raise self._judged(kind, from_answer(response.status, response.headers, answer, what))

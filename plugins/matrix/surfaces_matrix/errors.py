@@ -107,11 +107,11 @@ def _header_wait(value: str, date: str) -> float | None:
     """A number of seconds, or a date, which is compared with that of the answer: our clock may be another."""
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    then, now = _http_date(value), _http_date(date)
+    then, now = http_date(value), http_date(date)
     return None if then is None else then - (time.time() if now is None else now)
 
 
-def _http_date(value: str) -> float | None:
+def http_date(value: str) -> float | None:
     """Unix seconds."""
     try:
         parts = parsedate_tz(value)

@@ -67,6 +67,7 @@ class MatrixSurface(Surface):
             login=self._login,
             log=context.log,
             backoff=Backoff(),
+            clock=self._client.now,
         )
         self.conversations: Conversations = rooms
         self.pace = Pace(
