@@ -147,6 +147,24 @@ async def test_the_line_for_a_lost_part_has_a_time_of_its_own() -> None:
     assert (said.device, said.frozen_at) == ("device-1", clock.seconds)
 
 
+async def test_a_draft_that_cannot_be_replaced_is_followed_by_a_line() -> None:
+    """Where neither the answer nor the line for it can take the place of a draft, the line is a message of its own."""
+    bot = interrupted(Clock())
+    await half(bot)
+    async with bot.running():
+        send = bot.surface.send
+
+        async def refusing(message: Outbound) -> Receipt:
+            if message.streamed:
+                raise Rejected("nobody knows whether it shows", code="UNSURE")
+            return await send(message)
+
+        bot.surface.send = refusing  # type: ignore[method-assign]
+        await bot.messenger.until(lambda: bot.messenger.texts()[-1] == "A part of this answer could not be shown here.")
+        (letter,) = (await bot.engine.journal.scan("dead")).values()
+    assert b"The whole answer." in letter
+
+
 def test_rows_of_before_say_that_nothing_is_known() -> None:
     """A part that an earlier version stored has no device and no time, so a surface looks first."""
     bare = b'{"seq":1,"outbound":{"key":"k.0","turn":"k","part":0,"address":{"surface":"memory","conversation":"c"}}}'

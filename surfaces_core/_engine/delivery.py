@@ -20,7 +20,7 @@ from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
-from surfaces_core.events import Address, Delivered, Observed, Postponed
+from surfaces_core.events import Address, Delivered, Observed, Outbound, Postponed
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
@@ -98,15 +98,19 @@ class Delivery:
     async def _give_up(self, part: Part, reason: str) -> tuple[Part, float] | None:
         """Keep a part as a dead letter, and say in its place that something is missing."""
         self._failures.pop(part.seq, None)
-        lost = part.outbound
-        if lost.notice:
-            await self._journal.bury(part, reason, None)
-            return None
-        instead = replace(lost, text=words.PART_LOST, file=None, notice=True)
-        if not lost.streamed:  # else the draft that shows under the key must not stay; this key may be used up
-            instead = replace(instead, key=f"{lost.key}x", device=self._surface.device, frozen_at=self._journal.now())
-        said = await self._journal.bury(part, reason, instead)
+        said = await self._journal.bury(part, reason, self._instead(part.outbound))
         return None if said is None else (said, 0.0)
+
+    def _instead(self, lost: Outbound) -> Outbound | None:
+        """The line for a lost part: in the place of the draft that may show, else as a message under a fresh key."""
+        if lost.notice and not lost.streamed:
+            return None
+        line = replace(lost, text=words.PART_LOST, file=None, notice=True)
+        if lost.streamed and not lost.notice:
+            return line
+        return replace(
+            line, key=f"{lost.key}x", streamed=False, device=self._surface.device, frozen_at=self._journal.now()
+        )
 
     def _put_off(self, part: Part, error: Unavailable, began: float) -> float:
         """Seconds until this part is tried again; a try that hung has used up some of them."""
