@@ -67,7 +67,7 @@ class Client:
         self.user_id = user_id
         self._clock = clock
         self._ahead_s = 0.0
-        """How far the homeserver's clock is ahead of ours."""
+        """How far our clock is ahead of the homeserver's."""
         self.device_id = ""
         self._base = homeserver.rstrip("/")
         self._gate = Gate()
@@ -90,13 +90,16 @@ class Client:
             self._session = None
 
     def now(self) -> float:
-        """Unix seconds by the homeserver's clock as soon as it has answered: events have their times from there."""
-        return self._clock() + self._ahead_s
+        """Unix seconds; where our clock is ahead, by the homeserver's: events have their times from there.
+
+        With one that is behind, nothing seems older than it is.
+        """
+        return self._clock() - self._ahead_s
 
     def _compare_clocks(self, date: str) -> None:
         then = http_date(date)
-        ahead_s = 0.0 if then is None else then - self._clock()
-        self._ahead_s = ahead_s if abs(ahead_s) > SKEW_S else 0.0
+        ahead_s = 0.0 if then is None else self._clock() - then
+        self._ahead_s = ahead_s if ahead_s > SKEW_S else 0.0
 
     def authorize(self, device_id: str, token: str) -> None:
         """Use this access token from now on."""
