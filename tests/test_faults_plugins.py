@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -421,3 +422,59 @@ async def test_a_command_that_never_returns_is_given_up(monkeypatch: pytest.Monk
         await bot.push("!endless")
         await bot.push("next")
         assert [await bot.pop(), await bot.pop()] == [words.TOO_LONG, "next"]
+
+
+# The clock ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump_s", [-10 * 365 * 86400.0, -7200.0, 7200.0, 10 * 365 * 86400.0])
+async def test_a_clock_that_jumps_holds_up_nothing_and_doubles_nothing(jump_s: float) -> None:
+    """A message that waits for its next try when the time changes is answered, in this life and after a restart."""
+    jumped = [0.0]
+    away = [Unavailable("away")] * 2
+    asked: list[str] = []
+
+    class Away(ScriptedTransport):
+        async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+            asked.append(request.text)
+            jumped[0] = jump_s
+            if away:
+                raise away.pop()
+            yield Text(request.text)
+            yield End()
+
+    bot = TestBot(transport=Away(), settings=SHORT, now=lambda: time.time() + jumped[0])
+    await bot.push("before")
+    async with bot.running():
+        assert await bot.pop() == "before"
+        await bot.push("after")
+        assert await bot.pop() == "after"
+    away.append(Unavailable("away"))
+    jumped[0] = -jump_s
+    async with bot.running():
+        await bot.push("again")
+        assert await bot.pop() == "again"
+        assert bot.messenger.texts() == ["before", "after", "again"]
+
+
+async def test_a_wait_that_was_stored_before_the_clock_was_set_back_is_short() -> None:
+    """After a restart in the past nobody waits until the time of the next try comes round again."""
+    clock = [time.time()]
+    slow = SHORT.model_copy(update={"retry_base_s": 1000.0, "retry_cap_s": 1000.0})
+    transport = ScriptedTransport.answering(lambda _request: [Unavailable("away")])
+    bot = TestBot(transport=transport, settings=slow, now=lambda: clock[0])
+    async with bot.running():
+        await bot.push("hello")
+        await until(lambda: bool(transport.requests) and bot.engine.turns.lanes.waiting == 1)
+    clock[0] -= 365 * 86400.0
+    transport.script = lambda request: [Text(request.text), End()]
+    bot.settings = SHORT
+    async with bot.running():
+        assert await bot.pop() == "hello"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the host go on until something is so."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0)
