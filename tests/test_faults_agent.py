@@ -48,7 +48,7 @@ INTERNALS = (
 
 UNREACHABLE, NO_STATUS = "AGENT_UNREACHABLE", "AGENT_NO_STATUS"
 LATER = {
-    **dict.fromkeys([name for name, fault in FAULTS.items() if fault.stage == "upgrade"], UNREACHABLE),
+    **dict.fromkeys({n for n, fault in FAULTS.items() if fault.stage == "upgrade"} - {"upgrade-deflate"}, UNREACHABLE),
     **dict.fromkeys(["no-status", "status-slow", "close-first", "cut-first"], NO_STATUS),
     **dict.fromkeys(["status-and-close", "status-and-fin"], UNREACHABLE),
 }
@@ -65,7 +65,7 @@ SAID: Mapping[str, tuple[str, list[str]]] = {
         [
             "broken-json", "no-object", "no-type", "text-that-is-none", "binary", "oversized", "oversized-pieces",
             "promises-much", "bad-utf8", "reserved-bits", "bad-opcode", "lone-continuation", "deep-json", "huge-number",
-            "nan", "compressed-bomb", "compressed-unasked", "close-1005",
+            "nan", "compressed-bomb", "compressed-unasked", "upgrade-deflate", "close-1005",
         ],
         ("AGENT_PROTOCOL", [HALF + PROTOCOL]),
     ),

@@ -79,8 +79,16 @@ def _refusal(raw: str) -> Rejected | None:
 async def _upgrade_or_nothing(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Stop at any other answer: a redirect would carry the question to a host that nobody configured."""
-    response = await handler(request)
+    """Stop at any other answer: a redirect would carry the question to a host that nobody configured.
+
+    And ask once: aiohttp would ask again at once when the connection is lost, which strains an agent that fails.
+    """
+    try:
+        response = await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(f"{type(error).__name__}: {error}") from error
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
         response.close()
         raise aiohttp.WSServerHandshakeError(

@@ -131,33 +131,35 @@ async def wrong_accept(wire: Wire) -> None:
     await wire.upgrade()
 
 
-def upgrades_and(*then: object, **headers: str) -> Act:
-    """Agree to the upgrade and go on with frames, bytes or acts."""
-
-    async def act(wire: Wire) -> None:
-        await wire.upgrade(**{name.replace("_", "-"): value for name, value in headers.items()})
-        await in_turn(*(each if callable(each) else sends(each) for each in then))(wire)
-        await wire.gone.wait()
-
-    return act
+async def agree_and_bomb(wire: Wire) -> None:
+    """As if it had been agreed that frames may be compressed."""
+    await wire.upgrade(**{"Sec-WebSocket-Extensions": "permessage-deflate"})
+    await wire.send(STATUS)
+    await wire.asked.wait()
+    await half_then(drop_bomb)(wire)
+    await wire.gone.wait()
 
 
 @cache
 def bomb(size: int = BOMB) -> bytes:
-    """A compressed frame (RFC 7692) that unpacks to a text of so many bytes."""
+    """A compressed frame (RFC 7692) that unpacks to a text of so many bytes, in whole MiB."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = b"x" * (1 << 20)
-    packed = b"".join(deflate.compress(block) for _ in range(size >> 20)) + deflate.flush(zlib.Z_SYNC_FLUSH)
-    return encode(packed.removesuffix(b"\x00\x00\xff\xff"), TEXT, rsv1=True)
+    block = deflate.compress(b"x" * (1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)  # which stands for itself
+    return encode((block * (size >> 20)).removesuffix(b"\x00\x00\xff\xff"), TEXT, rsv1=True)
 
 
 async def drop_bomb(wire: Wire) -> None:
-    await wire.write(await asyncio.to_thread(bomb))
+    await wire.write(bomb())
+
+
+@cache
+def packed_page(size: int = BOMB) -> bytes:
+    """A body for `Content-Encoding: gzip` that unpacks to so many bytes, in whole MiB."""
+    return gzip.compress(b"x" * (1 << 20)) * (size >> 20)
 
 
 async def page_that_is_a_bomb(wire: Wire) -> None:
-    page = await asyncio.to_thread(lambda: gzip.compress(bytes(BOMB >> 3)))
-    await wire.respond(503, {"Content-Encoding": "gzip"}, page)
+    await wire.respond(503, {"Content-Encoding": "gzip"}, packed_page())
 
 
 def lay_bad_files(workspace: Path) -> None:
@@ -199,6 +201,7 @@ _UPGRADE: Mapping[str, Act] = {
     "upgrade-wrong-accept": in_turn(wrong_accept, hang),
     "upgrade-headers": floods.headers,
     "upgrade-continues": floods.continues,
+    "upgrade-deflate": agree_and_bomb,
     "upgrade-bomb": in_turn(page_that_is_a_bomb, hang),
 }
 _GREET: Mapping[str, Act] = {
@@ -254,7 +257,7 @@ _STILL: Mapping[str, Act] = {
 }
 _ODD: Mapping[str, Act] = {
     "error": half_then(error("My tools broke.")),
-    "error-that-tells": sends(error("Traceback\n  File ws://10.0.0.7/\x1b[31m\u202e" + "x" * 9000)),
+    "error-unclean": sends(error("Look\nat\x1b[31m\u202e this.\ud800")),
     "unknown-types": sends({"type": "MOOD", "is": "fine"}, HALF, {"type": "MOOD"}, _TALK, {"type": "\ud800"}, END),
     "second-end": sends(_TALK, END, END),
     "text-after-end": sends(_TALK, END, chunk("leftover"), END),

@@ -59,7 +59,7 @@ class FakeAgent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.refuse()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(None, None, None)  # all are done; what ends the block is no matter of theirs
 
     # What goes wrong as a whole -------------------------------------------------------------------
 
@@ -80,11 +80,12 @@ class FakeAgent:
             )
             self.port = self._server.sockets[0].getsockname()[1]
 
-    def cut(self, *, reset: bool = False) -> None:
-        """Drop all connections."""
+    def cut(self, context: str | None = None, *, reset: bool = False) -> None:
+        """Drop all connections, or those of one context."""
         for wire, task in self._wires.items():
-            wire.cut(reset=reset)
-            task.cancel()
+            if context in (None, wire.context):
+                wire.cut(reset=reset)
+                task.cancel()
 
     async def until(self, condition: Callable[[], object], timeout: float = 5.0) -> None:
         """Wait until a condition holds; it is asked again on every change. Raises `TimeoutError`."""

@@ -41,6 +41,9 @@ class Wire:
         """The host has hung up."""
         self._reader = reader
         self._writer = writer
+        self.asked = asyncio.Event()
+        """The host has sent a frame."""
+        self._ended = False
         self._listens = asyncio.Event()
         self._listens.set()
 
@@ -79,21 +82,26 @@ class Wire:
 
     async def receive(self) -> Json | None:
         """The next frame of the host; pings are answered. None when the host has closed or gone."""
+        try:
+            frame = await self._next()
+        except (asyncio.IncompleteReadError, OSError):
+            frame = None
+        if frame is None:
+            self.gone.set()
+        return frame
+
+    async def _next(self) -> Json | None:
         while True:
-            await self._listens.wait()
-            try:
-                opcode, payload = await self._frame()
-            except (asyncio.IncompleteReadError, OSError):
-                self.gone.set()
+            opcode, payload = await self._frame()
+            await self._listens.wait()  # what came while it is deaf is not heard
+            if opcode == TEXT:
+                self.asked.set()
+                return dict(json.loads(payload))
+            if opcode == CLOSE:
+                await self.write(encode(payload, CLOSE))
                 return None
             if opcode == PING:
                 await self.write(encode(payload, PONG))
-            elif opcode == CLOSE:
-                await self.write(encode(payload, CLOSE))
-                self.gone.set()
-                return None
-            elif opcode == TEXT:
-                return dict(json.loads(payload))
 
     async def _frame(self) -> tuple[int, bytes]:
         first, second = await self._reader.readexactly(2)
@@ -111,6 +119,8 @@ class Wire:
 
     async def write(self, data: bytes) -> None:
         """Send these very bytes; waits while the host doesn't read."""
+        if self._ended:
+            raise BrokenPipeError("the stream was ended")
         try:
             self._writer.write(data)
             await self._writer.drain()
@@ -128,8 +138,8 @@ class Wire:
 
     async def end(self) -> None:
         """Send nothing further and say so (FIN), without a close frame."""
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
+        self._ended = True
+        self._writer.write_eof()
 
     async def finish(self) -> None:
         """Everything is said: end the stream, and wait for the host to do so."""
