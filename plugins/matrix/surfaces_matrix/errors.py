@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from surfaces_core import Rejected, Unavailable
+from surfaces_matrix.shapes import text
 
 LIBRARY_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 """All that aiohttp raises for what the network or the far side does; `OSError` covers TLS and sockets."""
@@ -74,19 +75,19 @@ def from_answer(status: int, headers: Mapping[str, str], answer: object, what: s
     path): that may pass.
     """
     body: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
-    errcode = body.get("errcode")
+    errcode = text(body.get("errcode"))
     leads_to = f", leads to {headers['Location'][:200]}" if "Location" in headers else ""
-    text = f"{what}: {status} {errcode or 'without a Matrix error'}{leads_to}"
+    said = f"{what}: {status} {errcode or 'without a Matrix error'}{leads_to}"
     if errcode in _LOGGED_OUT:
-        return LoggedOut(text)
+        return LoggedOut(said)
     retry_after = _retry_after(headers, body)
-    if isinstance(errcode, str) and status >= 500:
-        return ServerError(text, retry_after=_briefly(retry_after))
+    if errcode is not None and status >= 500:
+        return ServerError(said, retry_after=_briefly(retry_after))
     if status in _LATER_STATUS or errcode in _LATER:
-        return Unavailable(text, retry_after=retry_after)
-    if not isinstance(errcode, str):
-        return Unavailable(text, retry_after=_briefly(retry_after))
-    return Refused(f"{text} {str(body.get('error', ''))[:200]}".rstrip(), status=status, errcode=errcode)
+        return Unavailable(said, retry_after=retry_after)
+    if errcode is None:
+        return Unavailable(said, retry_after=_briefly(retry_after))
+    return Refused(f"{said} {str(body.get('error', ''))[:200]}".rstrip(), status=status, errcode=errcode)
 
 
 def _briefly(retry_after: float | None) -> float | None:

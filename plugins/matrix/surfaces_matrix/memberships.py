@@ -10,17 +10,17 @@ from typing import Any
 import orjson
 
 from surfaces_core import Address, Inbound, Kind
-from surfaces_matrix.shapes import mapping, one_line, seconds, sequence, text
+from surfaces_matrix.shapes import is_room_id, mapping, one_line, seconds, sequence, text, user_id
 
 LONGEST_NAME = 100
 
 
 def invites(surface: str, me: str, response: Mapping[str, Any]) -> Iterator[Inbound]:
     """A `START` for each invite, its sender being who invited (Matrix spec, `/sync`, "Invited Room")."""
-    for room_id, room in mapping(mapping(response.get("rooms")).get("invite")).items():
+    for room_id, room in rooms_of(response, "invite").items():
         events = sequence(mapping(mapping(room).get("invite_state")).get("events"))
         invite = _own_membership(events, me, {"invite"})
-        inviter = text(invite.get("sender"))
+        inviter = user_id(invite.get("sender"))
         if inviter is not None:
             yield Inbound(
                 address=Address(surface=surface, conversation=room_id),
@@ -37,11 +37,11 @@ def departures(surface: str, me: str, response: Mapping[str, Any], joined: set[s
 
     That it left by its own act is only news where it was known to be in.
     """
-    for room_id, room in mapping(mapping(response.get("rooms")).get("leave")).items():
+    for room_id, room in rooms_of(response, "leave").items():
         parts = mapping(room)
         events = [*sequence(mapping(parts.get("state")).get("events")), *_timeline(parts)]
         event = _own_membership(events, me, {"leave", "ban"})
-        sender = text(event.get("sender"))
+        sender = user_id(event.get("sender"))
         if room_id in joined or sender not in (None, me):
             yield Inbound(
                 address=Address(surface=surface, conversation=room_id),
@@ -54,7 +54,14 @@ def departures(surface: str, me: str, response: Mapping[str, Any], joined: set[s
 
 def joined_rooms(response: Mapping[str, Any]) -> Mapping[str, Any]:
     """The joined rooms of a response by their ids."""
-    return mapping(mapping(response.get("rooms")).get("join"))
+    return rooms_of(response, "join")
+
+
+def rooms_of(response: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    """The rooms of a section (`join`, `invite`, `leave`) by their ids."""
+    rooms = mapping(mapping(response.get("rooms")).get(section))
+    odd = [name for name in rooms if not is_room_id(name)]
+    return {name: room for name, room in rooms.items() if name not in odd} if odd else rooms
 
 
 def joined_state(response: Mapping[str, Any]) -> dict[str, list[Any]]:

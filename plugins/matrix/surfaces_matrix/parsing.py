@@ -189,6 +189,17 @@ def _load(piece: bytes | bytearray) -> Any:
         pass
     try:
         # It takes half characters and bare controls as they are.
-        return json.loads(piece.decode("utf-8", "replace"), strict=False)
+        return _whole(json.loads(piece.decode("utf-8", "replace"), strict=False))
     except (ValueError, RecursionError):
         return _LEFT_OUT
+
+
+def _whole(value: Any) -> Any:
+    """The value with a sign in the place of each half character: nobody else could store or send it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_whole(name): _whole(inner) for name, inner in value.items()}
+    return value

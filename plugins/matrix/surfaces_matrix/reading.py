@@ -16,7 +16,7 @@ from surfaces_matrix.breath import Breath
 from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
 from surfaces_matrix.gaps import Filled, Filler
-from surfaces_matrix.memberships import departures, invites, joined_rooms
+from surfaces_matrix.memberships import departures, invites, joined_rooms, rooms_of
 from surfaces_matrix.people import People
 from surfaces_matrix.shapes import mapping, seconds, sequence, text
 from surfaces_matrix.translate import Skipped, translate
@@ -116,7 +116,7 @@ class Reader:
         """Everything to store of a response."""
         entries = self.invited(response)
         entries += departures(self.surface, self.me, response, self.joined)
-        rooms, left = joined_rooms(response), mapping(mapping(response.get("rooms")).get("leave"))
+        rooms, left = joined_rooms(response), rooms_of(response, "leave")
         waiting = {room_id: hole for room_id, hole in holes.items() if room_id not in left}
         breath, failed = Breath(), dict[str, Hole]()
         for room_id in [*rooms, *(room_id for room_id in waiting if room_id not in rooms)]:
@@ -145,9 +145,8 @@ class Reader:
 
     def stored(self, response: Mapping[str, Any], holes: Mapping[str, Hole]) -> None:
         """Everything of a response is stored."""
-        rooms = mapping(response.get("rooms"))
-        self.joined.update(mapping(rooms.get("join")))
-        self.joined.difference_update(mapping(rooms.get("leave")))
+        self.joined.update(joined_rooms(response))
+        self.joined.difference_update(rooms_of(response, "leave"))
         self._held = {room_id: held for room_id, held in self._held.items() if room_id in holes}
 
     def _may_fill(self) -> bool:

@@ -47,6 +47,8 @@ STRIKES = 5
 """Failures in a row of the homeserver itself until its trouble may be with the token alone."""
 REFRESH_S = 600.0
 """The cursor's time is stored at least so often, though nothing is said."""
+LONGEST_TOKEN = 4096
+"""What fits into an address, quoted."""
 SLICE = 2000
 """The most entries that the host is given at once."""
 
@@ -282,6 +284,9 @@ class Sync:
         response = await self.client.call(
             "GET", "/v3/sync", query=query, timeout_s=timeout_s, max_bytes=max_bytes, needs="next_batch", first=True
         )
+        if len(response["next_batch"]) > LONGEST_TOKEN:
+            # Nothing could be asked with it.
+            raise Unavailable("a sync token that is too long")
         self.encryption.notice(response)
         return response
 

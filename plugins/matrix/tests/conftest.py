@@ -254,7 +254,8 @@ class Bot:
     store: MemoryStore = field(default_factory=MemoryStore)
     intake: RecordingIntake = field(default_factory=RecordingIntake)
     settings: dict[str, Any] = field(default_factory=dict)
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] | None = None
+    """Instead of the surface's own."""
 
     def make(self, **settings: Any) -> MatrixSurface:
         """A surface that waits for milliseconds where it should wait for seconds."""
@@ -266,7 +267,7 @@ class Bot:
                 name="work", log=structlog.get_logger().bind(surface="work"), store=self.store, files=self.files
             ),
         )
-        surface._sync.clock = self.clock
+        surface._sync.clock = self.clock or surface._sync.clock
         surface._sync.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
         surface._sync._reader.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
         surface._client._gate = Gate(spacing_s=0.001)

@@ -73,6 +73,8 @@ async def test_quoted_ids_arrive_as_sent(stage: Stage, client: Client):
         (401, {"errcode": "M_USER_LOCKED", "soft_logout": True}),
         (301, "", {"Location": "/elsewhere"}),
         (400, {"errcode": 7}),
+        (400, {"errcode": {"M_UNKNOWN": 1}}),
+        (520, "<html>Web server is returning an unknown error</html>"),
     ],
 )
 async def test_what_may_pass_is_unavailable(stage: Stage, client: Client, answer: Any):

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
 
+import orjson
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surfaces_core import Address, Inbound, Unavailable
+from surfaces_core import Address, Inbound, Kind, Unavailable
 from surfaces_matrix import MatrixSurface
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.cursor import Reach
 from surfaces_matrix.declines import Declines
-from surfaces_matrix.gaps import Filler
+from surfaces_matrix.gaps import Filled, Filler
 from surfaces_matrix.memberships import joined_state
+from surfaces_matrix.parsing import parse
 from surfaces_matrix.people import People
-from surfaces_matrix.reading import Reader, Window
-from surfaces_testing.homeserver import COMMON, PASSWORD, FakeHomeserver, Status, missing_next_batch, unknown_since
+from surfaces_matrix.reading import Read, Reader, Window
+from surfaces_testing.homeserver import (
+    COMMON,
+    PASSWORD,
+    FakeHomeserver,
+    Person,
+    Status,
+    missing_next_batch,
+    scramble,
+    scrambled,
+    unknown_since,
+)
+from surfaces_testing.homeserver.filters import Filter
+from surfaces_testing.homeserver.scrambling import dumps
+from surfaces_testing.homeserver.sync import Sync
+from surfaces_testing.homeserver.world import World
 
 from .conftest import Bot, draft, outbound
 
@@ -98,6 +118,29 @@ async def test_tokens_that_are_lost_lose_nothing():
             await bot.intake.wait_said(["one", "two", "three"], "what came behind the trouble")
 
 
+@pytest.mark.parametrize("seed", range(10))
+async def test_scrambled_answers_lose_no_message(seed: int):
+    """Whatever else is wrong in the answers, and however broken their JSON is, each message comes in once, in order."""
+    async with FakeHomeserver() as homeserver:
+        homeserver.register(ME)
+        ann, bot = homeserver.person(ANN), Bot(homeserver.url, settings={"user_id": ME, "password": PASSWORD})
+        rooms = [ann.create_dm(ME) for _ in range(2)]
+        for room in rooms:
+            homeserver.person(ME).join(room)
+        async with bot.live():
+            for route in ("sync", "messages", "event"):
+                homeserver.faults.always(route, scrambled(seed, spares=_is_from_ann))
+            for number in range(30):
+                ann.say(rooms[number % 2], str(number))
+                await bot.intake.wait_until(lambda: bot.intake.said()[-1:] == [str(number)], "what was said")  # noqa: B023
+    assert bot.intake.said() == [str(number) for number in range(30)]
+
+
+def _is_from_ann(value: object) -> bool:
+    """A message, and the token behind it: without that nothing can be told to be new."""
+    return isinstance(value, dict) and value.get("sender") == ANN and value.get("type") == "m.room.message"
+
+
 _KEYS = (
     "rooms",
     "join",
@@ -131,24 +174,93 @@ _JSON = st.recursive(
 _SECTION = st.sampled_from(["join", "invite", "leave"])
 
 
-@given(sections=st.dictionaries(_SECTION, st.dictionaries(st.text(max_size=3), _JSON)))
+def _reader(filler: Filler | None = None) -> Reader:
+    client, log = Client("http://127.0.0.1:1", ME), structlog.get_logger()
+    return Reader(
+        surface="work",
+        me=ME,
+        people=People(["*"]),
+        filler=filler or Filler(client, most=5, timeout_s=1),
+        declines=Declines(client, log, timeout_s=1),
+        log=log,
+        backoff=Backoff(),
+    )
+
+
+def _read(reader: Reader, response: dict[str, Any]) -> Read:
+    with structlog.testing.capture_logs():
+        return asyncio.run(reader.batch(response, Window(reach=Reach(token="s")), {}))
+
+
+@given(sections=st.dictionaries(_SECTION, st.dictionaries(st.text(max_size=3).map("!{}:hs".format), _JSON)))
 def test_nothing_in_a_response_can_raise(sections: dict[str, dict[str, object]]):
     """Whatever JSON it holds, what comes out are entries for the host."""
-
-    async def read() -> list[Inbound]:
-        client, log, people = Client("http://127.0.0.1:1", ME), structlog.get_logger(), People(["*"])
-        reader = Reader(
-            surface="work",
-            me=ME,
-            people=people,
-            filler=Filler(client, most=5, timeout_s=1),
-            declines=Declines(client, log, timeout_s=1),
-            log=log,
-            backoff=Backoff(),
-        )
-        return (await reader.batch(response, Window(reach=Reach(token="s")), {})).entries
-
     response = json.loads(json.dumps({"next_batch": "s1", "rooms": sections}))
-    with structlog.testing.capture_logs():
-        assert all(isinstance(entry, Inbound) for entry in asyncio.run(read()))
-    assert joined_state(response).keys() == sections.get("join", {}).keys()
+    assert all(isinstance(entry, Inbound) for entry in _read(_reader(), response).entries)
+
+
+class NoPast(Filler):
+    """Finds nothing before any timeline, or cannot look."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self._fails = fails
+
+    async def fill(self, room_id: str, start: str, reach: Reach) -> Filled:
+        if self._fails:
+            raise Unavailable("not now")
+        return Filled(events=[], reach=reach)
+
+
+def _real_response() -> dict[str, Any]:
+    """A sync as a homeserver answers it: messages, members, an invite, a room that was left, one with a gap."""
+    world = World("hs.test", "12")
+    for user in (ME, ANN):
+        world.register(user, PASSWORD)
+    ann, bot = Person(world, world.user(ANN)), Person(world, world.user(ME))
+    rooms = [ann.create_dm(ME) for _ in range(4)]
+    for room in rooms[1:]:
+        bot.join(room)
+    since = world.pos
+    bot.leave(rooms[3])
+    ann.create_dm(ME)
+    for room in rooms[1:3]:
+        for number in range(12):
+            ann.say(room, f"{number}")
+        ann.send_file(room, "a.txt", b"abc")
+    ann.say(rooms[1], MARKER)
+    answer, _ = Sync(world, world.log_in(world.user(ME), "D"), Filter.read({}), since, full_state=False).build()
+    return answer
+
+
+MARKER = "the message that must come in"
+REAL = orjson.dumps(_real_response())
+
+
+def _is_marked(value: object) -> bool:
+    return isinstance(value, dict) and value.get("content") == {"msgtype": "m.text", "body": MARKER}
+
+
+@given(chance=st.randoms(use_true_random=False), changes=st.integers(1, 40), fails=st.booleans())
+def test_a_message_beside_anything_wrong_comes_in(chance: random.Random, changes: int, fails: bool):
+    """Wrong types, names missing, NUL, half characters, endless nesting: it is stored, or waits for its room."""
+    response = orjson.loads(REAL)
+    scramble(response, chance, changes, _is_marked)
+    parsed = asyncio.run(parse(dumps(response)))
+    reader = _reader(NoPast(fails=fails))
+    reader.joined = set(joined_state(parsed))
+    read = _read(reader, parsed)
+    waiting = [message for held in reader._held.values() for message in held]
+    assert [entry.text for entry in [*read.entries, *waiting]].count(MARKER) == 1
+    for entry in read.entries:
+        told = (entry.address.conversation, entry.sender, entry.event_id, entry.text, entry.sender_name)
+        assert "".join(told).encode().count(b"\0") == 0
+        orjson.dumps(asdict(entry))
+
+
+def test_a_response_that_is_not_scrambled_holds_everything():
+    """What the test above starts from is a real response."""
+    reader = _reader(NoPast(fails=False))
+    response = orjson.loads(REAL)
+    reader.joined = {*response["rooms"]["join"], *response["rooms"]["leave"]}
+    kinds = Counter(entry.kind for entry in _read(reader, response).entries)
+    assert kinds == {Kind.START: 1, Kind.LEFT: 1, Kind.MESSAGE: 20}
