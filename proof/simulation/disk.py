@@ -1,0 +1,181 @@
+"""The disk of a simulated world: storages that die or fail at any commit, and what the rows say to the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from proof.simulation.judge import Judge
+from proof.simulation.life import Life
+from proof.simulation.trace import HOST, Trace
+from proof.simulation.weather import Weather
+from surfaces_core.contracts import Tx
+from surfaces_core.errors import StateError
+from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage, MemoryTx
+
+Changes = Mapping[bytes, bytes | None]
+SLOWEST_S = 3.0
+
+
+class Disk:
+    """What outlives the host, and what of it concerns each turn."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.memory = MemoryDisk()
+        self.commits = 0
+        self.most_rows = 0
+        self._judge = judge
+        self._turns: dict[bytes, str] = {}
+        """The turn of each row of the inbox and the outbox."""
+        self._rows: Counter[str] = Counter()
+        """How many of them each turn has."""
+
+        self._kinds: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
+        """The rows by the first part of their key."""
+
+    @property
+    def rows(self) -> dict[bytes, bytes]:
+        """Everything that is stored."""
+        return self.memory.rows
+
+    def count(self, *kinds: bytes) -> int:
+        """How many rows there are of some kinds."""
+        return sum(len(self._kinds[kind]) for kind in kinds)
+
+    def below(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The rows whose keys begin so."""
+        kind, parted, rest = prefix.partition(b"\0")
+        rows = self._kinds[kind] if parted else self.rows
+        return {row: value for row, value in rows.items() if row.startswith(prefix)} if rest or not parted else rows
+
+    def store(self, changes: Changes) -> None:
+        """Make changes durable."""
+        self.commits += 1
+        touched: dict[str, None] = {}
+        for row, value in changes.items():
+            kind = row.partition(b"\0")[0]
+            if value is None:
+                self.rows.pop(row, None)
+                self._kinds[kind].pop(row, None)
+            else:
+                self.rows[row] = self._kinds[kind][row] = value
+            if row.startswith((b"in\0", b"out\0")):
+                self._note(row, value, touched)
+            elif value is not None and row.startswith(b"dead\0"):
+                self._bury(value)
+        self.most_rows = max(self.most_rows, len(self.rows))
+        for turn in touched:
+            if self._rows[turn]:
+                self._judge.busy(turn)
+            else:
+                del self._rows[turn]
+                self._judge.settled(turn)
+
+    def _note(self, row: bytes, value: bytes | None, touched: dict[str, None]) -> None:
+        """Count the rows of each turn."""
+        turn = self._turns.get(row)
+        if value is None:
+            if turn is not None:
+                del self._turns[row]
+                self._rows[turn] -= 1
+                touched[turn] = None
+        elif turn is None:
+            turn = self._turns[row] = _turn(value)
+            self._rows[turn] += 1
+            touched[turn] = None
+            if row.startswith(b"in\0"):
+                self._judge.stored(turn, overflow=b'"overflow":true' in value)
+
+    def _bury(self, value: bytes) -> None:
+        letter = json.loads(value)
+        if letter.get("entry"):
+            self._judge.buried(letter["entry"]["turn"], letter["reason"])
+
+    def forget_dead(self) -> int:
+        """Drop the dead letters, as an operator does who has read them; how many."""
+        dead = self._kinds.pop(b"dead", {})
+        for row in dead:
+            del self.rows[row]
+        return len(dead)
+
+
+def _turn(value: bytes) -> str:
+    """The first turn that a row names is its own."""
+    _, _, rest = value.partition(b'"turn":"')
+    return rest[: rest.index(b'"')].decode()
+
+
+class SimulatedTx(MemoryTx):
+    """A transaction that does not look at every row to find some."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk.rows)
+        self._disk = disk
+
+    async def scan(self, prefix: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
+        await self._wait()
+        changed = {row: value for row, value in self.changes.items() if row.startswith(prefix)}
+        for row, value in sorted({**self._disk.below(prefix), **changed}.items()):
+            if value is not None:
+                yield row, value
+
+
+class SimulatedStorage(MemoryStorage):
+    """One life's way to the disk."""
+
+    def __init__(
+        self, disk: Disk, life: Life, weather: Callable[[], Weather], chance: random.Random, trace: Trace
+    ) -> None:
+        super().__init__(disk=disk.memory)
+        self._kept = disk
+        self._life = life
+        self._weather = weather
+        self._chance = chance
+        self._trace = trace
+        self._broken = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        self._life.step("transaction")
+        async with self._turn:
+            tx = SimulatedTx(self._kept)
+            try:
+                yield tx
+            finally:
+                tx.over = True
+            if tx.changes:
+                await self._make_durable(tx.changes)
+        await asyncio.sleep(0)
+
+    async def _make_durable(self, changes: Changes) -> None:
+        weather, chance = self._weather(), self._chance
+        if chance.random() < weather.commit_slow:
+            await self._slowly(changes)
+        self._life.step("commit")
+        if self._broken or chance.random() < weather.commit_fails:
+            self._fail(changes)
+        self._kept.store(changes)
+        self._life.step("committed")
+
+    async def _slowly(self, changes: Changes) -> None:
+        """A disk that takes its time; who stops waiting does not know what became of it."""
+        try:
+            await asyncio.sleep(self._chance.uniform(0.01, SLOWEST_S))
+        except asyncio.CancelledError:
+            if not self._life.dead and self._chance.random() < 0.5:
+                self._kept.store(changes)
+            raise
+
+    def _fail(self, changes: Changes) -> None:
+        """The disk is full, perhaps for good; what was to be stored may be there all the same."""
+        if not self._life.failed:
+            self._trace.line(HOST, "the disk fails")
+        self._life.failed = True
+        if not self._broken and self._chance.random() < 0.5:
+            self._kept.store(changes)
+        self._broken = self._broken or self._chance.random() < 0.5
+        raise StateError("the disk is full")

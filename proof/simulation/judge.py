@@ -1,0 +1,305 @@
+"""The judge of a simulated world: sees what people see, and says what should not have been so.
+
+A thing that somebody said is open until the host has no row about it any more; some time later what
+shows must explain it. What shows for something that is over, or before its turn, is wrong at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proof.simulation.story import Act, Chat, Said, Seen
+from proof.simulation.trace import Trace
+from proof.simulation.verdicts import Ending, History, explain
+from surfaces_commands_context import words as command_words
+from surfaces_core._engine import words
+from surfaces_core.events import Draft
+
+AT_REST_S = 30.0
+"""So long nothing must change any more before something counts as over: a crash may come meanwhile."""
+MOST_FAILURES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A promise that was broken."""
+
+    kind: str
+    """`lost`, `doubled`, `disordered`, `torn`, `wrong`, `bug`, `grown`, or `stuck`."""
+    conversation: str
+    what: str
+    at_s: float
+    trace: tuple[str, ...]
+    """The last lines of the conversation."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Judge:
+    """Everything that is known of what people said and what they saw."""
+
+    trace: Trace
+    now: Callable[[], float]
+    history: History = field(default_factory=History)
+    failures: list[Failure] = field(default_factory=list)
+    on_failure: Callable[[], None] = lambda: None
+    on_question: Callable[[Said], None] = lambda said: None
+    """The agent asks something, and the person sees it."""
+    on_over: Callable[[Said], None] = lambda said: None
+    open: dict[str, Said] = field(default_factory=dict)
+    """By turn."""
+    endings: Counter[str] = field(default_factory=Counter)
+    latencies: Counter[float] = field(default_factory=Counter)
+    """Tenths of seconds from a question to its whole answer, where the agent was always there."""
+    made: Counter[str] = field(default_factory=Counter)
+    """Conversations that each person was told of."""
+    unsure: Counter[str] = field(default_factory=Counter)
+    """Conversations that each person may have beside these."""
+
+    def __post_init__(self) -> None:
+        self._tokens: dict[str, Said] = {}
+        self._settled: deque[tuple[float, Said]] = deque()
+
+    def fail(self, kind: str, where: str, what: str) -> None:
+        """A promise was broken."""
+        self.trace.line(where, f"FAILURE {kind}: {what}")
+        if len(self.failures) < MOST_FAILURES:
+            failure = Failure(kind=kind, conversation=where, what=what, at_s=self.now(), trace=self.trace.recent(where))
+            self.failures.append(failure)
+        self.on_failure()
+
+    # What people do
+
+    def said(self, said: Said) -> None:
+        """Somebody did something, and the messenger took it."""
+        self.open[said.turn] = said.chat.open[said.turn] = said
+        if said.plan is not None:
+            self._tokens[said.plan.token] = said
+        if said.act is Act.COMMAND and said.text == "!stop":
+            said.chat.stops.append(said)
+
+    def asked(self, text: str) -> Said | None:
+        """What an agent is asked about; None when that is over, which is wrong."""
+        token = text.partition(" ")[0]
+        said = self._tokens.get(token)
+        if said is None:
+            self.fail("doubled", token.partition("#")[0], f"the agent is asked what is over: {text[:60]!r}")
+        return said
+
+    # What the disk says
+
+    def stored(self, turn: str, *, overflow: bool) -> None:
+        """The host has taken something in."""
+        said = self.open.get(turn)
+        if said is None:
+            return
+        said.stored, said.overflow = True, overflow
+        for other in said.chat.open.values():
+            if other.number >= said.number:
+                break
+            if not other.stored:
+                self.fail("lost", said.chat.name, f"#{said.number} is taken in, #{other.number} never was")
+
+    def buried(self, turn: str, reason: str) -> None:
+        """Something lies in the dead letters."""
+        said = self.open.get(turn)
+        if said is not None:
+            said.dead = reason
+
+    def busy(self, turn: str) -> None:
+        """There is something to do about it."""
+        said = self.open.get(turn)
+        if said is not None:
+            said.settled_at = None
+
+    def settled(self, turn: str) -> None:
+        """There is nothing more to do about it."""
+        said = self.open.get(turn)
+        if said is not None:
+            said.settled_at = self.now()
+            self._settled.append((said.settled_at, said))
+
+    def failed(self, turn: str) -> None:
+        """A call on behalf of something did not get through."""
+        said = self.open.get(turn)
+        if said is not None:
+            said.chat.failures += 1
+
+    # What people see
+
+    def drafted(self, where: Chat, draft: Draft) -> None:
+        """A message that is not final shows, or changes."""
+        said = self.open.get(draft.turn)
+        if said is None:
+            self.fail("doubled", where.name, f"a draft of what is over: {draft.key} {draft.text[:60]!r}")
+            return
+        self._in_order(said, draft.key)
+        said.drafts.add(draft.key)
+        runs = [] if said.plan is None else said.plan.runs
+        assert said.plan is not None or not draft.text
+        if draft.text and not any("".join(said.plan.pieces(run.number)).startswith(draft.text) for run in runs):  # type: ignore[union-attr]
+            self.fail("torn", where.name, f"a draft shows what the agent never said: {draft.text[:80]!r}")
+
+    def shown(self, where: Chat, key: str, text: str, file: bytes | None) -> None:
+        """A message is final."""
+        turn, _, name = key.partition(".")
+        said = self.open.get(turn)
+        if said is None:
+            self.fail("doubled", where.name, f"{key} answers nothing that is open: {text[:60]!r}")
+            return
+        self.trace.line(said.chat.name, f"#{said.number} shows {name} {text[:40]!r}")
+        said.parts[name] = Seen(text, file, self.now())
+        said.drafts.discard(key)
+        if where is said.chat:
+            self._in_order(said, key)
+        if name.startswith("q"):
+            self.on_question(said)
+
+    def _in_order(self, said: Said, key: str) -> None:
+        if said.free:
+            return
+        if said.number < said.chat.front:
+            self.fail("disordered", said.chat.name, f"{key} of #{said.number} shows after #{said.chat.front}")
+        said.chat.front = max(said.chat.front, said.number)
+
+    # What it comes to
+
+    def sweep(self, rest_s: float = AT_REST_S) -> None:
+        """Judge what has been at rest for some time."""
+        while self._settled and self._settled[0][0] <= self.now() - rest_s:
+            at, said = self._settled.popleft()
+            if said.settled_at == at and said.turn in self.open:
+                self._close(said)
+
+    def lost(self) -> None:
+        """Nothing more comes: what is open now is lost."""
+        for said in list(self.open.values()):
+            what = "is not done" if said.stored else "was never taken in"
+            self.fail("lost", said.chat.name, f"#{said.number} {said.act} {said.text[:60]!r} {what}")
+
+    def _close(self, said: Said) -> None:
+        chat = said.chat
+        del self.open[said.turn], chat.open[said.turn]
+        if said.plan is not None:
+            del self._tokens[said.plan.token]
+        wrong, ending = explain(said, self.history)
+        if wrong is not None:
+            kind = "lost" if not said.parts else "torn" if said.drafts else "wrong"
+            self.fail(kind, chat.name, f"#{said.number} {said.act} {said.text[:60]!r}: {wrong}")
+        self._count(said, ending)
+        self._remember(said, ending)
+        self._check_notices(said)
+        if not chat.open and chat.passed_over:
+            if not chat.told_so:
+                self.fail("lost", chat.name, f"{chat.passed_over} messages were put aside without a word")
+            chat.passed_over, chat.told_so = 0, False
+            chat.notices = {cause: count for cause, count in chat.notices.items() if not cause}
+        self.trace.line(chat.name, f"#{said.number} is over")
+        self.on_over(said)
+
+    def _count(self, said: Said, ending: Ending | None) -> None:
+        self.endings[ending.kind if ending else said.act] += 1
+        for seen in said.parts.values():
+            if seen.text in NOTICES:
+                self.endings[NOTICES[seen.text]] += 1
+        if said.chat.steady and said.parts and ending is not None and ending.kind == "answered":
+            self.latencies[round(max(seen.at for seen in said.parts.values()) - said.at, 1)] += 1
+
+    def _remember(self, said: Said, ending: Ending | None) -> None:
+        """What it changed in its conversation."""
+        if said.overflow:
+            said.chat.passed_over += 1
+            said.chat.told_so |= bool(said.parts or said.refused)
+            return
+        match said.act:
+            case Act.QUESTION:
+                self._check_context(said)
+                self._take_files(said, ending)
+            case Act.FILES:
+                certain = any(seen.text.startswith("Got ") for seen in said.parts.values())
+                self._add_files(said, certain=certain)
+            case Act.COMMAND:
+                self._commanded(said)
+            case Act.START if said.chat.entry:
+                self._made(said, any(seen.text.startswith("Your conversation") for seen in said.parts.values()))
+
+    def _check_notices(self, said: Said) -> None:
+        """What is said once in a life of the host: to strangers, and about one flood."""
+        if not said.parts or not (said.overflow or said.act is Act.STRANGER):
+            return
+        cause = said.at if said.overflow else 0.0
+        count, before = said.chat.notices.get(cause, (0, said.ends))
+        said.chat.notices[cause] = count + 1, before
+        if count > self.history.ends - before:
+            self.fail("doubled", said.chat.name, f"#{said.number}: one notice too many: {said.parts}")
+
+    def _made(self, said: Said, ready: bool) -> None:
+        """A conversation was asked for."""
+        if ready:
+            self.made[said.chat.person] += 1
+        elif said.refused or said.dead:
+            self.unsure[said.chat.person] += 1
+
+    def _add_files(self, said: Said, *, certain: bool) -> None:
+        for name in said.files:
+            if name not in said.gone:
+                said.chat.files[name] = (said.number, certain)
+
+    def _take_files(self, said: Said, ending: Ending | None) -> None:
+        """A file is given to the agent with one question that was answered, and with no other."""
+        chat = said.chat
+        self._add_files(said, certain=False)
+        if ending is None or ending.kind not in ("answered", "stopped"):
+            return
+        if ending.kind == "stopped" or said.refused:  # whether the agent had them nobody knows
+            chat.files = {name: (number, False) for name, (number, _) in chat.files.items()}
+            return
+        run = ending.run
+        assert run is not None
+        for name in run.attachments:
+            if chat.files.pop(name, None) is None:
+                self.fail("doubled", chat.name, f"#{said.number}: the file {name} was given to the agent again")
+        for name, (number, certain) in list(chat.files.items()):
+            if certain and number < said.number:
+                self.fail("lost", chat.name, f"#{said.number}: the file {name} was not given to the agent")
+
+    def _check_context(self, said: Said) -> None:
+        assert said.plan is not None
+        chat = said.chat
+        for run in said.plan.runs:
+            if chat.context and run.context != chat.context:
+                self.fail("wrong", chat.name, f"#{said.number}: the agent's context changed by itself")
+            if run.context == chat.former:
+                self.fail("wrong", chat.name, f"#{said.number}: the agent's context was cleared, and is back")
+            chat.context = run.context
+
+    def _commanded(self, said: Said) -> None:
+        chat, text = said.chat, said.text
+        reply = next((seen.text for seen in said.parts.values()), "")
+        if text == "!clear":
+            done = reply == command_words.CLEARED
+            chat.context, chat.former = "", (chat.context or chat.former) if done else ""
+        elif text == "!remove all":
+            done = reply.startswith(("Dropped", "No file"))
+            before = {name: number for name, (number, _) in chat.files.items() if number < said.number}
+            for name, number in before.items():
+                if done:
+                    del chat.files[name]
+                else:
+                    chat.files[name] = (number, False)
+        elif text.startswith("!new"):
+            self._made(said, reply.startswith("["))
+        elif text.startswith("!archive"):
+            done = reply.endswith(("brings it back.", "Just write."))
+            chat.archived = (text == "!archive") if done else None
+
+
+NOTICES = {
+    words.INTERRUPTED: "interrupted",
+    words.GAVE_UP: "given up",
+    words.POISON: "crashed",
+    words.PART_LOST: "part lost",
+    words.GENERAL: "bug",
+    words.QUESTION_EXPIRED: "expired",
+}
