@@ -154,7 +154,7 @@ class Reader:
 
     async def _room(self, room: _Room, window: Window, hole: Hole | None) -> list[Inbound] | Hole:
         """One room's messages in order, a gap said before them; or that they have to wait."""
-        visible = self._messages(room.room_id, room.events)
+        visible = await self._messages(room.room_id, room.events)
         filled: Filled | None = Filled(events=[], reach=window.reach)
         if hole is not None:
             filled = await self._fill(room.room_id, room.next_batch, hole.reach)
@@ -171,7 +171,7 @@ class Reader:
             filled = Filled(events=[], unreadable=True, reach=hole.reach)
         elif hole is not None:
             self.log.info("gap.read", room=room.room_id, seconds=round(window.now - hole.since, 1))
-        older = self._messages(room.room_id, filled.events)
+        older = await self._messages(room.room_id, filled.events)
         there = {message.event_id for message in older}
         newer = [*self._held.get(room.room_id, ()), *visible]
         messages = older + [message for message in newer if message.event_id not in there]
@@ -192,9 +192,10 @@ class Reader:
         self.backoff.reset()
         return filled
 
-    def _messages(self, room_id: str, events: Sequence[Any]) -> list[Inbound]:
-        messages = []
+    async def _messages(self, room_id: str, events: Sequence[Any]) -> list[Inbound]:
+        messages, breath = [], Breath()
         for event in events:
+            await breath()
             found = translate(self.surface, room_id, event, me=self.me)
             if isinstance(found, Skipped):
                 self.log.debug("event.skipped", room=room_id, reason=found.reason)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_core import Unavailable
-from surfaces_matrix.client import Client, quote
+from surfaces_matrix.client import Client, _kind, quote
 from surfaces_matrix.errors import LIBRARY_ERRORS, LoggedOut, Refused, TooLarge, from_answer, from_library
 from surfaces_matrix.gate import PATIENCE, Gate
 
@@ -298,6 +298,80 @@ async def test_those_who_wait_go_when_it_is_back():
     assert not gate.closed("send")
 
 
+async def test_one_kind_of_call_may_fail_alone():
+    """Who can't send can still read; what else goes well changes nothing about that."""
+    gate = Gate(spacing_s=3600)
+    for _ in range(PATIENCE):
+        gate.failed("send")
+        gate.succeeded("sync")
+    assert (gate.closed("send"), gate.closed("sync")) == (True, False)
+
+
+async def test_all_that_wait_share_the_slots():
+    """However many kinds fail, one call goes at a time; `first` goes before all, who was cancelled takes none."""
+    gate, went = Gate(spacing_s=0.001), []
+
+    async def go(kind: str, *, first: bool = False) -> None:
+        await gate.enter(kind, 3600, first=first)
+        went.append(kind)
+
+    for kind in ("send", "join", "sync") * PATIENCE:
+        gate.failed(kind)
+    await gate.enter("send", 0)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(go(kind)) for kind in ("send", "join", "state", "sync")]
+        await asyncio.sleep(0)
+        tasks.append(group.create_task(go("login", first=True)))
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+    assert went == ["login", "send", "state", "sync"]
+
+
+async def test_one_call_of_each_kind_looks_whether_all_is_well_again():
+    """After an outage nobody waits for more slots than it takes to see that it is over."""
+    gate, went = Gate(spacing_s=3600), []
+
+    async def go(kind: str) -> None:
+        await gate.enter(kind, 100_000)
+        went.append(kind)
+        gate.succeeded(kind)
+
+    for kind in ("send", "join") * PATIENCE:
+        gate.failed(kind)
+    await gate.enter("sync", 0)
+    async with asyncio.TaskGroup() as group:
+        for kind in ("send", "join", "send", "join"):
+            group.create_task(go(kind))
+        await asyncio.sleep(0)
+        gate.succeeded("sync")
+    assert sorted(went) == ["join", "join", "send", "send"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("GET", "/v3/sync", "GET sync"),
+        ("POST", "/v3/createRoom", "POST createRoom"),
+        ("PUT", quote("v3", "rooms", "!a/b:hs", "send", "m.room.message", "t"), "PUT send"),
+        ("GET", "/v3", "GET "),
+        ("GET", "/v3/rooms", "GET "),
+    ],
+)
+def test_requests_are_told_apart_by_what_they_are_for(method: str, path: str, kind: str):
+    """Not by whose room they are about."""
+    assert _kind(method, path) == kind
+
+
+async def test_an_answer_without_what_it_is_for_is_trouble(stage: Stage, client: Client):
+    """Whoever answers everything with `{}` is spared like one that fails."""
+    client._gate = Gate(spacing_s=3600)
+    for answer in ({}, {"event_id": 5}, {"event_id": ""}):
+        await stage.then("/v3/x", answer)
+        with pytest.raises(Unavailable, match="event_id"):
+            await client.call("PUT", "/v3/x", needs="event_id")
+    assert client._gate.closed("PUT x")
+
+
 async def test_a_refusal_is_no_failure(stage: Stage, client: Client):
     """A homeserver that says no is well."""
     await stage.then("/v3/x", *[(403, {"errcode": "M_FORBIDDEN"})] * 10)
@@ -316,6 +390,12 @@ async def test_a_stream_translates_what_breaks_in_it(stage: Stage, client: Clien
     await stage.then("/media", cut)
     async with client.stream("GET", "/media/x", timeout_s=5) as response:
         assert await response.read() == b"x" * 10
+    for _ in range(PATIENCE):
+        await stage.then("/media", (502, "<html>"))
+        with pytest.raises(Unavailable):
+            async with client.stream("GET", "/media/x", timeout_s=5):
+                pass
+    assert client._gate.closed("GET media")
     await stage.then("/media", (404, {"errcode": "M_NOT_FOUND"}))
     with pytest.raises(Refused):
         async with client.stream("GET", "/media/x", timeout_s=5):

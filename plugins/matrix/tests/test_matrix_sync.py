@@ -344,6 +344,49 @@ async def test_a_huge_response_is_asked_for_in_less(stage: Stage, bot: Bot, monk
     assert limits == [100, 10, 1, 100, 100]
 
 
+@pytest.mark.parametrize("what", ["same token", "new token", "same messages"])
+async def test_a_homeserver_that_answers_at_once_with_nothing_new_is_asked_slowly(
+    stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    """After a few of them each sync takes its time, whatever the token does and however often events are repeated."""
+    monkeypatch.setattr(sync, "LEAST_S", 0.02)
+    events = [message("$1", "one")] if what == "same messages" else []
+    async with bot.live():
+        began = time.monotonic()
+        await stage.live(*[batch("s0" if what == "same token" else f"s{n}", *events) for n in range(30)])
+        await stage.until(lambda: len(stage.live_syncs()) >= 30)
+        assert time.monotonic() - began >= (30 - 2 - sync.FREE) * 0.02
+    assert len(bot.intake.entries) == len(events)
+
+
+async def test_a_busy_homeserver_is_not_slowed_down(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """Whoever brings something new is asked again at once."""
+    monkeypatch.setattr(sync, "LEAST_S", 3600)
+    async with bot.live():
+        await stage.live(*[batch(f"s{n}", message(f"${n}", f"{n}")) for n in range(50)])
+        await bot.intake.wait_said([f"{n}" for n in range(50)], "all messages")
+
+
+async def test_a_short_silence_is_no_reason_to_wait(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """One or two syncs without news, as they come with somebody's typing, delay no message."""
+    monkeypatch.setattr(sync, "LEAST_S", 3600)
+    async with bot.live():
+        for number in range(10):
+            await stage.live(
+                *[{"next_batch": f"n{number}"}] * sync.FREE, batch(f"s{number}", message(f"${number}", "x"))
+            )
+        await bot.intake.wait_said(["x"] * 10, "all messages")
+
+
+async def test_very_much_is_stored_in_slices(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """The cursor moves with the last of them, so that a crash between two asks for all of it again."""
+    monkeypatch.setattr(sync, "SLICE", 10)
+    async with bot.live():
+        await stage.live(batch("s1", *[message(f"${n}", f"{n}") for n in range(25)]))
+        await bot.intake.wait_said([f"{n}" for n in range(25)], "all messages")
+    assert tokens(bot.intake) == ["s0", "s0", "s0", "s1"]
+
+
 async def test_own_events_are_not_asked_for(stage: Stage, bot: Bot):
     """The bot's own edits would push people's messages out of the timeline."""
     async with bot.live():
