@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ class Deed:
     """Instead of what is done at that moment; else behind it."""
     frames: int = 0
     """Behind a question: so many frames of its answer are sent first."""
+    when: Callable[[], Awaitable[None]] | None = None
+    """And then this is waited for."""
 
 
 def cut(wire: Wire) -> None:
@@ -46,6 +48,9 @@ class Moments:
         """How often each moment came."""
         self.heard: dict[str, dict[str, str]] = {}
         """What the agent was asked, by context and id."""
+        self.answering = asyncio.Event()
+        """Where it is not set, the agent hears questions and says nothing to them."""
+        self.answering.set()
         self.texts: dict[str, Deed] = {}
         """Deeds for a question of that text, however often it comes."""
         self.chance: Callable[[str], Deed | None] = lambda moment: None
@@ -134,6 +139,10 @@ class _Harmful(Session):
         if deed is not None and deed.frames == 0:
             self._do(deed)
 
+    async def _answer(self, frame: Frame) -> None:
+        await self._moments.answering.wait()
+        await super()._answer(frame)
+
     async def _send(self, frame: Frame) -> None:
         deed = self._moments.next("agent.frame") if not self._over else None
         if deed is not None and deed.before:
@@ -145,6 +154,8 @@ class _Harmful(Session):
         if deed is not None:
             self._do(deed)
         elif self._pending is not None and self._frames == self._pending.frames:
+            if self._pending.when is not None:
+                await self._pending.when()
             self._do(self._pending)
 
     def _do(self, deed: Deed) -> None:

@@ -177,7 +177,8 @@ class Traffic(Stage):
         self._disturb()
 
     def _want(self, pattern: str, text: str = "", *, further: bool = False) -> Want:
-        return Want(pattern=pattern, text=text, further=further, or_notice=self.notices)
+        # what stands for an answer stands for all of its parts
+        return Want(pattern=pattern, text=text, further=further, or_notice=frozenset() if further else self.notices)
 
     # What goes wrong
 

@@ -37,7 +37,7 @@ POISON: Sequence[tuple[str, Sequence[Point]]] = (
     ("file", _thrice("download", side="before")),
     ("file", _thrice("download", side="after")),
     ("count", _thrice("agent.ask", 1, "after", FIRST_COUNT)),
-    ("count", _thrice("send", 7, "after")),
+    ("count", [Point(name="agent.ask", count=30, side="after", text=FIRST_COUNT, draft=True)] * 3),
     ("make", _thrice("agent.ask", 5, "after", "make a file")),
 )
 """Which message of the scenario kills the host each time that it is worked on, and where."""

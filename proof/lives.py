@@ -22,7 +22,7 @@ from proof.points import MOMENTS, REQUESTS, Point
 from proof.processes import BOT, HOST, Agent, Program, write_config
 from proof.scenario import Scenario
 from proof.stage import Stage
-from proof.verdict import Verdict
+from proof.verdict import DRAFT_MARK, Verdict
 from surfaces_testing.homeserver import FakeHomeserver, Fault
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.faults import Wire
@@ -115,11 +115,18 @@ class Run:
             assert isinstance(self.agent, Watched), "an agent in another process does no harm"
             deed = Deed(act=lambda _: os.kill(killer.victim, signal.SIGKILL), before=point.side == "before")
             if point.text:
-                self.agent.moments.texts[point.text] = replace(deed, frames=point.count)
+                when = self._draft_shows if point.draft else None
+                self.agent.moments.texts[point.text] = replace(deed, frames=point.count, when=when)
             else:
                 self.agent.moments.script(point.name, [*wait, deed])
         elif point.side:
             self.hs.faults.script(point.name, [*wait, killer])
+
+    async def _draft_shows(self) -> None:
+        def shows() -> bool:
+            return any(text.endswith(DRAFT_MARK) for texts in self.stage.progress().values() for text in texts)
+
+        await self.hs.until(shows, PATIENCE_S)
 
     def _disarm(self, point: Point) -> None:
         if isinstance(self.agent, Watched):
@@ -135,16 +142,8 @@ class Run:
         return code
 
     async def _stopped_when_settled(self, host: Program) -> None:
-        await self._settle(PATIENCE_S)
+        await self.settle(PATIENCE_S)
         host.signal(signal.SIGTERM)
-
-    async def _settle(self, patience_s: float) -> None:
-        """Wait until everything is answered, or nothing happens any more."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(4 * PATIENCE_S):
-                while not self.stage.settled:
-                    async with asyncio.timeout(patience_s):
-                        await self.hs.world.changes.wait()
 
     async def clean(self, patience_s: float = PATIENCE_S) -> None:
         """A life in which nothing goes wrong any more, until everything is answered.
@@ -158,11 +157,23 @@ class Run:
             await host.ready()
             async with asyncio.TaskGroup() as group:
                 alive = group.create_task(host.must_live())
-                await self._settle(patience_s)
+                await self.settle(patience_s)
                 alive.cancel()
             assert await host.stop() == 0, host.log()
         wrong = list(complaints(host.log()))
         assert not wrong, "\n".join(wrong)
+
+    def host(self, name: str) -> Program:
+        """Another life, for whoever wants to lead it by hand."""
+        return self._host(name, {})
+
+    async def settle(self, patience_s: float = PATIENCE_S) -> None:
+        """Wait until everything is answered, or nothing happens any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(4 * PATIENCE_S):
+                while not self.stage.settled:
+                    async with asyncio.timeout(patience_s):
+                        await self.hs.world.changes.wait()
 
     def _host(self, name: str, env: Mapping[str, str]) -> Program:
         self._lives += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proof.points import Point
+from proof.scenario import FIRST_COUNT
 from surfaces_agent_api import turn as asking
 from surfaces_agent_api.frames import user_message
 from surfaces_core._engine import drafts as core_drafts
@@ -304,9 +305,7 @@ def _at(name: str, count: int = 1, side: str = "", text: str = "") -> Point:
     return Point(name=name, count=count, side=side, text=text)
 
 
-_DRAFT = _at("send", 7, "after")
-"""The first draft of the first long answer shows."""
-_DRAFT_AGAIN = _at("send", 1, "after")
+_DRAFT = Point(name="agent.ask", count=30, side="after", text=FIRST_COUNT, draft=True)
 _A1 = _at("agent.ask", 0, "before", "a1")
 
 CAUGHT: Sequence[Catch] = (
@@ -315,12 +314,12 @@ CAUGHT: Sequence[Catch] = (
     Catch(bug=repeats_not_known, by="other"),
     Catch(bug=gap_not_filled, by="lost"),
     Catch(bug=turns_named_by_chance, by="torn", at=[_DRAFT]),
-    Catch(bug=tries_not_counted, by="other", at=[_DRAFT, _DRAFT_AGAIN, _DRAFT_AGAIN], poisoned="count"),
+    Catch(bug=tries_not_counted, by="other", at=[_DRAFT] * 3, poisoned="count"),
     Catch(bug=running_forgotten, by="lost", at=[_at("agent.ask", 1, "after")]),
     Catch(bug=backlog_backwards, by="out_of_order", at=[_at("complete.before", 9)]),
     Catch(bug=question_named_by_chance, by="other", at=[_at("agent.ask", 1, "after", "a1")]),
     Catch(bug=files_used_too_early, by="lost", at=[_A1]),
-    Catch(bug=draft_not_marked, by="torn", at=[_DRAFT, _DRAFT_AGAIN, _DRAFT_AGAIN], poisoned="count"),
+    Catch(bug=draft_not_marked, by="torn", at=[_DRAFT] * 3, poisoned="count"),
     Catch(bug=draft_beside_answer, by="doubled"),
     Catch(bug=forgotten_before_queued, by="lost", at=[_at("complete.before")]),
     Catch(bug=entry_not_removed, by="other", at=[_at("agent.ask", 0, "before", "b2")]),

@@ -37,9 +37,12 @@ class Point:
     """Not at a kill point: `before` or `after` it is done."""
     text: str = ""
     """Of `agent.ask`: at which question. Then `count` is how many frames of its answer are sent first."""
+    draft: bool = False
+    """Then also a draft shows first."""
 
     def __str__(self) -> str:
-        return "-".join(filter(None, (self.name, self.side, self.text.replace(" ", "_"), str(self.count))))
+        draft = "draft" if self.draft else ""
+        return "-".join(filter(None, (self.name, self.side, self.text.replace(" ", "_"), str(self.count), draft)))
 
     @property
     def earlier(self) -> Point | None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 
 from surfaces_agent_api import words as agent
 from surfaces_core._engine import words
-from surfaces_matrix.words import DRAFT_MARK, MISSED_AWAY, MISSED_FLOOD
+from surfaces_matrix.words import DRAFT_MARK as DRAFT_MARK
+from surfaces_matrix.words import MISSED_AWAY, MISSED_FLOOD
 
 NOTICES: Mapping[str, str] = {
     words.INTERRUPTED: "interrupted",
@@ -136,7 +137,8 @@ class _Reading:
         fitting = [number for number, want in enumerate(self.wants) if want.fits(text)]
         open_ = [number for number in fitting if number not in self.answered]
         if open_:
-            self._answer(open_[0], text)
+            behind = [number for number in open_ if number > self.last]
+            self._answer((behind or open_)[0], text)
         elif fitting:
             self.doubled.append(f"{self.place}: {text[:60]!r}")
         else:
