@@ -155,7 +155,8 @@ class SimulatedTransport(Transport):
         await asyncio.sleep(self._chance.uniform(0.0, 0.5))
         if agent.id in self._agents.unseen:
             return Health(reachable=None)
-        return Health(reachable=not self._agents.away(agent.id))
+        away = self._agents.away(agent.id)
+        return Health(reachable=not away, code="AGENT_AWAY" if away else "")
 
     async def forget(self, agent: Agent, context: str) -> None:
         """Nothing is kept open."""

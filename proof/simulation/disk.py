@@ -44,20 +44,20 @@ class Disk:
 
     def count(self, *kinds: bytes) -> int:
         """How many rows there are of some kinds."""
-        return sum(len(self._kinds[kind]) for kind in kinds)
+        return sum(len(self._kinds[kind + b"\0"]) for kind in kinds)
 
     def below(self, prefix: bytes) -> dict[bytes, bytes]:
         """The rows whose keys begin so."""
-        kind, parted, rest = prefix.partition(b"\0")
-        rows = self._kinds[kind] if parted else self.rows
-        return {row: value for row, value in rows.items() if row.startswith(prefix)} if rest or not parted else rows
+        kind = _kind(prefix)
+        rows = self._kinds[kind] if kind else self.rows
+        return rows if kind == prefix else {row: value for row, value in rows.items() if row.startswith(prefix)}
 
     def store(self, changes: Changes) -> None:
         """Make changes durable."""
         self.commits += 1
         touched: dict[str, None] = {}
         for row, value in changes.items():
-            kind = row.partition(b"\0")[0]
+            kind = _kind(row)
             if value is None:
                 self.rows.pop(row, None)
                 self._kinds[kind].pop(row, None)
@@ -97,10 +97,15 @@ class Disk:
 
     def forget_dead(self) -> int:
         """Drop the dead letters, as an operator does who has read them; how many."""
-        dead = self._kinds.pop(b"dead", {})
+        dead = self._kinds.pop(b"dead\0", {})
         for row in dead:
             del self.rows[row]
         return len(dead)
+
+
+def _kind(row: bytes) -> bytes:
+    """What a key begins with, to the first NUL; nothing where it has none."""
+    return row[: row.find(b"\0") + 1]
 
 
 def _turn(value: bytes) -> str:
