@@ -18,6 +18,7 @@ from surfaces_core import (
     Surface,
     SurfaceContext,
 )
+from surfaces_matrix.account import Account
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
@@ -57,6 +58,7 @@ class MatrixSurface(Surface):
             space_name=settings.space_name,
             log=context.log,
         )
+        self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)
         self._sync = Sync(
             name=context.name,
             client=self._client,
@@ -65,6 +67,7 @@ class MatrixSurface(Surface):
             encryption=self._encryption,
             rooms=rooms,
             login=self._login,
+            account=self._account,
             log=context.log,
             backoff=Backoff(),
             clock=self._client.now,
@@ -99,6 +102,7 @@ class MatrixSurface(Surface):
             f"the homeserver does not answer ({trouble})": trouble,
             "nobody may talk to the bot: `deny_users` denies everybody whom `allow_users` lets in": not admits,
             f"encrypted rooms cannot be read yet ({encrypted} seen)": encrypted,
+            f"{self._account.shared_with} speaks for this account, too": self._account.shared_with,
         }
         return Condition(
             connected=not trouble,

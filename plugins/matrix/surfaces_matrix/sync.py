@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import ConfigError, Inbound, Intake, Kind, Unavailable
 from surfaces_matrix import words
+from surfaces_matrix.account import Account
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.cursor import Position, Reach, went_back
@@ -68,6 +69,7 @@ class Sync:
     settings: MatrixSettings
     people: People
     login: Login
+    account: Account
     rooms: Rooms
     """Told what the rooms show, at each start."""
     encryption: Encryption
@@ -116,7 +118,7 @@ class Sync:
         """Receive until cancelled.
 
         `Unavailable`: not even the login could be done, or the rooms have to be looked at again;
-        `ConfigError`: it never can.
+        `ConfigError`: it never can; `StateError`: another host speaks for the account.
         """
         try:
             await self.login()
@@ -126,6 +128,8 @@ class Sync:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._declines.run())
+                await self.account.claim()
+                group.create_task(self.account.keep())
                 await self._receive(intake)
         except ExceptionGroup as several:
             # The group is ours alone: whoever called must see what happened, not how it is built.
