@@ -41,6 +41,10 @@ test: lint synapse ## run everything: lint, types, layers, all tests
 quick: lint ## run lint and the tests that need no server
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
+.PHONY: crash
+crash: setup ## prove the delivery promise with kills everywhere, at length, and write proof.json
+	$(BIN)/python -m proof
+
 .PHONY: lint
 lint: setup ## check style, types and which package imports which
 	$(BIN)/ruff check

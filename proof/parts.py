@@ -166,6 +166,8 @@ async def simulation(orders: Orders) -> Part:
     return Part(name="simulation", good=not wrong, figures={**figures, "runs": 1, "seconds": seconds}, wrong=wrong)
 
 
-PARTS: Mapping[str, Callable[[Orders], Coroutine[None, None, Part]]] = {
+Prove = Callable[[Orders], Coroutine[None, None, Part]]
+
+PARTS: Mapping[str, Prove] = {
     part.__name__: part for part in (sweep, double, campaign, planted, restart, order, syscalls, simulation)
 }
