@@ -242,6 +242,11 @@ class Surface(Driver):
     pace: Pace | None = None
     """None: `show` is never called."""
 
+    @classmethod
+    def account(cls, settings: Any) -> str:
+        """Which account these settings speak for: two surfaces of one config may not share it; empty, they may."""
+        return ""
+
     @property
     def device(self) -> str:
         """Under which name (a device, a session) the messenger recognises a repeated key; stable over restarts."""

@@ -202,6 +202,17 @@ async def test_a_config_error_is_one_line(house: House, change: dict[str, Any], 
     assert house.hs.requests == []
 
 
+async def test_one_account_under_two_names_is_refused(house: House) -> None:
+    """78, naming both places: each of the two would answer everything."""
+    matrix = json.loads(house.config.read_text())["surfaces"]["matrix"]
+    house.configure(surfaces={"work": {**matrix, "use": "matrix", "device_id": "ANOTHER"}})
+    said = f"surfaces.work: speaks for {BOT}, as surfaces.matrix does"
+    assert said in await house.refused(os.EX_CONFIG)
+    async with house.host("check", name="check") as check:
+        assert await check.ended() == os.EX_CONFIG
+        assert said in check.log()
+
+
 async def test_a_config_that_is_not_there_is_a_config_error(house: House) -> None:
     """78, naming the file."""
     house.config.unlink()

@@ -7,7 +7,7 @@ Every fault of a plugin becomes one line that names the distribution, the entry 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
-from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry, validate
+from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry, dotted, validate
 from surfaces_core.contracts import CONTRACT, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.hooks import PROJECT, HookSpecs
@@ -140,6 +140,19 @@ def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> N
     for agent in registry.agents.values():
         if agent.transport in models:
             validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id], AGENT_KEYS)
+
+
+def check_accounts(surfaces: Iterable[Instance]) -> None:
+    """Refuse two surfaces that speak for one account: each would answer everything. Raises `ConfigError`."""
+    first: dict[tuple[type[Driver], str], Instance] = {}
+    for instance in surfaces:
+        _, found = load_driver("surfaces.surface", instance.use)
+        settings = validate(found.Settings, instance.options, instance.source, instance.place)
+        account = found.account(settings) if issubclass(found, Surface) else ""
+        other = first.setdefault((found, account), instance) if account else instance
+        if other is not instance:
+            problem = f"speaks for {account}, as {dotted(other.place)} does; take one of the two out"
+            raise instance.source.error(instance.place, problem)
 
 
 # Hooks --------------------------------------------------------------------------------------------

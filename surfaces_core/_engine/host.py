@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 
 from pydantic import BaseModel
 
 from surfaces_core._engine import basics, log, stacks
-from surfaces_core._engine.discovery import Hooks, Offer, check_agents, check_settings, load_hooks, make
+from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
 from surfaces_core._engine.ending import LAST_S, Deadline
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import Drivers, Engine
@@ -59,7 +60,13 @@ def check(config: Config) -> list[ConfigError]:
                 transports[instance.name] = found
         except ConfigError as error:
             problems.append(error)
-    for step in (lambda: hooks_of(config), lambda: check_agents(config.registry, _agent_models(transports))):
+    steps: list[Callable[[], object]] = [
+        lambda: hooks_of(config),
+        lambda: check_agents(config.registry, _agent_models(transports)),
+    ]
+    if not problems:
+        steps.append(lambda: check_accounts(config.surfaces.values()))
+    for step in steps:
         try:
             step()
         except ConfigError as error:
@@ -85,6 +92,7 @@ def build(config: Config) -> Engine:
         for name, instance in config.transports.items()
     }
     check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
+    check_accounts(config.surfaces.values())
     journal = Journal(storage, lease_s=config.host.lease_s)
 
     def context(name: str) -> SurfaceContext:

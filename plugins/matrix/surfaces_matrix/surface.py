@@ -80,6 +80,11 @@ class MatrixSurface(Surface):
             budget=settings.stream_budget if settings.streaming else 0,
         )
 
+    @classmethod
+    def account(cls, settings: MatrixSettings) -> str:
+        """The bot's own id, which is the only one of its kind."""
+        return settings.user_id
+
     async def __aenter__(self) -> Self:
         await self._login.recall()
         await self._client.__aenter__()
