@@ -4,8 +4,8 @@ A host that lives writes `io.surfaces.host` into the account's own data (Matrix 
 counts it up every `BEAT_S`. Who starts and finds the mark of another state watches whether it still counts:
 if it does, this host ends with exit code 75, and if it doesn't for `BEATS` of these, the other one is dead and
 its place is taken. No clock decides that; only a mark that is older than `OLD_S` is not watched at all, nor one
-that was let go by a clean stop. After a crash a host knows its own mark by what is kept in its state, and does
-not wait.
+that was let go by a clean stop, nor one of a process of this machine that is no longer there. After a crash a
+host knows its own mark by what is kept in its state, and does not wait.
 
 While it lives, a host that finds somebody else's mark in place of its own has company that it could not see
 at its start: a copy of its state, or one that began at the same time. Of two the one that began later ends.
@@ -57,6 +57,22 @@ class Mark(BaseModel):
     """Unix seconds of the last beat."""
     holder: str = ""
     """For people; empty once it was let go."""
+    host: str = ""
+    pid: int = 0
+
+    def gone(self, machine: str) -> bool:
+        """Let go, or of a process that this machine would have if it lived."""
+        if not self.holder:
+            return True
+        if self.host != machine or self.pid <= 0:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return self.pid == os.getpid()
 
 
 @dataclass(kw_only=True)
@@ -68,6 +84,7 @@ class Account:
     store: Store
     log: FilteringBoundLogger
     beat_s: float = BEAT_S
+    machine: str = field(default_factory=socket.gethostname)
     shared_with: str = field(default="", init=False)
     """Another host that began later and has not ended yet."""
     _mark: Mark | None = field(default=None, init=False)
@@ -75,7 +92,7 @@ class Account:
     async def claim(self) -> None:
         """Make sure that nobody else speaks for the account. Raises `StateError` (exit code 75)."""
         own, seen = await self._own(), await self._read()
-        if seen is None or seen.instance == own.instance or not seen.holder:
+        if seen is None or seen.instance == own.instance or seen.gone(self.machine):
             return
         if abs(self.client.now() - seen.at) < OLD_S:
             await self._outlast(seen)
@@ -139,13 +156,15 @@ class Account:
                 instance = secrets.token_hex(8).encode()
                 await self.store.put(_ROW, instance)
             now = self.client.now()
-            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            pid = os.getpid()
             self._mark = Mark(
                 instance=instance.decode(),
                 life=secrets.token_hex(8),
                 started=int(now * 1000),
                 at=int(now),
-                holder=holder,
+                holder=f"process {pid} on {self.machine}",
+                host=self.machine,
+                pid=pid,
             )
         return self._mark
 

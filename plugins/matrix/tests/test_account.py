@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -33,15 +34,21 @@ class Place:
 
     hs: FakeHomeserver
     clients: list[Client] = field(default_factory=list)
+    machines: Iterator[int] = field(default_factory=count)
 
     @asynccontextmanager
-    async def host(self, store: MemoryStore | None = None) -> AsyncIterator[Account]:
-        """A host that has logged in, with a state of its own unless it is given one."""
+    async def host(self, store: MemoryStore | None = None, machine: str = "") -> AsyncIterator[Account]:
+        """A host that has logged in, with a state and a machine of its own unless it is given one."""
         device = self.hs.world.log_in(self.hs.world.user(ME), None)
         async with Client(self.hs.url, ME) as client:
             client.authorize(device.device_id, device.token)
             yield Account(
-                name="work", client=client, store=store or MemoryStore(), log=structlog.get_logger(), beat_s=BEAT_S
+                name="work",
+                client=client,
+                store=store or MemoryStore(),
+                log=structlog.get_logger(),
+                beat_s=BEAT_S,
+                machine=machine or f"machine {next(self.machines)}",
             )
 
     @property
@@ -86,7 +93,7 @@ async def test_the_second_host_is_refused_and_told_who_is_first(place: Place):
         await place.until(lambda: place.mark)
         for _ in range(2):
             async with place.host() as second:
-                assert f"process {os.getpid()} on " in await refused(second)
+                assert f"process {os.getpid()} on machine 0" in await refused(second)
         beat = place.mark["beat"]
         await place.until(lambda: place.mark["beat"] > beat)
 
@@ -111,6 +118,32 @@ async def test_after_a_clean_stop_anybody_may_begin_at_once(place: Place):
         asked = len(place.hs.requests)
         await second.claim()
         assert len(place.hs.requests) == asked + 1
+
+
+async def test_a_host_that_died_on_this_machine_is_not_waited_for(place: Place):
+    """Its process would be here: whoever lost the state with it begins at once."""
+    async with place.host(machine="here") as dead:
+        await dead._write((await dead._own()).model_copy(update={"pid": await _ended()}))
+    async with place.host(machine="here") as heir:
+        asked = len(place.hs.requests)
+        await heir.claim()
+        assert len(place.hs.requests) == asked + 1
+
+
+async def test_a_process_of_this_machine_that_lives_is_believed(place: Place):
+    """It holds the account as one elsewhere would."""
+    async with place.host(machine="here") as first:
+        first._mark = (await first._own()).model_copy(update={"pid": os.getppid()})
+        async with living(first), place.host(machine="here") as second:
+            await place.until(lambda: place.mark)
+            await refused(second)
+
+
+async def _ended() -> int:
+    """The id of a process that is no more."""
+    process = await asyncio.create_subprocess_exec("true")
+    await process.wait()
+    return process.pid
 
 
 async def test_a_host_that_died_is_outlasted(place: Place, log: Any):
@@ -226,8 +259,9 @@ async def test_a_surface_with_company_says_so(place: Place):
 
 
 def quick(bot: Bot) -> MatrixSurface:
-    """A surface whose host shows often that it lives."""
+    """A surface whose host shows often that it lives, on a machine of its own."""
     surface = bot.make()
+    surface._account.machine = f"machine {id(bot)}"
     surface._account.beat_s = BEAT_S
     return surface
 
