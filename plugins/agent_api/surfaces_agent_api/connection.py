@@ -19,7 +19,7 @@ CLOSE_TIMEOUT_S = 1.0
 """How long the goodbye to an agent may take before the socket is simply dropped."""
 _GOODBYE = WSCloseCode.OK.to_bytes(2)
 _LAST = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
-_INFLOW_CHARS = 1 << 16
+_INFLOW_CHARS = 1 << 13
 _MAX_STRAYS = 64
 """Frames that nobody asked for, after which a resting socket is not worth keeping."""
 

@@ -13,7 +13,7 @@ FRAME = 1500
 AT_ONCE = 4
 """How many may flood at that rate; more of them share what these have."""
 _DEBT = RATE // 20
-_UNBROKEN = 100
+_UNBROKEN = 50
 """Frames after which others have their turn in any case."""
 
 
