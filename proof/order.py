@@ -17,7 +17,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -188,15 +188,11 @@ def _of_entry(entry: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _of_driver(value: bytes) -> Iterator[Fact]:
-    try:
+    yield "kept", value.decode(errors="replace")
+    with suppress(ValueError):
         kept = json.loads(value)
-    except ValueError:
-        yield "kept", value.decode()
-        return
-    if isinstance(kept, dict):
-        for name in ("device_id", "access_token", "nonce"):
-            if kept.get(name):
-                yield name, kept[name]
+        if isinstance(kept, dict):
+            yield from ((name, kept[name]) for name in ("device_id", "access_token", "nonce") if kept.get(name))
 
 
 # What the host did, and on what that rests -------------------------------------------------------
@@ -237,6 +233,7 @@ RULES: Mapping[str, Rule] = {
     "invite": lambda asked: [[("begun by", asked.content["user_id"])]],
     "state.put": lambda _: [[("begun", "")]],
     "upload": lambda asked: [[("file part", asked.query["filename"][0])]],
+    "account_data.put": lambda asked: [[("kept", asked.content["instance"])]],
     "typing": lambda _: [],
 }
 """On what each request rests, by its name; on nothing where it may be lost or come twice."""

@@ -89,10 +89,19 @@ def unmarked_draft() -> None:
 
 def unkept_upload() -> None:
     """A file is named to people, and its address in the media repository is not kept."""
+    _keep_all_but("upload:")
+
+
+def unkept_mark() -> None:
+    """A host marks the account as its own, and will not know its mark again."""
+    _keep_all_but("instance")
+
+
+def _keep_all_but(prefix: str) -> None:
     original = InstanceStore.put
 
     async def put(self: InstanceStore, key: str, value: bytes) -> None:
-        if not key.startswith("upload:"):
+        if not key.startswith(prefix):
             await original(self, key, value)
 
     plant(InstanceStore, "put", put)
@@ -131,6 +140,7 @@ BUGS: dict[str, Callable[[], None]] = {
         unmarked,
         unmarked_draft,
         unkept_upload,
+        unkept_mark,
         unkept_login,
         unkept_room,
         unsynced_file,
