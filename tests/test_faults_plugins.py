@@ -9,11 +9,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import structlog
 
+from surfaces_commands_context import chats, context
 from surfaces_core import (
     AgentEvent,
     AgentRequest,
@@ -25,12 +27,14 @@ from surfaces_core import (
     File,
     Inbound,
     Intake,
+    Kind,
     Observed,
     Outbound,
     Pace,
     Receipt,
     StateError,
     Text,
+    Tx,
     Unavailable,
     hookimpl,
 )
@@ -39,6 +43,7 @@ from surfaces_core._engine.lifecycle import Engine
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
+from surfaces_core.testing.memory_storage import MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 SHORT = HostSettings(shutdown_grace_s=0.0, retry_base_s=0.001, retry_cap_s=0.002)
@@ -422,6 +427,139 @@ async def test_a_command_that_never_returns_is_given_up(monkeypatch: pytest.Monk
         await bot.push("!endless")
         await bot.push("next")
         assert [await bot.pop(), await bot.pop()] == [words.TOO_LONG, "next"]
+
+
+async def test_a_huge_answer_holds_up_nobody() -> None:
+    """Two megabytes of a command come in parts, in order, while others are answered."""
+    huge = "word " * 400_000
+    bot = TestBot(hooks=[Answering("command", huge)])
+    async with bot.running():
+        await bot.push("!odd")
+        await bot.push("hello", conversation="other", sender="@bob")
+        assert await bot.pop("other") == "hello"
+        assert "".join(await bot.messenger.until_final(len(huge) // 4000, timeout_s=30)) == huge
+
+
+# Drivers that fail elsewhere ---------------------------------------------------------------------------
+
+
+@everything_raised
+@pytest.mark.parametrize("method", ["enter", "open", "record", "find"])
+async def test_what_a_messenger_s_conversations_raise_ends_that_turn_alone(
+    method: str, fault: Callable[[], BaseException]
+) -> None:
+    """Whoever calls the bot, or makes or renames a conversation, reads that it went wrong, and may try again."""
+    bot = TestBot(rooms=True, hooks=[chats])
+    async with bot.running():
+        await bot.push("hi", conversation="entry")
+        await bot.pop("entry")
+        (room,) = bot.messenger.rooms
+        await bot.pop(room)
+        assert bot.surface.conversations is not None
+        sound = getattr(bot.surface.conversations, method)
+
+        async def choking(*_args: object) -> Any:
+            raise fault()
+
+        setattr(bot.surface.conversations, method, choking)
+        if method == "enter":
+            await bot.messenger.say(kind=Kind.START, conversation="another", sender="@bob")
+            assert await bot.pop("another") == words.GENERAL
+        elif method == "find":
+            await bot.push("hi", conversation="unknown", sender="@bob")
+            assert await bot.pop("unknown") == words.GENERAL
+        else:
+            await bot.push("!new" if method == "open" else "!rename Fresh", conversation=room)
+            assert await bot.pop(room) == words.GENERAL
+        setattr(bot.surface.conversations, method, sound)
+        await bot.push("hello", conversation=room)
+        assert await bot.pop(room) == "hello"
+
+
+@everything_raised
+async def test_what_a_transport_raises_on_forgetting_ends_that_turn_alone(fault: Callable[[], BaseException]) -> None:
+    """A context that cannot be forgotten is cleared all the same, and talking goes on."""
+    transport = ScriptedTransport()
+
+    async def choking(*_args: object) -> None:
+        raise fault()
+
+    transport.forget = choking  # type: ignore[method-assign]
+    bot = TestBot(transport=transport, hooks=[context])
+    async with bot.running():
+        for _ in range(2):
+            await bot.push("hello")
+            assert await bot.pop() == "hello"
+            await bot.push("!clear")
+            assert await bot.pop() == words.GENERAL
+    assert len({request.context for request in transport.requests}) == 2
+
+
+class ChokingStorage(MemoryStorage):
+    """Fails once, at the n-th transaction after it was armed."""
+
+    left = -1
+    fault: Callable[[], BaseException] = ZeroDivisionError
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        self.left -= 1
+        if self.left == 0:
+            raise self.fault()
+        async with super().transaction() as tx:
+            yield tx
+
+
+@pytest.mark.parametrize("fault", ["bug", "memory", "timeout", "os", "cancelled", "group"])
+async def test_what_a_storage_raises_loses_and_doubles_nothing(fault: str) -> None:
+    """At whichever transaction: a turn ends with a word or the host loudly, and in the end there is one answer each."""
+    for number in range(1, 13):
+        bot = TestBot(settings=SHORT.model_copy(update={"on_interrupt": "retry"}))
+        storage = ChokingStorage(disk=bot.disk)
+        storage.fault = RAISED[fault]
+        with suppress(ExceptionGroup, TimeoutError):
+            async with asyncio.timeout(0.2), bot.running(storage):
+                storage.left = number
+                await bot.push("one")
+                await bot.push("two")
+                await bot.messenger.until_final(2)
+        async with bot.running():
+            first, second = await bot.messenger.until_final(2)
+            await bot.engine.turns.lanes.drained()
+            assert first in ("one", words.GENERAL)
+            assert second in ("two", words.GENERAL)
+            assert len(bot.messenger.texts()) == 2
+
+
+@pytest.mark.parametrize("driver", ["storage", "files", "transport", "surface"])
+@pytest.mark.parametrize("side", ["__aenter__", "__aexit__"])
+async def test_a_driver_that_cannot_open_or_close_ends_the_host_loudly(
+    driver: str, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error comes out, the others are closed, and the next life has everything."""
+    bot = TestBot(settings=SHORT)
+    engine = bot.build()
+    kind = {
+        "storage": type(bot.engine.drivers.storage),
+        "files": type(bot.files),
+        "transport": type(bot.transport),
+        "surface": type(bot.surface),
+    }[driver]
+    sound = getattr(kind, side)
+
+    async def choking(self: Any, *args: Any) -> Any:
+        if side == "__aexit__":
+            await sound(self, *args)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:  # of the class, for that is where `async with` looks
+        patched.setattr(kind, side, choking)
+        engine.on_ready = engine.stop
+        with pytest.raises(ZeroDivisionError):
+            await ends(engine)
+    await bot.push("hello")
+    async with bot.running():
+        assert await bot.pop() == "hello"
 
 
 # The clock ------------------------------------------------------------------------------------------------
