@@ -82,7 +82,13 @@ class Result:
     @property
     def good(self) -> bool:
         """Everything that had to be seen was seen, and nothing came early."""
-        return not (self.early or self.absent or self.trouble)
+        return not self.wrong()
+
+    def wrong(self) -> dict[str, str]:
+        """What is wrong, by where."""
+        found = {f"{one.act} {one.subject}".strip(): f"before this is on the disk: {one.missing}" for one in self.early}
+        found |= dict.fromkeys(self.absent, "was not seen")
+        return found | ({"trouble": self.trouble} if self.trouble else {})
 
     def table(self) -> str:
         """For people."""

@@ -113,9 +113,7 @@ async def order(orders: Orders) -> Part:
     with TemporaryDirectory() as good, TemporaryDirectory() as bad:
         found = await ordering.check(Path(good))
         unsynced = await ordering.check(Path(bad), (*HOST[:2], "proof.planted_order", "unsynced"))
-    wrong = {f"{early.act} {early.subject}": f"before {early.missing}" for early in found.early}
-    if found.trouble:
-        wrong["trouble"] = found.trouble
+    wrong = found.wrong()
     if not unsynced.early:
         wrong["synchronous=NORMAL"] = "was not flagged"
     figures = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proof import planted_order
-from proof.order import RULES, Act, Result, acts, check, rows
+from proof.order import ESSENTIAL, RULES, Act, Result, acts, check, rows
 from proof.processes import PATH
 from proof.trace import Call, Disk, Kill, Summary, Trace, disks, joined, read, sent, traced
 
@@ -179,6 +179,12 @@ def test_what_no_rule_knows_is_an_act_too() -> None:
     data = b"POST /_matrix/client/v3/logout HTTP/1.1\r\n\r\n"
     call = Call(begun=1, name="sendto", tid=1, kind="send", path="socket:[1]", peer="far", result=len(data), data=data)
     assert list(acts(trace(call))) == [Act(at=1, kind="logout", subject="", needs=None)]
+
+
+def test_a_scenario_without_what_it_is_there_for_is_wrong() -> None:
+    """Nothing came early where nothing came."""
+    assert Result(acts=dict.fromkeys(ESSENTIAL, 1)).good
+    assert Result(acts=dict.fromkeys(ESSENTIAL - {"send"}, 1)).wrong() == {"send": "was not seen"}
 
 
 WRITER = """
