@@ -142,7 +142,16 @@ async def test_the_storage_keeps_the_contract(check: StorageCheck) -> None:
 
 def chat(name: str) -> Chat:
     """A conversation."""
-    return Chat(name=name, surface="alpha", person="@ann", agent=AGENTS[0], repeatable=True, steady=True, streams=True)
+    return Chat(
+        name=name,
+        surface="alpha",
+        person="@ann",
+        agent=AGENTS[0],
+        once=False,
+        interruptible=True,
+        steady=True,
+        streams=True,
+    )
 
 
 @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
@@ -183,9 +192,7 @@ def test_the_transport_keeps_the_contract(check: TransportCheck, monkeypatch: py
 
     def asked(_self: Judge, text: str) -> Said:  # the judge knows what was asked; here anybody may ask anything
         plan = Plan(token="home", chunks=("a ", "b ", "c "), pause_s=0.1)
-        return Said(
-            chat=here, number=1, turn="t", act=Act.QUESTION, text=text, at=0.0, kills=0, ends=0, failures=0, plan=plan
-        )
+        return Said(chat=here, number=1, turn="t", act=Act.QUESTION, text=text, at=0.0, ends=0, failures=0, plan=plan)
 
     monkeypatch.setattr(Judge, "asked", asked)
     agents = [Agent(id=name, label=name, transport="simulated", workspace="/") for name in AGENTS[:3:2]]

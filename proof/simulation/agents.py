@@ -87,7 +87,7 @@ class SimulatedTransport(Transport):
         self._agents.turns += 1
         self._agents.trace.line(said.chat.name, f"#{said.number} run {run.number} is heard by {agent.id}")
         assert said.plan is not None
-        if agent.id not in self._agents.repeatable and sum(other.heard for other in said.plan.runs) > 1:
+        if said.chat.once and sum(other.heard for other in said.plan.runs) > 1:
             self._agents.judge.fail("doubled", said.chat.name, f"#{said.number}: {agent.id} is asked twice")
 
     async def _answer(self, said: Said, run: Run, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:

@@ -95,6 +95,10 @@ class Disk:
         if letter.get("entry"):
             self._judge.buried(letter["entry"]["turn"], letter["reason"])
 
+    def entries(self, mark: bytes) -> list[str]:
+        """The turns of the inbox whose rows say something."""
+        return [self._turns[row] for row, value in self._kinds[b"in\0"].items() if mark in value]
+
     def forget_dead(self) -> int:
         """Drop the dead letters, as an operator does who has read them; how many."""
         dead = self._kinds.pop(b"dead\0", {})

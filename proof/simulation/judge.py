@@ -7,12 +7,12 @@ shows must explain it. What shows for something that is over, or before its turn
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from proof.simulation.story import Act, Chat, Said, Seen
 from proof.simulation.trace import Trace
-from proof.simulation.verdicts import Ending, History, explain
+from proof.simulation.verdicts import Ending, explain
 from surfaces_commands_context import words as command_words
 from surfaces_core._engine import words
 from surfaces_core.events import Draft
@@ -41,9 +41,9 @@ class Judge:
 
     trace: Trace
     now: Callable[[], float]
-    history: History = field(default_factory=History)
+    ends: int = 0
+    """Lives of the host that are over."""
     failures: list[Failure] = field(default_factory=list)
-    on_failure: Callable[[], None] = lambda: None
     on_question: Callable[[Said], None] = lambda said: None
     """The agent asks something, and the person sees it."""
     on_over: Callable[[Said], None] = lambda said: None
@@ -67,7 +67,6 @@ class Judge:
         if len(self.failures) < MOST_FAILURES:
             failure = Failure(kind=kind, conversation=where, what=what, at_s=self.now(), trace=self.trace.recent(where))
             self.failures.append(failure)
-        self.on_failure()
 
     # What people do
 
@@ -119,6 +118,17 @@ class Judge:
         if said is not None:
             said.settled_at = self.now()
             self._settled.append((said.settled_at, said))
+
+    def ended(self, running: Iterable[str], noted: Iterable[str]) -> None:
+        """A life of the host is over, and was at work on these; of some it has noted that it was cut short."""
+        self.ends += 1
+        for turn in noted:
+            if turn in self.open:
+                self.open[turn].cut = True
+        for turn in running:
+            if turn in self.open:
+                self.open[turn].cut = True
+                self.open[turn].crashes += 1
 
     def failed(self, turn: str) -> None:
         """A call on behalf of something did not get through."""
@@ -183,7 +193,7 @@ class Judge:
         del self.open[said.turn], chat.open[said.turn]
         if said.plan is not None:
             del self._tokens[said.plan.token]
-        wrong, ending = explain(said, self.history)
+        wrong, ending = explain(said)
         if wrong is not None:
             kind = "lost" if not said.parts else "torn" if said.drafts else "wrong"
             self.fail(kind, chat.name, f"#{said.number} {said.act} {said.text[:60]!r}: {wrong}")
@@ -231,7 +241,7 @@ class Judge:
         cause = said.at if said.overflow else 0.0
         count, before = said.chat.notices.get(cause, (0, said.ends))
         said.chat.notices[cause] = count + 1, before
-        if count > self.history.ends - before:
+        if count > self.ends - before:
             self.fail("doubled", said.chat.name, f"#{said.number}: one notice too many: {said.parts}")
 
     def _made(self, said: Said, ready: bool) -> None:

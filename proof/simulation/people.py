@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from proof.simulation.judge import Judge
 from proof.simulation.messenger import Messenger
@@ -14,6 +15,7 @@ from proof.simulation.trace import Trace
 from proof.simulation.weather import stream
 from surfaces_core.events import Address, Attachment, Binding, Inbound, Kind
 
+Policy = Literal["auto", "retry", "notify"]
 MOST_ROOMS = 3
 """Conversations of one person."""
 MOST_OPEN = 4
@@ -44,6 +46,8 @@ class People:
     """Of the world, Unix seconds."""
     messengers: dict[str, Messenger]
     habits: Habits
+    policy: Policy
+    """What the host does about questions that were interrupted."""
     left: int
     """How many things are still said."""
     group: asyncio.TaskGroup
@@ -58,14 +62,16 @@ class People:
     def meet(self, surface: str, name: str, person: str, *, entry: bool = False) -> Chat:
         """A conversation begins."""
         agent, repeatable, steady = self.agent_of(person)
+        streams = surface == "alpha"
         chat = Chat(
             name=name,
             surface=surface,
             person=person,
             agent=agent,
-            repeatable=repeatable,
+            once=self.policy != "retry" and not repeatable,
+            interruptible=self.policy == "notify" or (self.policy == "auto" and (streams or not repeatable)),
             steady=steady,
-            streams=surface == "alpha",
+            streams=streams,
             entry=entry,
         )
         self.messengers[surface].chats[name] = chat
@@ -103,7 +109,6 @@ class People:
         event = f"${chat.name}#{chat.count}"
         turn = turn_of(chat.surface, event)
         names = tuple(f"in-{chat.name}-{chat.count}-{index}.txt" for index in range(files))
-        history = self.judge.history
         said = Said(
             chat=chat,
             number=chat.count,
@@ -111,8 +116,7 @@ class People:
             act=act,
             text=text,
             at=self.now(),
-            kills=history.kills,
-            ends=history.ends,
+            ends=self.judge.ends,
             failures=chat.failures,
             plan=plan,
             files=names,

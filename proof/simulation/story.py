@@ -95,8 +95,6 @@ class Said:
     act: Act
     text: str
     at: float
-    kills: int
-    """Of the host, before it."""
     ends: int
     """Lives of the host that ended, before it."""
     failures: int
@@ -107,6 +105,10 @@ class Said:
     """Of its files, those that the messenger no longer has."""
     overflow: bool = False
     stored: bool = False
+    cut: bool = False
+    """The host has ended while it was worked on."""
+    crashes: int = 0
+    """How often it has ended so and not noted that it did."""
     dead: str = ""
     """Why it lies in the dead letters."""
     settled_at: float | None = None
@@ -131,8 +133,10 @@ class Chat:
     surface: str
     person: str
     agent: str
-    repeatable: bool
-    """Its agent knows a repeated question."""
+    once: bool
+    """Its agent must not be asked a question twice."""
+    interruptible: bool
+    """A question may be told to be interrupted."""
     steady: bool
     """Its agent is always there."""
     streams: bool

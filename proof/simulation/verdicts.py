@@ -22,14 +22,6 @@ FILE_GONE = "That file is gone."
 FILE_MISSING = "I can't send it: there is no such file."
 
 
-@dataclass(slots=True)
-class History:
-    """What has happened to the host so far."""
-
-    kills: int = 0
-    ends: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Ending:
     """One way in which a question may end: the parts of its answer, and the run that gave it."""
@@ -45,7 +37,7 @@ def split(text: str) -> Sequence[str]:
     return [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)] or [text]
 
 
-def explain(said: Said, history: History) -> tuple[str | None, Ending | None]:
+def explain(said: Said) -> tuple[str | None, Ending | None]:
     """What is wrong with how it ended, if anything is; else the ending that it was, if it is a question's."""
     wrong, shown = _numbered(said)
     if wrong is not None:
@@ -53,8 +45,8 @@ def explain(said: Said, history: History) -> tuple[str | None, Ending | None]:
     if said.drafts and not said.refused:
         return f"a draft stays: {sorted(said.drafts)}", None
     if said.act is Act.QUESTION:
-        return _question(said, shown, history)
-    return _other(said, shown, history), None
+        return _question(said, shown)
+    return _other(said, shown), None
 
 
 def _numbered(said: Said) -> tuple[str | None, Mapping[int, Seen]]:
@@ -84,7 +76,7 @@ def _fits(said: Said, shown: Mapping[int, Seen], number: int, text: str) -> bool
 # Questions ----------------------------------------------------------------------------------------
 
 
-def _question(said: Said, shown: Mapping[int, Seen], history: History) -> tuple[str | None, Ending | None]:
+def _question(said: Said, shown: Mapping[int, Seen]) -> tuple[str | None, Ending | None]:
     wrong = _asked_back(said)
     if wrong is not None:
         return wrong, None
@@ -93,7 +85,7 @@ def _question(said: Said, shown: Mapping[int, Seen], history: History) -> tuple[
     if not shown and not said.refused:
         return "it was never answered", None
     nearest = "nothing explains what shows"
-    for ending in _endings(said, history):
+    for ending in _endings(said):
         if all(_fits(said, shown, number, text) for number, text in enumerate(ending.texts)):
             wrong = _rest(said, ending, {n: seen for n, seen in shown.items() if n >= len(ending.texts)})
             if wrong is None:
@@ -128,7 +120,7 @@ def _overflowed(said: Said, shown: Mapping[int, Seen]) -> str | None:
     return f"it was put aside, and yet: {[seen.text[:80] for seen in shown.values()]}"
 
 
-def _endings(said: Said, history: History) -> Iterator[Ending]:
+def _endings(said: Said) -> Iterator[Ending]:
     """All that it may come to, the likely first."""
     plan = said.plan
     assert plan is not None
@@ -141,7 +133,7 @@ def _endings(said: Said, history: History) -> Iterator[Ending]:
         for run in reversed(plan.runs):
             yield from _cuts(plan, run, words.STOPPED, "stopped")
         yield Ending([words.STOPPED], None, "stopped")
-    yield from (Ending([line]) for line in _notices(said, history))
+    yield from (Ending([line]) for line in _notices(said))
 
 
 def _answers(plan: Plan, run: Run) -> Iterator[Ending]:
@@ -162,21 +154,21 @@ def _cuts(plan: Plan, run: Run, line: str, kind: str) -> Iterator[Ending]:
         yield Ending(split(words.cut_off("".join(pieces[:given]), line)), run, kind)
 
 
-def _notices(said: Said, history: History) -> Iterator[str]:
+def _notices(said: Said) -> Iterator[str]:
     plan = said.plan
     assert plan is not None
     if said.chat.archived is not False:
         yield words.ARCHIVED.format(prefix=PREFIX)
-    if history.ends > said.ends and (said.chat.streams or not said.chat.repeatable):
+    if said.cut and said.chat.interruptible:
         yield words.INTERRUPTED
     if any(run.outcome == "choked" for run in plan.runs):
         yield words.GENERAL
-    yield from _put_aside(said, history)
+    yield from _put_aside(said)
 
 
-def _put_aside(said: Said, history: History) -> Iterator[str]:
+def _put_aside(said: Said) -> Iterator[str]:
     """The dead letters that anything may become."""
-    if history.kills - said.kills >= MAX_CRASHES and said.dead == "CRASHED":
+    if said.crashes >= MAX_CRASHES and said.dead == "CRASHED":
         yield words.POISON
     if said.chat.failures - said.failures >= MAX_TRIES and said.dead:
         yield words.GAVE_UP
@@ -216,11 +208,11 @@ def _rest(said: Said, ending: Ending, rest: Mapping[int, Seen]) -> str | None:
 # Everything else ----------------------------------------------------------------------------------
 
 
-def _other(said: Said, shown: Mapping[int, Seen], history: History) -> str | None:
+def _other(said: Said, shown: Mapping[int, Seen]) -> str | None:
     texts = [shown[number].text for number in sorted(shown)]
     if said.refused:  # what was refused is missing or called lost, and the messenger knows it
         return None if len(texts) <= _most_parts(said) else f"too much was said: {texts}"
-    if len(texts) == 1 and texts[0] in _put_aside(said, history):
+    if len(texts) == 1 and texts[0] in _put_aside(said):
         return None
     match said.act:
         case Act.FILES:

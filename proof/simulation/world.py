@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TextIO
 
 from proof.simulation import host
@@ -18,7 +19,7 @@ from proof.simulation.host import ENDLESS, Fate
 from proof.simulation.judge import Judge
 from proof.simulation.life import Life
 from proof.simulation.messenger import Messenger, SimulatedSurface
-from proof.simulation.people import Habits, People
+from proof.simulation.people import Habits, People, Policy
 from proof.simulation.result import Result
 from proof.simulation.story import Said
 from proof.simulation.trace import HOST, Trace
@@ -40,12 +41,16 @@ UNSEEN = frozenset(AGENTS[7:])
 ALPHA_PEOPLE = 80
 BETA_PEOPLE = 110
 PACE = Pace(typing_after_s=0.3, first_s=0.5, first_chars=10, interval_s=1.0, budget=5)
+POLICIES: tuple[Policy, ...] = ("auto", "auto", "auto", "retry", "notify")
+"""Of the worlds, by their seeds."""
 LANE_DEPTH = 12
 KEPT_S = 7200.0
 EPOCH = 1_700_000_000.0
 MOST_JUMP_S = 1200.0
 STOPPED_AFTER_S = 120.0
 """A host that is asked to stop has stopped then, whatever hangs."""
+LONG_LIFE = 0.2
+"""In the last life before calm comes this share of everything is said: what hangs, hangs for good."""
 OVER_AFTER_S = 4 * 3600.0
 """In calm weather everything is answered by then."""
 
@@ -64,8 +69,10 @@ class World:
         copy: TextIO | None = None,
     ) -> None:
         self.seed = seed
+        self.policy = POLICIES[seed % len(POLICIES)]
         self.turns = turns
         self.weather = weather
+        self._fair = replace(weather, commit_fails=0.0)
         self.habits = habits or Habits()
         self.trace = Trace(self._time, copy)
         self.judge = Judge(trace=self.trace, now=self._time)
@@ -90,6 +97,8 @@ class World:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = EPOCH
         self._closing = False
+        self._long = False
+        """The host dies no more, but for the last time."""
         self._life: Life | None = None
         self._engine: Engine
         self._hooks = host.hooks()
@@ -113,8 +122,9 @@ class World:
             self._gather(group)
             storms = [group.create_task(storm) for storm in self._storms()] if self.weather is not CALM else []
             living = group.create_task(self._live_on())
-            await self._until(lambda: self.people.left <= 4 * self.turns // 5)
+            await self._until(lambda: self.people.left <= LONG_LIFE * self.turns)
             self._count_objects()
+            self._long = True
             await self._until(lambda: self.people.left <= 0)
             for storm in storms:
                 storm.cancel()
@@ -137,6 +147,7 @@ class World:
             clock=self.clock,
             messengers=self.messengers,
             habits=self.habits,
+            policy=self.policy,
             left=self.turns,
             group=group,
             agent_of=_agent_of,
@@ -228,7 +239,7 @@ class World:
 
     async def _live_on(self) -> None:
         while not self._closing:
-            await self._live(host.fate(self._chance) if self.weather is not CALM else ENDLESS)
+            await self._live(ENDLESS if self.weather is CALM or self._long else host.fate(self._chance))
             await asyncio.sleep(self._chance.choice([0.1, 1.0, 5.0]))
         await self._live(ENDLESS)
 
@@ -265,8 +276,7 @@ class World:
                 self.judge.fail("bug", HOST, f"the host died: {host.described(error)}")
         life.dead = True
         self.deaths[how] += 1
-        self.judge.history.ends += 1
-        self.judge.history.kills += how != "stopped"
+        self.judge.ended(self.disk.entries(b'"state":"running"'), self.disk.entries(b'"cut":true'))
         self.trace.line(HOST, f"life {life.number} is over: {how}")
 
     async def _be_fate(self, life: Life, engine: Engine, fate: Fate) -> None:
@@ -317,7 +327,11 @@ class World:
             drivers=Drivers(storage=storage, files=files, transports={TRANSPORT: transport}, surfaces=surfaces),
             journal=journal,
             settings=HostSettings(
-                max_lane_depth=LANE_DEPTH, max_tries=MAX_TRIES, keep_done_s=KEPT_S, shutdown_grace_s=fate.grace_s
+                max_lane_depth=LANE_DEPTH,
+                on_interrupt=self.policy,
+                max_tries=MAX_TRIES,
+                keep_done_s=KEPT_S,
+                shutdown_grace_s=fate.grace_s,
             ),
             registry=self._registry,
             hooks=self._hooks,
@@ -325,7 +339,7 @@ class World:
         )
 
     def _weather_now(self) -> Weather:
-        return self.weather
+        return self._fair if self._long and self.weather is not CALM else self.weather
 
     def _stream(self, name: str) -> random.Random:
         return stream(self.seed, f"life {self.lives}/{name}")
