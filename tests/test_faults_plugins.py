@@ -21,6 +21,7 @@ from surfaces_core import (
     AgentRequest,
     Command,
     CommandCall,
+    ConfigError,
     Confirm,
     Draft,
     End,
@@ -391,6 +392,23 @@ async def test_what_is_no_text_is_a_bug_of_that_plugin(where: str, value: Any) -
     assert [request.text for request in bot.transport.requests] == ["next"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("hook", ["surfaces_commands", "surfaces_shapers"])
+@pytest.mark.parametrize("value", [5, [5], ["text"], [None], ZeroDivisionError("oops")], ids=repr)
+def test_what_a_plugin_cannot_contribute_stops_the_start_with_one_line(hook: str, value: Any) -> None:
+    """The line names the plugin, whether its hook raises or gives back what is none."""
+
+    def contribute(_self: object) -> Any:
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    contribute.__name__ = hook
+    plugin = type("Odd", (), {hook: hookimpl(contribute)})
+    with pytest.raises(ConfigError, match=r"Odd.*cannot say what it contributes") as caught:
+        TestBot(hooks=[plugin()]).build()
+    assert "\n" not in str(caught.value)
+
+
 async def test_a_command_that_says_nothing_says_nothing() -> None:
     """None is as good as an empty text."""
     bot = TestBot(hooks=[Answering("command", None)])
@@ -484,7 +502,7 @@ async def test_what_a_transport_raises_on_forgetting_ends_that_turn_alone(fault:
     async def choking(*_args: object) -> None:
         raise fault()
 
-    transport.forget = choking  # type: ignore[method-assign]
+    transport.forget = choking  # type: ignore[assignment, method-assign]
     bot = TestBot(transport=transport, hooks=[context])
     async with bot.running():
         for _ in range(2):

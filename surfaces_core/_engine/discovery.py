@@ -146,7 +146,7 @@ def check_accounts(surfaces: Iterable[Instance]) -> None:
     """Refuse two surfaces that speak for one account: each would answer everything. Raises `ConfigError`."""
     first: dict[tuple[type[Driver], str], Instance] = {}
     for instance in surfaces:
-        _, found = load_driver("surfaces.surface", instance.use)
+        found = check_settings("surfaces.surface", instance)
         settings = validate(found.Settings, instance.options, instance.source, instance.place)
         account = found.account(settings) if issubclass(found, Surface) else ""
         other = first.setdefault((found, account), instance) if account else instance
@@ -180,13 +180,22 @@ class Hooks:
         except pluggy.PluginValidationError as error:
             said = " ".join(str(error).split())
             raise ConfigError("", f"{offer}: {said}; update the plugin") from error
+        except Exception as error:
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError("", f"{offer}: cannot say what it contributes ({problem}); update the plugin") from error
         for command in contributed:
             self._add_command(offer, command)
 
     def _contributed(self, plugin: object) -> Sequence[Command]:
         callers = {name: self.manager.subset_hook_caller(name, self._others(plugin)) for name in _CONTRIBUTE}
-        self.shapers += [shaper for some in callers["surfaces_shapers"]() for shaper in some]
-        return [command for some in callers["surfaces_commands"]() for command in some]
+        shapers = [shaper for some in callers["surfaces_shapers"]() for shaper in some]
+        commands = [command for some in callers["surfaces_commands"]() for command in some]
+        for odd in [found for found in shapers if not callable(found)] + [
+            found for found in commands if not isinstance(found, Command)
+        ]:
+            raise TypeError(f"{odd!r} is no command or shaper")
+        self.shapers += shapers
+        return commands
 
     def _others(self, plugin: object) -> list[object]:
         return [other for other in self.manager.get_plugins() if other is not plugin]

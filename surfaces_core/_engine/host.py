@@ -92,7 +92,6 @@ def build(config: Config) -> Engine:
         for name, instance in config.transports.items()
     }
     check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
-    check_accounts(config.surfaces.values())
     journal = Journal(storage, lease_s=config.host.lease_s)
 
     def context(name: str) -> SurfaceContext:
@@ -107,6 +106,7 @@ def build(config: Config) -> Engine:
     surfaces = {
         name: make("surfaces.surface", Surface, instance, context(name)) for name, instance in config.surfaces.items()
     }
+    check_accounts(config.surfaces.values())
     return Engine(
         drivers=Drivers(storage=storage, files=files, transports=transports, surfaces=surfaces),
         journal=journal,

@@ -84,6 +84,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     stream = sys.stderr if stream is None else stream
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
+    logging.getLogger("stevedore").setLevel(logging.CRITICAL)  # what it warns of ends in an error that says more
     last: list[structlog.typing.Processor]
     if stream.isatty():
         # without the values of variables, among which are texts of people
