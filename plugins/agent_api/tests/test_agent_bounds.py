@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,6 +150,17 @@ async def test_a_new_socket_that_is_lost_is_not_tried_again_at_once():
         here.peer.faults.always("upgrade-reset")
         assert await here.code() == "AGENT_UNREACHABLE"
         assert len(here.peer.record.connections) == 2
+
+
+async def test_what_is_no_tls_is_an_agent_that_cannot_be_reached():
+    """An address that says https where something else answers: nothing was asked."""
+    async with talk() as here:
+        options = {"base_url": here.peer.base_url.replace("http:", "https:")}
+        request = replace(here.request(), agent=replace(here.agent, options=options))
+        with pytest.raises(Unavailable) as raised:
+            await anext(here.transport.run(request))
+        assert raised.value.code == "AGENT_UNREACHABLE"
+        assert (await here.transport.check(request.agent)).code == "AGENT_UNREACHABLE"
 
 
 async def test_an_agent_that_left_a_ping_unanswered_may_have_changed():

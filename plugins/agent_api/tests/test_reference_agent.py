@@ -56,12 +56,28 @@ async def test_repeats_are_answered_alike(talking: Any):
 async def test_interrupted_repeats_are_answered_anew(talking: Any):
     """A message whose answer was cut off is answered when it comes again, and remembered once."""
     async with talking(options={"send_message_id": True}) as talk:
-        request = talk.request("count to 20000")
+        request = talk.request("count to 4000")
         turn = talk.transport.run(request)
         await anext(turn)
         await turn.aclose()
-        assert (await talk.hear(request)).text.endswith(" 20000 ")
-        assert (await talk.ask("what did I say?")).text == "You said: count to 20000."
+        assert (await talk.hear(request)).text.endswith(" 4000 ")
+        assert (await talk.ask("what did I say?")).text == "You said: count to 4000."
+
+
+async def test_a_newer_socket_ends_the_older(talking: Any):
+    """A host that died without a goodbye asks anew: what the agent says on the old socket ends."""
+    question = json.dumps({"type": "USER_MESSAGE", "text": "ask me", "attachments": [], "message_id": "m"})
+    async with talking() as talk, aiohttp.ClientSession() as http:
+        address = f"{talk.peer.base_url}v1/agent_ws/7/"
+        async with http.ws_connect(address) as older:
+            await older.receive()
+            await older.send_str(question)
+            assert (await older.receive_json())["type"] == "AGENT_EVENT_CONFIRM"
+            async with http.ws_connect(address) as newer:
+                assert (await older.receive_json())["type"] == "AGENT_EVENT_END"
+                await newer.receive()
+                await newer.send_str(question)
+                assert (await newer.receive_json())["id"] == "7-1"
 
 
 async def test_makes_a_file(tmp_path: Path, talking: Any):

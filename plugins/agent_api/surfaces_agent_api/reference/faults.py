@@ -13,7 +13,7 @@ from aiohttp import web
 from surfaces_agent_api.reference.behaviours import text_chunk
 
 HUGE_CHARS = 5 << 20
-FLOOD_FRAMES = 20_000
+FLOOD_FRAMES = 5_000
 _BIG_FILE_BYTES = 1 << 30
 
 

@@ -52,6 +52,8 @@ class Wire:
     async def ask(self) -> bool:
         """Read the request; False when it is not the upgrade of an agent's socket."""
         try:
+            if await self._reader.readexactly(1) != b"G":  # as TLS doesn't begin, which goes on without a line's end
+                return False
             head = await self._reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return False
