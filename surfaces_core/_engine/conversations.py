@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from surfaces_core._engine import words
@@ -61,16 +61,22 @@ class Book:
         self._bindings: dict[Address, Binding] = {}
         self._usages: dict[Address, Usage] = {}
         self._binding = asyncio.Lock()
+        self._making: dict[str, Opening] = {}
+        """Conversations that are being made, by what caused them."""
         self._touched: dict[Address, int] = {}
         """When each binding was last changed here, in ticks."""
         self.tick = 0
         """Counts changes."""
 
-    async def open(self) -> None:
-        """Read all bindings."""
+    async def open(self, undone: Container[str]) -> None:
+        """Read all bindings, and what the turns that are not done had begun to make."""
         for value in (await self._journal.scan("conv")).values():
             binding = BINDINGS.load(value)
             self._bindings[binding.address] = binding
+        for row, value in (await self._journal.scan("opening")).items():
+            cause = row.split(b"\0")[1].decode()
+            if cause in undone:  # else it was given up, and waits among the dead letters
+                self._making[cause] = OPENINGS.load(value)
 
     def at(self, address: Address) -> Binding | None:
         """The binding of a conversation."""
@@ -140,10 +146,31 @@ class Book:
         async with self._journal.changing() as tx:
             begun = await tx.get(row)
             if begun is not None:
-                return OPENINGS.load(begun)
-            opening = await self._next(tx, cause, surface, owner, owner_name, name)
-            await tx.put(row, OPENINGS.dump(opening))
+                opening = OPENINGS.load(begun)
+            else:
+                opening = await self._next(tx, cause, surface, owner, owner_name, name)
+                await tx.put(row, OPENINGS.dump(opening))
+        self._making[cause] = opening
         return opening
+
+    def is_made_by_another(self, cause: str, address: Address, person: str) -> bool:
+        """Whether what another turn is making is, or may be, the place where a person is already.
+
+        Two that both make one for a person do not wait for each other.
+        """
+        if cause in self._making:
+            return False
+        known = self.at(address)
+        owner = person if known is None else known.owner
+        return any(
+            (opening.surface, opening.owner) == (address.surface, owner)
+            and (known is None or known.number == opening.number)
+            for opening in self._making.values()
+        )
+
+    def settled(self, cause: str) -> None:
+        """The turn is done, whatever it was about."""
+        self._making.pop(cause, None)
 
     async def _next(
         self, tx: Tx, cause: str, surface: str, owner: str, owner_name: str = "", name: str = ""

@@ -193,7 +193,7 @@ class Engine:
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             stack.push_async_callback(self.journal.lease.release)
-            await self.book.open()
+            await self.book.open({entry.turn for entry in backlog.entries})
             await self.staging.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
                 await stack.enter_async_context(driver)

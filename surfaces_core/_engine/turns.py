@@ -111,7 +111,8 @@ class Turns:
                 entry = replace(entry, overflow=True)
             lanes = self._lanes(entry)
             lane = (lanes is self.urgent, address)
-            first = not coming[lane] and lanes.starts_now(address, len(coming)) and not self._must_ask(entry)
+            held = self._must_ask(entry) or self._must_follow(entry)
+            first = not coming[lane] and lanes.starts_now(address, len(coming)) and not held
             coming[lane] += 1
             return begun(entry) if first else entry
 
@@ -143,6 +144,13 @@ class Turns:
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
         return self._asks(entry) and not entry.overflow and self._agents.away(entry.message.address)
+
+    def _must_follow(self, entry: Entry) -> bool:
+        """Whether what is said here has to wait: the conversation is still being made, and its greeting comes first."""
+        message = entry.message
+        if message.kind in (Kind.START, Kind.LEFT) or self._lanes(entry) is self.urgent:
+            return False
+        return self._book.is_made_by_another(entry.turn, message.address, message.sender)
 
     def waiting_for(self, agent: str) -> list[Address]:
         """Conversations whose next question waits for an agent."""
@@ -215,6 +223,8 @@ class Turns:
             return wait, replace(entry, not_before=0.0)
         if _is_suspect(entry) and (left := self._alone_until - asyncio.get_running_loop().time()) > 0:
             return min(left, LOOK_AGAIN_S), entry
+        if self._must_follow(entry):
+            return LOOK_AGAIN_S, entry
         return (self._agents.ask(entry.message.address) if self._must_ask(entry) else 0.0), entry
 
     async def _outcome(self, work: Work) -> Outcome:
@@ -290,6 +300,7 @@ class Turns:
         parts = await self._journal.complete(entry, answer, outcome.changes, dead=outcome.dead)
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
+        self._book.settled(entry.turn)
         ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
         self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
