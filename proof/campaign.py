@@ -24,15 +24,32 @@ from proof.nursery import Nursery
 from proof.points import SIDES, Counts, Point
 from proof.processes import BOT
 from proof.stage import Stage
-from proof.verdict import Verdict, Want
+from proof.verdict import DRAFT_MARK, Said, Verdict, Want
+from surfaces_core._engine import words
 from surfaces_core._engine.killpoints import POINTS
 from surfaces_testing.homeserver import COMMON, Changed, FakeHomeserver, Fault, Person, Slow, Truncated
 from surfaces_testing.homeserver.call import Answer
 from surfaces_testing.homeserver.event import Event, Json
 from surfaces_testing.homeserver.faults import Wire
 
-ACTS = {"say": 8, "count": 3, "file": 2, "make": 2, "clear": 1, "edit": 1, "notice": 1, "flood": 0.3}
+ACTS = {
+    "say": 8,
+    "count": 3,
+    "tool": 1,
+    "file": 2,
+    "make": 2,
+    "confirm": 1,
+    "stop": 1,
+    "clear": 1,
+    "rename": 1,
+    "edit": 1,
+    "notice": 1,
+    "flood": 0.3,
+}
 """What people do, and how often."""
+QUESTION = words.question("May I go on?", "!")
+REPLIES = (words.AGREED, words.NO_QUESTION)
+"""What comes of `!yes`: the question may have been that of an earlier life."""
 FLOOD = 105
 """More than a sync shows of one room."""
 FASTER = {"retry_base_s": 0.1, "retry_cap_s": 0.5}
@@ -105,10 +122,10 @@ def _acts(chance: Random, place: str) -> list[Act]:
 def _least(people: Sequence[Sequence[Sequence[Act]]]) -> Counts:
     """How often a life without a kill comes at least to each point, as far as that is sure."""
     kinds = Counter(act.kind for conversations in people for acts in conversations for act in acts)
-    frames = {"say": 8, "make": 6, "count": 5}
+    frames = {"say": 8, "make": 6, "count": 5, "stop": 5, "tool": 6, "confirm": 1}
     opened = sum(len(conversations) for conversations in people)
-    asked = kinds["say"] + kinds["count"] + kinds["make"]
-    done = opened + asked + kinds["file"] + kinds["clear"]
+    asked = sum(kinds[kind] for kind in frames)
+    done = opened + asked + kinds["file"] + kinds["clear"] + kinds["rename"]
     points = Counter(dict.fromkeys(POINTS, done) | {"open.before": opened, "open.after": opened})
     points |= {"accept.before": opened, "accept.after": opened, "begin.before": 1, "begin.after": 1, "shown.after": 1}
     return points | {
@@ -170,15 +187,22 @@ class Traffic(Stage):
         """What people sent, by name."""
         self.made: list[str] = []
         """What the agent was asked to make."""
+        self._agreed: Counter[str] = Counter()
+        """How often somebody said `!yes`, by room."""
+        self._names: dict[str, str] = {}
+        """What conversations were renamed to last, by room."""
+        self._stops: Counter[str] = Counter()
+        """How often somebody said `!stop`, by room; where they will, too. It may come late, and stop another answer."""
         self._waiting: dict[str, int] = {}
         """Files that may wait for the next question, by room."""
         for entry in self.entries:
-            self.owe(entry, self._want(r"Your conversation is ready: .+"))
+            self._owed(entry, r"Your conversation is ready: .+")
         self._disturb()
 
-    def _want(self, pattern: str, text: str = "", *, further: bool = False) -> Want:
-        # what stands for an answer stands for all of its parts
-        return Want(pattern=pattern, text=text, further=further, or_notice=frozenset() if further else self.notices)
+    def _owed(self, room: str, pattern: str, *, further: bool = False) -> None:
+        """An answer, or what may stand for it and for all of its parts."""
+        notices = self.notices | ({"stopped"} if room in self._stops else set())
+        self.owe(room, Want(pattern=pattern, further=further, or_notice=frozenset() if further else notices))
 
     # What goes wrong
 
@@ -254,34 +278,74 @@ class Traffic(Stage):
 
     def _hello(self, person: Person, entry: str) -> None:
         person.say(entry, "hello")
-        self.owe(entry, self._want(r"Your conversation is ready: .+"))
+        self._owed(entry, r"Your conversation is ready: .+")
 
     def _new(self, person: Person, room: str, name: str) -> None:
         person.say(room, f"!new {name}")
-        self.owe(room, self._want(rf"\[C\d+ {name}\]\(.+"))
+        self._owed(room, rf"\[C\d+ {name}\]\(.+")
 
     async def _talk(self, person: Person, room: str, acts: Sequence[Act]) -> None:
+        if any(act.kind == "stop" for act in acts):
+            self._stops[room] = 0
         for act in acts:
             if act.patient:
                 await self.hs.until(lambda: not self.missing(room), timeout=120.0)
             self._do(person, room, act)
+            if act.kind == "confirm":
+                await self._confirm(person, room)
+            elif act.kind == "stop":
+                await self._stop(person, room)
+
+    async def _confirm(self, person: Person, room: str) -> None:
+        """Agree to every question until there is an answer. One that is asked again asks again."""
+        while self.missing(room):
+            await self.hs.until(lambda: self._questions(room) > self._agreed[room] or not self.missing(room), 120.0)
+            if self._questions(room) > self._agreed[room]:
+                person.say(room, "!yes")
+                self._agreed[room] += 1
+
+    def _questions(self, room: str) -> int:
+        return sum(said.text == QUESTION for said in self.all_said(room))
+
+    async def _stop(self, person: Person, room: str) -> None:
+        """Stop an answer of which something shows, if it is not all there before."""
+        await self.hs.until(lambda: self._drafts(room) or not self.missing(room), 120.0)
+        person.say(room, "!stop")
+        self._stops[room] += 1
+
+    def _drafts(self, room: str) -> bool:
+        return any(said.text.endswith(DRAFT_MARK) for said in self.all_said(room))
 
     def _do(self, person: Person, room: str, act: Act) -> None:
         match act.kind:
             case "say":
                 self._ask(person, room, act.name, rf"You said: {act.name}\. \(message \d+ in this context\)")
-            case "count":
+            case "count" | "stop":
                 numbers = " ".join(map(str, range(1, act.size + 1)))
                 self._ask(person, room, f"count to {act.size} ({act.name})", numbers)
+            case "tool":
+                self._ask(person, room, f"use a tool ({act.name})", r"The calculator says 5\.")
+            case "confirm":
+                self._ask(person, room, f"ask me ({act.name})", r"You said yes, so I went on\.")
             case "make":
                 self.made.append(f"make a file {act.name}")
                 self._ask(person, room, self.made[-1], r"Here is your file\.")
-                self.owe(room, self._want("A note", further=True))
-            case "clear":
-                person.say(room, "!clear")
-                self.owe(room, self._want(r"Done: the agent starts afresh here.+"))
+                self._owed(room, "A note", further=True)
             case "file":
                 self._send_file(person, room, f"in-{act.name}.txt")
+            case _:
+                self._do_else(person, room, act)
+
+    def _do_else(self, person: Person, room: str, act: Act) -> None:
+        """What asks nothing of the agent."""
+        match act.kind:
+            case "clear":
+                person.say(room, "!clear")
+                self._owed(room, r"Done: the agent starts afresh here.+")
+            case "rename":
+                self._names[room] = f"Name {act.name.replace('-', 'x')}"
+                person.say(room, f"!rename {self._names[room]}")
+                self._owed(room, rf"This conversation is now called \*\*{self._names[room]}\*\*\.")
             case "edit":
                 mine = [shown.event_id for shown in self.hs.shown(room) if shown.sender == person.user_id]
                 person.edit(room, (mine or ["$nothing"])[-1], f"an edit of {act.name}")
@@ -294,22 +358,43 @@ class Traffic(Stage):
         waiting = self._waiting.get(room, 0) if self.notices else self._waiting.pop(room, 0)
         got = rf"(?:I got in-[^\n]+\n\n){{{'0,' if self.notices else ''}{waiting}}}"
         person.say(room, text)
-        self.owe(room, self._want(got + pattern))
+        self._owed(room, got + pattern)
 
     def _send_file(self, person: Person, room: str, name: str) -> None:
         self.files[name] = f"the content of {name}\n".encode()
         self._waiting[room] = self._waiting.get(room, 0) + 1
         person.send_file(room, name, self.files[name], "text/plain")
-        self.owe(room, self._want(rf"Got `{re.escape(name)}`\. \d+ waiting for your next message\."))
+        self._owed(room, rf"Got `{re.escape(name)}`\. \d+ waiting for your next message\.")
 
     # Judging
+
+    def said(self, room: str) -> list[Said]:
+        """Without what is said aside: it has no place in the order."""
+        aside = (QUESTION, *REPLIES, words.NOTHING_TO_STOP)
+        return [said for said in super().said(room) if said.text not in aside]
+
+    def missing(self, room: str) -> tuple[str, ...]:
+        """What is still owed in a room."""
+        replies = sum(said.text in REPLIES for said in self.all_said(room))
+        return super().missing(room) + ("a reply to !yes",) * (self._agreed[room] - replies)
 
     def verdict(self) -> Verdict:
         """Everything that is wrong, at the end."""
         talk = self.talk()
         told = bool(talk.notices)
         wrong = [*self._wrong_rooms(told), *self._wrong_input(told), *self._wrong_output(told), *self._asked_twice()]
-        return talk + Verdict(other=tuple(wrong))
+        return talk + Verdict(other=tuple(wrong), doubled=tuple(self._doubled_aside()))
+
+    def _doubled_aside(self) -> Iterator[str]:
+        """What is said aside comes once, too."""
+        for room in self.hs.rooms:
+            texts = Counter(said.text for said in self.all_said(room))
+            marks = Counter(said.mark for said in self.all_said(room))
+            if sum(texts[reply] for reply in REPLIES) > self._agreed[room] or max(marks.values(), default=0) > 1:
+                yield f"more replies than {self._agreed[room]} times !yes"
+            stopped = sum(text.endswith((words.STOPPED, f"_{words.STOPPED}_")) for text in texts.elements())
+            if stopped + texts[words.NOTHING_TO_STOP] > self._stops[room]:
+                yield f"more was stopped than {self._stops[room]} times !stop"
 
     def _wrong_rooms(self, told: bool) -> Iterator[str]:
         """Everybody has an entry, a Space and their conversations, and was greeted once."""
@@ -320,6 +405,10 @@ class Traffic(Stage):
             greetings = [text for text in self.greetings() if text.startswith(f"Hello {person.user_id[1].upper()}!")]
             if len(greetings) != 1 and not told:
                 yield f"{len(greetings)} greetings of {person.user_id}"
+        for room, name in self._names.items():
+            shown = self.hs.state(room)["m.room.name", ""]["name"]
+            if shown != name and not told:
+                yield f"a room is called {shown}, not {name}"
 
     def _wrong_input(self, told: bool) -> Iterator[str]:
         """What people sent is in the workspace once and whole, and nothing unfinished beside it."""

@@ -46,6 +46,7 @@ class Stage:
             await self.play()
         except (TimeoutError, MatrixError) as error:
             self.stuck = str(error) or "somebody waited in vain"
+        self.hs.world.changes.touch()  # whoever waits for the end looks again
 
     # What people do
 
@@ -75,20 +76,21 @@ class Stage:
 
     def _put_aside(self, person: Person) -> int:
         rooms = [room for room in self.hs.rooms if person.user_id in self.hs.members(room)]
-        return sum(NOTICES.get(said.text) == "poison" for room in rooms for said in self._all_said(room))
+        return sum(NOTICES.get(said.text) == "poison" for room in rooms for said in self.all_said(room))
 
     # What is seen
 
     def said(self, room: str) -> list[Said]:
         """The bot's messages, as they show now, but for greetings, which answer nothing and have no order."""
-        return [said for said in self._all_said(room) if not said.text.startswith(GREETING)]
+        return [said for said in self.all_said(room) if not said.text.startswith(GREETING)]
 
     def greetings(self) -> list[str]:
         """The greetings in all rooms."""
-        texts = [said.text for room in self.hs.rooms for said in self._all_said(room)]
+        texts = [said.text for room in self.hs.rooms for said in self.all_said(room)]
         return [text for text in texts if text.startswith(GREETING)]
 
-    def _all_said(self, room: str) -> list[Said]:
+    def all_said(self, room: str) -> list[Said]:
+        """All messages of the bot, as they show now."""
         messages = [message for message in self.hs.shown(room) if message.sender == BOT]
         return [
             Said(text=shown.body.strip(), mark=None if shown.turn is None else (shown.turn, shown.part or 0))
@@ -97,7 +99,7 @@ class Stage:
 
     def progress(self) -> Mapping[str, list[str]]:
         """What is said so far, by room."""
-        return {room: [said.text for said in self._all_said(room)] for room in self.hs.rooms}
+        return {room: [said.text for said in self.all_said(room)] for room in self.hs.rooms}
 
     @property
     def settled(self) -> bool:

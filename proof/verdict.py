@@ -20,6 +20,7 @@ NOTICES: Mapping[str, str] = {
     words.GAVE_UP: "gave_up",
     words.GENERAL: "general",
     words.NO_ANSWER: "no_answer",
+    words.STOPPED: "stopped",
     words.PART_LOST: "part_lost",
     MISSED_AWAY: "passed_over",
     MISSED_FLOOD: "flood",
