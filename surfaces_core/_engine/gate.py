@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from surfaces_core.errors import Unavailable
 
 LEAST_WAIT_S = 0.5
-PATIENCE_S = 8.0
+PATIENCE_S = 5.0
 """The longest wait between two tries at a peer that fails, unless it asks for more."""
 
 

@@ -13,7 +13,7 @@ class Backoff:
     """Doubling waits with jitter; never below `least_s`, so that a failing peer gets two tries a second at most."""
 
     base_s: float = 1.0
-    cap_s: float = 8.0
+    cap_s: float = 4.0
     """Low, so that the bot is back within seconds of its homeserver; a longer wait is up to `retry_after`."""
     least_s: float = 0.5
     chance: Callable[[], float] = field(default=random.random, repr=False)

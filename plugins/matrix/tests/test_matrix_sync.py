@@ -294,16 +294,16 @@ async def test_the_homeservers_own_wait_is_honoured(stage: Stage, bot: Bot):
 
 @given(failures=st.integers(0, 10_000), chance=st.floats(0, 1), wait=st.none() | st.floats(0, 3600))
 def test_a_wait_is_bounded_on_both_sides(failures: int, chance: float, wait: float | None):
-    """At most two tries a second, at least one every eight, and never before the homeserver's own time."""
+    """At most two tries a second, at least one every four, and never before the homeserver's own time."""
     seconds = Backoff(failures=failures, chance=lambda: chance).next(wait)
-    assert 0.5 <= seconds <= max(8.0, wait or 0.0)
+    assert 0.5 <= seconds <= max(4.0, wait or 0.0)
     assert seconds >= (wait or 0.0)
 
 
 def test_waits_grow_and_begin_anew():
     """They double from one second, and start over after a success."""
     backoff = Backoff(chance=lambda: 1.0)
-    assert [backoff.next() for _ in range(5)] == [1.0, 2.0, 4.0, 8.0, 8.0]
+    assert [backoff.next() for _ in range(5)] == [1.0, 2.0, 4.0, 4.0, 4.0]
     backoff.reset()
     assert backoff.next() == 1.0
 

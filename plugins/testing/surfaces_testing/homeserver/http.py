@@ -97,7 +97,10 @@ class Web:
         request.answered_at = time.monotonic()
         wire = Wire(http)
         if fault is not None:
-            response = await fault.deliver(answer, wire)
+            try:
+                response = await fault.deliver(answer, wire)
+            except ConnectionError:
+                response = wire.cut()  # the client has had enough of it
             request.status = 0 if wire.was_cut else response.status
             return response
         request.status = answer.status
