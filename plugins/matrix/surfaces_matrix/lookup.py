@@ -22,7 +22,6 @@ from surfaces_matrix.login import Login
 from surfaces_matrix.shapes import mapping, text
 
 MESSAGE = "m.room.message"
-UNSURE = "UNSURE"
 PAGE = 100
 """So many of the bot's last messages are looked at whatever the clocks say."""
 MOST_PAGES = 50
@@ -120,9 +119,9 @@ class Lookup:
                 break
             start = str(following)
         else:
-            raise Rejected(f"{key.txn} is not among so many messages", code=UNSURE)
+            raise Rejected(f"{key.txn} is not among so many messages", code="UNSURE")
         if blank:
-            raise Rejected(f"{key.txn} may be a message that was taken back", code=UNSURE)
+            raise Rejected(f"{key.txn} may be a message that was taken back", code="UNSURE")
         return None
 
     def _is_own(self, event: Mapping[str, Any]) -> bool:
