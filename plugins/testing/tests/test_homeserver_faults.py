@@ -125,6 +125,12 @@ async def test_a_lost_answer_is_an_act_that_was_done(hs: FakeHomeserver, get: Ca
     for txn in ("lost", "dropped"):
         with pytest.raises(aiohttp.ClientError):
             await get(path + txn, "PUT", {"msgtype": "m.text", "body": txn})
+    assert [json.loads(request.body)["body"] for request in hs.record.of("send")] == [
+        "lost",
+        "lost",
+        "dropped",
+        "dropped",
+    ]
     assert [m.body for m in hs.shown(room)] == ["lost"]
     await get(path + "lost", "PUT", {"msgtype": "m.text", "body": "again"})
     assert [m.body for m in hs.shown(room)] == ["lost"]

@@ -17,6 +17,7 @@ from surfaces_testing.homeserver.accounts import Device
 from surfaces_testing.homeserver.call import Answer, Call, Route, Routes
 from surfaces_testing.homeserver.endpoints import ROUTES
 from surfaces_testing.homeserver.errors import MatrixError, missing_token, unknown_token, unrecognized
+from surfaces_testing.homeserver.event import MAX_BYTES
 from surfaces_testing.homeserver.faults import Wire
 from surfaces_testing.homeserver.record import Record, Request
 from surfaces_testing.homeserver.schedule import Faults
@@ -82,7 +83,9 @@ class Web:
         route, args = found or (None, ())
         device = self._device(http)
         request = self._note(http, route, args, device)
-        response = await self._deliver(http, route, request, await _call(http, args, device))
+        call = await _call(http, args, device)
+        request.body = call.body[:MAX_BYTES].decode("utf-8", "replace")
+        response = await self._deliver(http, route, request, call)
         self._world.changes.touch()
         return response
 

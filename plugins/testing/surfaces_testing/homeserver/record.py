@@ -20,6 +20,8 @@ class Request:
     user_id: str = ""
     device_id: str = ""
     args: tuple[str, ...] = ()
+    body: str = ""
+    """What came with it; of what is bigger than an event the beginning."""
     since: str | None = None
     """Of `/sync`: the token that was used."""
     status: int = 0
