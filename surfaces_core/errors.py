@@ -85,10 +85,20 @@ class Unavailable(DriverError):
 
 
 class Rejected(DriverError):
-    """Never: the same call will fail again."""
+    """Never: the same call will fail again.
+
+    `interrupted`: the connection was cut while an agent had the question, so that asking once more may
+    go well and may be a repeat (spec: delivery, `on_interrupt`).
+    """
 
     code = "REJECTED"
     public = "That was refused."
+
+    def __init__(
+        self, message: str, *, code: str | None = None, public: str | None = None, interrupted: bool = False
+    ) -> None:
+        super().__init__(message, code=code, public=public)
+        self.interrupted = interrupted
 
 
 class CommandError(SurfacesError):

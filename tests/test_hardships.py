@@ -603,3 +603,32 @@ async def test_a_clock_that_jumps_ahead_forgets_no_recent_event() -> None:
         assert await journal.prune(86400.0) == 5
         late = [message(number) for number in range(5, many)]
         assert list(await journal.accept("memory", late, "cursor", lambda entry: entry)) == []
+
+
+@pytest.mark.parametrize(
+    ("repeatable", "first", "answer"),
+    [
+        (True, [], "once more"),
+        (False, [], "cut"),
+        (True, [Text("half")], "half\n\ncut"),
+    ],
+    ids=["nothing came", "no message ids", "something came"],
+)
+async def test_a_question_that_was_cut_is_asked_again_where_that_is_harmless(
+    repeatable: bool, first: list[Step], answer: str
+):
+    """Only when nothing came and the agent recognises the repeat; else the person decides."""
+    tries: list[str] = []
+
+    def script(request: AgentRequest) -> list[Step]:
+        tries.append(request.turn)
+        if len(tries) == 1:
+            return [*first, Rejected("closed with code 1006", code="CUT", public="cut", interrupted=True)]
+        return [Text("once more"), End()]
+
+    bot = TestBot(transport=ScriptedTransport(script=script, repeatable=repeatable), settings=SHORT)
+    async with bot.running():
+        await bot.push("hello")
+        assert (await bot.pop()).replace("_", "") == answer
+    assert len(set(tries)) == 1
+    assert len(tries) == (2 if answer == "once more" else 1)

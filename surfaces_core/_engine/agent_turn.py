@@ -86,6 +86,11 @@ class Gathered:
         """The answer so far."""
         return "".join(self.pieces)
 
+    @property
+    def came(self) -> bool:
+        """Something came that a person has seen or must see."""
+        return bool(self.pieces or self.files or self.questions)
+
 
 @dataclass(slots=True, eq=False)
 class Work:
@@ -223,6 +228,9 @@ class AgentTurns:
             if not isinstance(request, AgentRequest):
                 raise TypeError(f"a shaper made a {type(request).__name__} of the request")
         gathered = await self._converse(work, request, transport)
+        failure = gathered.failure
+        if isinstance(failure, Rejected) and self._is_worth_a_repeat(work, gathered, failure, transport, agent):
+            raise Unavailable(str(failure), code=failure.code, public=failure.public) from failure
         outcome = self._judge(work, gathered, refused)
         changes: dict[bytes, bytes | None] = {}
         if outcome.kind == "answered":
@@ -237,6 +245,14 @@ class AgentTurns:
         if policy == "auto":
             return not entry.partly and transport.repeatable(agent)
         return policy == "retry"
+
+    def _is_worth_a_repeat(
+        self, work: Work, gathered: Gathered, failure: Rejected, transport: Transport, agent: Agent
+    ) -> bool:
+        """Whether a question whose connection was cut before anything came is put to the agent once more."""
+        if work.stopped or not failure.interrupted or gathered.came:
+            return False
+        return self._ask_again(work.entry, transport, agent)
 
     # The conversation with the agent
 
@@ -348,7 +364,7 @@ class AgentTurns:
         # a stop must not come between storing and queueing
         await asyncio.shield(talk.group.create_task(self._say(question)))
         approved = await self._questions.ask(talk.address, event.timeout_s)
-        if approved is None:
+        if approved is None and not gathered.notes:
             gathered.notes.append(Say(text=words.QUESTION_EXPIRED))
         try:
             await talk.transport.answer(talk.request, event.id, bool(approved))

@@ -63,7 +63,7 @@ class Ending:
 
 def rejected(code: str, detail: str, public: str = "") -> Rejected:
     """A failure that trying again by itself does not mend."""
-    return Rejected(detail, code=code, public=public or PUBLIC[code])
+    return Rejected(detail, code=code, public=public or PUBLIC[code], interrupted=code == CUT_OFF)
 
 
 def unavailable(code: str, detail: str, retry_after: float | None = None) -> Unavailable:
