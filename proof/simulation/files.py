@@ -16,7 +16,7 @@ from surfaces_core.testing.memory_files import MemoryFiles
 
 
 class SimulatedFiles(MemoryFiles):
-    """Keeps its files where all lives find them; saving fails now and then, before or behind the act."""
+    """Keeps its files where all lives find them; saving fails now and then."""
 
     def __init__(
         self, kept: MemoryFiles, life: Life, judge: Judge, weather: Callable[[], Weather], chance: random.Random
@@ -40,16 +40,12 @@ class SimulatedFiles(MemoryFiles):
     ) -> FileRef:
         """Save, perhaps."""
         self._life.step("save")
-        luck = self._chance.random() * 2
-        if luck < self._weather().save_fails:
+        if self._chance.random() < self._weather().save_fails:
             self._judge.failed(key.partition(".")[0])
             raise Unavailable("the disk is full")
         ref = await super().save(workspace, name, chunks, mime=mime, key=key)
         await asyncio.sleep(0)
         self._life.step("saved")
-        if luck > 2 - self._weather().save_fails:
-            self._judge.failed(key.partition(".")[0])
-            raise Unavailable("the disk is slow")
         return ref
 
     async def open(self, workspace: str, path: str) -> OpenFile:

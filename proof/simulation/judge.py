@@ -7,7 +7,7 @@ shows must explain it. What shows for something that is over, or before its turn
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proof.simulation.story import Act, Chat, Said, Seen
@@ -47,6 +47,8 @@ class Judge:
     on_question: Callable[[Said], None] = lambda said: None
     """The agent asks something, and the person sees it."""
     on_over: Callable[[Said], None] = lambda said: None
+    on_used: Callable[[Chat, Sequence[str]], None] = lambda chat, files: None
+    """Nobody needs these files of a conversation any more."""
     open: dict[str, Said] = field(default_factory=dict)
     """By turn."""
     endings: Counter[str] = field(default_factory=Counter)
@@ -268,11 +270,14 @@ class Judge:
         run = ending.run
         assert run is not None
         for name in run.attachments:
-            if chat.files.pop(name, None) is None:
+            if name not in chat.files:
                 self.fail("doubled", chat.name, f"#{said.number}: the file {name} was given to the agent again")
-        for name, (number, certain) in list(chat.files.items()):
-            if certain and number < said.number:
+        waited = {name: certain for name, (number, certain) in chat.files.items() if number <= said.number}
+        for name, certain in waited.items():
+            del chat.files[name]
+            if certain and name not in run.attachments:
                 self.fail("lost", chat.name, f"#{said.number}: the file {name} was not given to the agent")
+        self.on_used(chat, list(waited))
 
     def _check_context(self, said: Said) -> None:
         assert said.plan is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proof.simulation.judge import Judge
 from proof.simulation.life import InjectedBug, Life
-from proof.simulation.story import Chat, turn_of
+from proof.simulation.story import Chat, Said, turn_of
 from proof.simulation.trace import HOST, Trace
 from proof.simulation.verdicts import FILE_GONE, split
 from proof.simulation.weather import Weather
@@ -22,7 +22,7 @@ REMEMBERED = 3000
 """Events that can still be asked for behind the newest that the host has taken."""
 MOST_AT_ONCE = 40
 """Events of one batch."""
-KEYS_KEPT_S = 3600.0
+KEYS_KEPT_S = 600.0
 """How long a key is recognised after what it said is over."""
 
 
@@ -126,9 +126,12 @@ class Messenger:
             self._shown[draft.key] = Message(draft.text or draft.status, final=False, version=version)
             self.judge.drafted(chat, draft)
 
-    def over(self, keys: Sequence[str]) -> None:
-        """What these said is over; they are forgotten some time later."""
-        self._over.extend((self.now(), key) for key in keys)
+    def over(self, said: Said) -> None:
+        """What was said is over; its keys are forgotten some time later."""
+        self._gone.difference_update(f"{said.turn}/{index}" for index in range(len(said.files)))
+        self._refused = {content for content in self._refused if not content[0].startswith(said.turn)}
+        names = {"0": None, **dict.fromkeys(said.parts), **dict.fromkeys(said.refused)}
+        self._over.extend((self.now(), f"{said.turn}.{name}") for name in names)
         while self._over and self._over[0][0] < self.now() - KEYS_KEPT_S:
             self._shown.pop(self._over.popleft()[1], None)
 

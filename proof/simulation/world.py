@@ -21,7 +21,7 @@ from proof.simulation.life import Life
 from proof.simulation.messenger import Messenger, SimulatedSurface
 from proof.simulation.people import Habits, People, Policy
 from proof.simulation.result import Result
-from proof.simulation.story import Said
+from proof.simulation.story import Chat, Said
 from proof.simulation.trace import HOST, Trace
 from proof.simulation.verdicts import MAX_TRIES
 from proof.simulation.weather import CALM, ROUGH, Weather, stream
@@ -44,9 +44,9 @@ PACE = Pace(typing_after_s=0.3, first_s=0.5, first_chars=10, interval_s=1.0, bud
 POLICIES: tuple[Policy, ...] = ("auto", "auto", "auto", "retry", "notify")
 """Of the worlds, by their seeds."""
 LANE_DEPTH = 12
-KEPT_S = 7200.0
+KEPT_S = 600.0
 EPOCH = 1_700_000_000.0
-MOST_JUMP_S = 1200.0
+MOST_JUMP_S = 900.0
 STOPPED_AFTER_S = 120.0
 """A host that is asked to stop has stopped then, whatever hangs."""
 LONG_LIFE = 0.2
@@ -154,6 +154,7 @@ class World:
         )
         self.judge.on_question = self.people.answer
         self.judge.on_over = self._over
+        self.judge.on_used = self._used
         self.messengers["alpha"].on_room = self.people.roomed
         for number in range(ALPHA_PEOPLE):
             self.people.meet("alpha", f"door-{number:03}", f"@a{number:03}", entry=True)
@@ -162,8 +163,7 @@ class World:
 
     def _over(self, said: Said) -> None:
         """Nobody needs to remember it."""
-        keys = [f"{said.turn}.{name}" for name in said.parts]
-        self.messengers[said.chat.surface].over([*keys, f"{said.turn}.0"])
+        self.messengers[said.chat.surface].over(said)
         self._clean_up(said)
 
     def _clean_up(self, said: Said) -> None:
@@ -176,10 +176,11 @@ class World:
                 self.judge.fail("doubled", said.chat.name, f"#{said.number}: {name} is in the workspace twice")
         if said.plan is not None:
             folder.pop(said.plan.file_name, None)
-            for name in {
-                name: None for run in said.plan.runs for name in run.attachments if name not in said.chat.files
-            }:
-                folder.pop(name, None)
+
+    def _used(self, chat: Chat, files: Sequence[str]) -> None:
+        """The agent throws away what it was given."""
+        for name in files:
+            self.files.contents[f"/{chat.agent}"].pop(name, None)
 
     async def _until(self, condition: Callable[[], bool], longest_s: float = float("inf")) -> bool:
         """Wait until something is so, or something has failed."""
@@ -222,6 +223,9 @@ class World:
             for chat in messenger.chats.values():
                 if any(certain for _, certain in chat.files.values()):
                     self.judge.fail("lost", chat.name, f"files never came to the agent: {chat.files}")
+        left = [name for folder in self.files.contents.values() for name in folder]
+        if left:
+            self.judge.fail("grown", HOST, f"files are left that nobody needs: {left[:5]}")
         self._check_rooms()
 
     def _check_rooms(self) -> None:
