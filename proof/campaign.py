@@ -267,13 +267,13 @@ class Traffic(Stage):
         self.over = True
 
     async def _person(self, person: Person, entry: str, conversations: Sequence[Sequence[Act]]) -> None:
-        first = await self.enter(person, 1, partial(self._hello, person, entry))
+        first = await self.enter(person, 1, entry, partial(self._hello, person, entry))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._talk(person, first, conversations[0]))
             for number, acts in enumerate(conversations[1:], 2):
                 ask = partial(self._new, person, first, f"Number {number}")
                 ask()
-                room = await self.enter(person, number, ask)
+                room = await self.enter(person, number, first, ask)
                 group.create_task(self._talk(person, room, acts))
 
     def _hello(self, person: Person, entry: str) -> None:

@@ -1,9 +1,9 @@
-"""Kills while recovering from kills: two lives end before the clean one, or three end at the same message."""
+"""Kills while recovering from kills: two lives end before the clean one, or all that may end at the same message."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from proof.points import Counts, Point, catalogue
 from proof.scenario import FIRST_COUNT
@@ -23,21 +23,40 @@ def pairs(counts: Counts, share: int) -> Iterator[tuple[Point, Point]]:
                 yield first, replace(second, count=times)
 
 
-def _thrice(name: str, first: int = 1, side: str = "", text: str = "") -> Sequence[Point]:
-    """Three lives end at the same message, which comes again first in each life after the first."""
-    again = Point(name=name, count=first if text else 1, side=side, text=text)
-    return replace(again, count=first), again, again
+@dataclass(frozen=True, kw_only=True)
+class Spoiled:
+    """Lives that end at one message, which then has no answer, and that is said once."""
+
+    message: str
+    """Of the scenario."""
+    at: Sequence[Point]
+    on_interrupt: str = "retry"
+    """The host's policy."""
+
+    def __str__(self) -> str:
+        return f"{self.message}:{'+'.join(map(str, self.at))}"
 
 
-POISON: Sequence[tuple[str, Sequence[Point]]] = (
-    ("start", _thrice("open.before")),
-    ("start", _thrice("open.after")),
-    ("new", _thrice("open.before", 2)),
-    ("new", _thrice("open.after", 2)),
-    ("file", _thrice("download", side="before")),
-    ("file", _thrice("download", side="after")),
-    ("count", _thrice("agent.ask", 1, "after", FIRST_COUNT)),
-    ("count", [Point(name="agent.ask", count=30, side="after", text=FIRST_COUNT, draft=True)] * 3),
-    ("make", _thrice("agent.ask", 5, "after", "make a file")),
+def _thrice(message: str, point: Point, again: int | None = None) -> Spoiled:
+    """Three lives end at the same message, which in the later ones comes first."""
+    later = point if again is None else replace(point, count=again)
+    return Spoiled(message=message, at=[point, later, later])
+
+
+_DRAFT = Point(name="agent.ask", count=30, side="after", text=FIRST_COUNT, draft=True)
+
+SPOILED: Sequence[Spoiled] = (
+    _thrice("start", Point(name="open.before", count=1)),
+    _thrice("start", Point(name="open.after", count=1)),
+    _thrice("new", Point(name="open.before", count=2), 1),
+    _thrice("new", Point(name="open.after", count=2), 1),
+    _thrice("file", Point(name="download", count=1, side="before")),
+    _thrice("file", Point(name="download", count=1, side="after")),
+    _thrice("count", Point(name="agent.ask", count=1, side="after", text=FIRST_COUNT)),
+    _thrice("count", _DRAFT),
+    _thrice("make", Point(name="agent.ask", count=5, side="after", text="make a file")),
+    Spoiled(message="count", at=[_DRAFT], on_interrupt="auto"),
+    Spoiled(
+        message="make", at=[Point(name="agent.ask", count=1, side="after", text="make a file")], on_interrupt="notify"
+    ),
 )
-"""Which message of the scenario kills the host each time that it is worked on, and where."""

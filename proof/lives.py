@@ -224,14 +224,25 @@ async def sweep(run: Run, point: Point | None, patience_s: float = PATIENCE_S) -
 
 @asynccontextmanager
 async def world(
-    nursery: Nursery | None, command: Sequence[str] = HOST, *, poisoned: str = "", calm: bool = False
+    nursery: Nursery | None,
+    command: Sequence[str] = HOST,
+    *,
+    spoiled: str = "",
+    on_interrupt: str = "retry",
+    calm: bool = False,
 ) -> AsyncIterator[Run]:
-    """A run of the standard scenario with everything that it needs, for as long as the block."""
+    """A run of the standard scenario with everything that it needs, for as long as the block.
+
+    `spoiled` names the message that kills will leave without an answer: put aside, or with another
+    policy than `retry` interrupted.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         async with FakeHomeserver() as homeserver, watched_agent(folder / "agents") as agent:
-            stage = Scenario(homeserver, agent.workspace, folder / "state", poisoned=poisoned, calm=calm)
-            yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery)
+            notice = "poison" if on_interrupt == "retry" else "interrupted"
+            stage = Scenario(homeserver, agent.workspace, folder / "state", spoiled=spoiled, notice=notice, calm=calm)
+            host = {"on_interrupt": on_interrupt}
+            yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery, host=host)
 
 
 def complaints(log: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ from proof.lives import Outcome
 from proof.nursery import Nursery
 from proof.planted import CAUGHT, Catch
 from proof.report import Part, Teller
-from proof.sweep import double_cases, measured, poison_cases, sweep_cases, with_bug, without_bug
+from proof.sweep import double_cases, measured, spoiled_cases, sweep_cases, with_bug, without_bug
 from proof.verdict import Verdict
 
 SIDE_BY_SIDE = len(os.sched_getaffinity(0)) + 1
@@ -49,7 +49,7 @@ async def sweep(orders: Orders) -> Part:
 async def double(orders: Orders) -> Part:
     """A second kill while recovering, and three at one message."""
     async with Nursery() as nursery:
-        cases = [*double_cases(nursery, await measured(), 48 if orders.quick else 4), *poison_cases(nursery)]
+        cases = [*double_cases(nursery, await measured(), 48 if orders.quick else 4), *spoiled_cases(nursery)]
         return await _ran("double", cases, orders)
 
 

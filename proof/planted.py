@@ -157,6 +157,17 @@ def draft_not_marked() -> None:
     put_in(Journal, "mark_shown", unmarked)
 
 
+def partly_forgotten() -> None:
+    """That something of the answer shows is not stored."""
+    keep = Journal.keep
+
+    async def forgetful(self: Journal, entry: Any) -> Any:
+        await keep(self, replace(entry, partly=False))
+        return entry
+
+    put_in(Journal, "keep", forgetful)
+
+
 def draft_beside_answer() -> None:
     """A draft has another key than the answer that is to replace it."""
     original = core_drafts.Drafts.__init__
@@ -287,8 +298,10 @@ class Catch:
     """What is wrong then, of the verdict's kinds."""
     at: Sequence[Point] = ()
     """Lives of the calm scenario that end there, one after the other."""
-    poisoned: str = ""
-    """Of the scenario."""
+    spoiled: str = ""
+    """The message of the scenario that has no answer then, bug or not."""
+    on_interrupt: str = "retry"
+    """The host's policy."""
 
     @property
     def name(self) -> str:
@@ -314,12 +327,13 @@ CAUGHT: Sequence[Catch] = (
     Catch(bug=repeats_not_known, by="other"),
     Catch(bug=gap_not_filled, by="lost"),
     Catch(bug=turns_named_by_chance, by="torn", at=[_DRAFT]),
-    Catch(bug=tries_not_counted, by="other", at=[_DRAFT] * 3, poisoned="count"),
+    Catch(bug=tries_not_counted, by="other", at=[_DRAFT] * 3, spoiled="count"),
     Catch(bug=running_forgotten, by="lost", at=[_at("agent.ask", 1, "after")]),
     Catch(bug=backlog_backwards, by="out_of_order", at=[_at("complete.before", 9)]),
     Catch(bug=question_named_by_chance, by="other", at=[_at("agent.ask", 1, "after", "a1")]),
     Catch(bug=files_used_too_early, by="lost", at=[_A1]),
-    Catch(bug=draft_not_marked, by="torn", at=[_DRAFT] * 3, poisoned="count"),
+    Catch(bug=draft_not_marked, by="torn", at=[_DRAFT] * 3, spoiled="count"),
+    Catch(bug=partly_forgotten, by="other", at=[_DRAFT], spoiled="count", on_interrupt="auto"),
     Catch(bug=draft_beside_answer, by="doubled"),
     Catch(bug=forgotten_before_queued, by="lost", at=[_at("complete.before")]),
     Catch(bug=entry_not_removed, by="other", at=[_at("agent.ask", 0, "before", "b2")]),

@@ -59,11 +59,12 @@ class Crowd(Stage):
 
     async def play(self) -> None:
         """Get a conversation for everybody, then ask everything."""
-        for person in self.people:
-            self.owe(person.create_dm(BOT), begins("Your conversation is ready: "))
+        entries = [person.create_dm(BOT) for person in self.people]
+        for entry in entries:
+            self.owe(entry, begins("Your conversation is ready: "))
         said = []
-        for person in self.people:
-            room = await self.enter(person, 1, lambda: None)
+        for person, entry in zip(self.people, entries, strict=True):
+            room = await self.enter(person, 1, entry, lambda: None)
             texts = [f"question {number}" for number in range(1, self._each + 1)]
             self.owe(room, *(echo(text, number) for number, text in enumerate(texts, 1)))
             said += [(person.user_id, room, text) for text in texts]

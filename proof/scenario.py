@@ -30,13 +30,22 @@ class Scenario(Stage):
     """Ann lets the bot in, opens a second conversation and talks in both."""
 
     def __init__(
-        self, homeserver: FakeHomeserver, workspace: Path, state: Path, *, poisoned: str = "", calm: bool = False
+        self,
+        homeserver: FakeHomeserver,
+        workspace: Path,
+        state: Path,
+        *,
+        spoiled: str = "",
+        notice: str = "poison",
+        calm: bool = False,
     ) -> None:
         super().__init__(homeserver, state)
         self.workspace = workspace
-        self.poisoned = poisoned
-        """What the host will be killed by often enough to put it aside: `start`, `new`, `file`, `count` or `make`."""
-        self.calm = calm or bool(poisoned)
+        self.spoiled = spoiled
+        """What kills will leave without an answer: `start`, `new`, `file`, `count` or `make`."""
+        self.notice = notice
+        """The cause of the notice that is read instead."""
+        self.calm = calm or bool(spoiled)
         """Nothing is said while an answer is still to come, so that a life always takes the same course."""
         self.input_name = f"in-{uuid.uuid4().hex}.txt"
         self.ann = homeserver.person(ANN, "Ann")
@@ -44,17 +53,19 @@ class Scenario(Stage):
         self._owes(self.entry, "start", begins("Your conversation is ready: "))
 
     def _owes(self, room: str, name: str, *wants: Want) -> None:
-        if name == self.poisoned:  # of several parts of an answer none comes
-            wants = (Want(pattern=wants[0].pattern, text=wants[0].text, or_notice=frozenset({"poison"})),)
+        if name == self.spoiled:  # of several parts of an answer none comes
+            wants = (Want(pattern=wants[0].pattern, text=wants[0].text, or_notice=frozenset({self.notice})),)
         self.owe(room, *wants)
 
     async def play(self) -> None:
         """Everything that Ann does, whether the host lives or not."""
-        first = await self.enter(self.ann, 1, self._again(self.entry, "hello", begins("Your conversation is ready: ")))
+        first = await self.enter(
+            self.ann, 1, self.entry, self._again(self.entry, "hello", begins("Your conversation is ready: "))
+        )
         opened = Want(pattern=r"\[C\d Second\]\(.+")
         self.ann.say(first, "!new Second")
         self._owes(first, "new", opened)
-        second = await self.enter(self.ann, 2, self._again(first, "!new Second", opened))
+        second = await self.enter(self.ann, 2, first, self._again(first, "!new Second", opened))
         self.ann.say(second, "b1")
         self.owe(second, echo("b1", 1))
         await self._alone(second)
@@ -85,7 +96,7 @@ class Scenario(Stage):
         self.ann.say(room, FIRST_COUNT)
         got = f"I got {self.input_name} ({len(INPUT)} bytes), first line: the first line.\n\n"
         self._owes(room, "file", exactly(f"Got `{self.input_name}`. 1 waiting for your next message."))
-        self.owe(room, echo("a1", 1, "" if self.poisoned == "file" else got))
+        self.owe(room, echo("a1", 1, "" if self.spoiled == "file" else got))
         self._owes(room, "count", exactly(COUNT))
         return asked
 
@@ -127,13 +138,13 @@ class Scenario(Stage):
         """Everything that is wrong, at the end: with what is said, with the rooms, with the files."""
         wrong = [*self._wrong_greetings(), *self._wrong_rooms(), *self._wrong_output(), *self._wrong_input()]
         talk = self.talk()
-        if self.poisoned and talk.notices.get("poison", 0) != 1:
-            wrong.append(f"that a message was put aside is said {talk.notices.get('poison', 0)} times")
+        if self.spoiled and talk.notices.get(self.notice, 0) != 1:
+            wrong.append(f"{self.notice} is said {talk.notices.get(self.notice, 0)} times")
         return talk + Verdict(other=tuple(wrong))
 
     def _wrong_greetings(self) -> Iterator[str]:
         greetings = len(self.greetings())
-        if greetings != 1 and not (self.poisoned == "start" and greetings == 0):
+        if greetings != 1 and not (self.spoiled == "start" and greetings == 0):
             yield f"{greetings} greetings"
 
     def _wrong_rooms(self) -> Iterator[str]:
@@ -175,7 +186,7 @@ class Scenario(Stage):
             for event in self.hs.events(room)
             if event.sender == BOT and "url" in event.content
         ]
-        if len(sent) != (0 if self.poisoned == "make" else 1):
+        if len(sent) != (0 if self.spoiled == "make" else 1):
             yield f"{len(sent)} files from the agent"
         for name in sent:
             if name not in self.hs.world.media or self.hs.world.media[name].data != b"You asked: make a file\n":
@@ -184,7 +195,7 @@ class Scenario(Stage):
     def _wrong_input(self) -> Iterator[str]:
         """The file that Ann sent is in the workspace once and whole, and nothing unfinished beside it."""
         mine = [path for path in self.workspace.iterdir() if self.input_name[:-4] in path.name]
-        if [path.name for path in mine] != [self.input_name] and not (self.poisoned == "file" and not mine):
+        if [path.name for path in mine] != [self.input_name] and not (self.spoiled == "file" and not mine):
             yield f"in the workspace: {[path.name for path in mine]}"
         elif mine and mine[0].read_bytes() != INPUT:
             yield "the file in the workspace is not what was sent"

@@ -55,13 +55,13 @@ class Stage:
         bound = {room: self.hs.state(room).get(("io.surfaces.binding", "")) for room in self.hs.rooms}
         return [room for room, binding in bound.items() if binding and binding["owner"] == person.user_id]
 
-    async def enter(self, person: Person, count: int, again: Callable[[], None]) -> str:
+    async def enter(self, person: Person, count: int, asked: str, again: Callable[[], None]) -> str:
         """Accept what one is invited to until one has that many conversations; the newest of them.
 
-        Who reads that the message was put aside that should have opened it does `again` what they did.
+        Who reads where they asked for it that their message was put aside does `again` what they did.
         """
-        put_aside = self._put_aside(person)
-        await self.hs.until(lambda: self._invited(person, count) or self._put_aside(person) > put_aside, PATIENCE_S)
+        before = self._put_aside(asked)
+        await self.hs.until(lambda: self._invited(person, count) or self._put_aside(asked) > before, PATIENCE_S)
         if not self._invited(person, count):
             again()
             await self.hs.until(lambda: self._invited(person, count), PATIENCE_S)
@@ -74,9 +74,8 @@ class Stage:
         rooms = self.owned(person)
         return len(rooms) >= count and self.hs.members(rooms[-1]).get(person.user_id) == "invite"
 
-    def _put_aside(self, person: Person) -> int:
-        rooms = [room for room in self.hs.rooms if person.user_id in self.hs.members(room)]
-        return sum(NOTICES.get(said.text) == "poison" for room in rooms for said in self.all_said(room))
+    def _put_aside(self, room: str) -> int:
+        return sum(NOTICES.get(said.text) == "poison" for said in self.all_said(room))
 
     # What is seen
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from proof.cases import Case
-from proof.double import POISON, pairs
+from proof.double import SPOILED, Spoiled, pairs
 from proof.lives import Outcome, live, world
 from proof.nursery import Nursery
 from proof.planted import Catch
@@ -33,21 +33,31 @@ async def swept(nursery: Nursery, point: Point) -> Outcome:
     return await swept(nursery, replace(point, count=point.count - 1))
 
 
-async def swept_all(nursery: Nursery, points: Sequence[Point], poisoned: str = "") -> Outcome:
-    """Several kills in one run, life after life; `poisoned` names the message that they put aside."""
-    async with world(nursery, poisoned=poisoned) as run:
+async def swept_all(nursery: Nursery, points: Sequence[Point]) -> Outcome:
+    """Several kills in one run, life after life."""
+    async with world(nursery) as run:
         return await live(run, points)
+
+
+async def spoiled(nursery: Nursery, case: Spoiled) -> Outcome:
+    """Kills that leave a message without an answer."""
+    async with world(nursery, spoiled=case.message, on_interrupt=case.on_interrupt) as run:
+        return await live(run, case.at)
 
 
 async def with_bug(nursery: Nursery, catch: Catch) -> Outcome:
     """The run in which a planted bug must be seen."""
-    async with world(nursery, (*HOST[:2], "proof.planted", catch.name), poisoned=catch.poisoned, calm=True) as run:
-        return await live(run, catch.at, SHORT_PATIENCE_S)
+    return await _caught(nursery, catch, (*HOST[:2], "proof.planted", catch.name))
 
 
 async def without_bug(nursery: Nursery, catch: Catch) -> Outcome:
     """The same run with the host as it is."""
-    async with world(nursery, poisoned=catch.poisoned, calm=True) as run:
+    return await _caught(nursery, catch, HOST)
+
+
+async def _caught(nursery: Nursery, catch: Catch, command: Sequence[str]) -> Outcome:
+    made = world(nursery, command, spoiled=catch.spoiled, on_interrupt=catch.on_interrupt, calm=True)
+    async with made as run:
         return await live(run, catch.at, SHORT_PATIENCE_S)
 
 
@@ -63,8 +73,7 @@ def double_cases(nursery: Nursery, counts: Counts, share: int) -> Iterator[Case]
         yield Case(name="+".join(map(str, pair)), run=partial(swept_all, nursery, pair))
 
 
-def poison_cases(nursery: Nursery) -> Iterator[Case]:
-    """Every message that is put aside because it kills."""
-    for poisoned, points in POISON:
-        name = f"{poisoned}:{'+'.join(map(str, points))}"
-        yield Case(name=name, run=partial(swept_all, nursery, points, poisoned))
+def spoiled_cases(nursery: Nursery) -> Iterator[Case]:
+    """Every message that kills leave without an answer."""
+    for case in SPOILED:
+        yield Case(name=str(case), run=partial(spoiled, nursery, case))
