@@ -130,8 +130,10 @@ class Maker:
         raise Unavailable(f"{room} is not finished yet", retry_after=5.0)
 
     async def _create(self, body: Mapping[str, Any]) -> str:
-        answer = await self._client.call("POST", "/v3/createRoom", dict(body), timeout_s=CREATE_TIMEOUT_S)
-        return _room_id(answer)
+        answer = await self._client.call(
+            "POST", "/v3/createRoom", dict(body), timeout_s=CREATE_TIMEOUT_S, needs="room_id"
+        )
+        return str(answer["room_id"])
 
     async def _search(self, mark: Mark) -> str | None:
         answer = await self._client.call("GET", "/v3/joined_rooms")

@@ -7,7 +7,6 @@ from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content
 from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.login import Login
-from surfaces_matrix.shapes import text
 
 
 class Say:
@@ -33,8 +32,5 @@ class Say:
         if session is not None and session != self._login.session:
             raise Unavailable("there was another login meanwhile", code="LOGIN_CHANGED")
         path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
-        answer = await self._client.call("PUT", path, content, timeout_s=timeout_s)
-        event_id = text(answer.get("event_id"))
-        if event_id is None:
-            raise Unavailable("the homeserver's answer names no event")
-        return event_id
+        answer = await self._client.call("PUT", path, content, timeout_s=timeout_s, needs="event_id")
+        return str(answer["event_id"])
