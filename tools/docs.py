@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
-from tools.documents import contracts, failures, measures, operators
+from tools.documents import contracts, failures, figures, measures, operators
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
 
@@ -46,7 +46,7 @@ def included(page: Path) -> str:
         content = (ROOT / match[2]).read_text().rstrip()
         return f"{match[1]}```{match[3]}\n{content}\n```\n"
 
-    return INCLUDE.sub(fresh, page.read_text())
+    return figures.filled(INCLUDE.sub(fresh, page.read_text()))
 
 
 def pages() -> dict[Path, str]:
