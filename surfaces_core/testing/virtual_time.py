@@ -1,15 +1,16 @@
 """Runs a coroutine on a clock of its own: hours pass as soon as everybody waits for them.
 
-Only for what waits on the event loop alone; a socket does not know this clock. What happens, and in
-which order, is the same in every process: tasks in sets have an order, and threads do their work at once.
+Only for what waits on the event loop alone; there are no sockets. What happens, and in which order, is
+the same in every process: tasks in sets have an order, and threads do their work at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -28,24 +29,17 @@ class VirtualTask(asyncio.Task[Any]):
         return self._number
 
 
-class _NoSockets(selectors.SelectSelector):
-    """Finds nothing, at once: there is nobody outside to wait for."""
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop whose time jumps to its next timer when nothing is left to do now."""
 
-    _scheduled: list[asyncio.TimerHandle]
-    _ready: Any
+    _ready: deque[asyncio.Handle]
     _stopping: bool
-    _timer_cancelled_count: int
 
     def __init__(self) -> None:
-        super().__init__(_NoSockets())
+        super().__init__()
         self._now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        """The earliest first; of those at one instant the one that was set first."""
         self._numbers = count(1)
         self.set_task_factory(self._task)
 
@@ -55,6 +49,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing: it is passed over when its time comes."""
+
+    def _write_to_self(self) -> None:
+        """Nothing: nobody waits in a way that could be woken."""
 
     def run_in_executor(self, executor: object, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         """Do it at once: a thread would end at a moment of its own."""
@@ -66,19 +74,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
     def _run_once(self) -> None:
-        if not self._ready and not self._stopping:
-            self._drop_cancelled()
-            if not self._scheduled:
-                raise RuntimeError("everybody waits, and nobody is left who could wake them")
-            self._now = max(self._now, self._scheduled[0].when())
-        super()._run_once()  # type: ignore[misc]
+        """What is ready now, and no more: what that makes ready has its turn next time."""
+        ready, timers = self._ready, self._timers
+        if not ready and not self._stopping:
+            self._jump()
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001 - as every event loop does
 
-    def _drop_cancelled(self) -> None:
-        """Forget cancelled timers at the front: the time until the one behind them would really be slept."""
-        while self._scheduled and self._scheduled[0].cancelled():
-            timer = heapq.heappop(self._scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - as the loop itself does it
-            self._timer_cancelled_count -= 1
+    def _jump(self) -> None:
+        """To the next timer that somebody still waits for."""
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            raise RuntimeError("everybody waits, and nobody is left who could wake them")
+        self._now = max(self._now, timers[0][0])
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
