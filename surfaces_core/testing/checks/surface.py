@@ -3,7 +3,7 @@
     @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
     async def test_contract(check):
         async with my_messenger() as messenger:
-            await check(SurfaceBench(make=…, address=…, push=messenger.say, shown=messenger.read))
+            await check(SurfaceBench(make=…, address=…, push=…, shown=…, forget=…, other_device=…))
 
 A broken promise is an AssertionError that names it. Each check wants a bench of its own.
 """
