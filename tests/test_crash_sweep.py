@@ -230,7 +230,7 @@ def delivered_before_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 def shown_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """A draft shows without the journal knowing."""
 
-    async def unmarked(_self: Journal, entry: Any) -> Any:
+    async def unmarked(_self: Journal, entry: Any, **_options: Any) -> Any:
         return entry
 
     monkeypatch.setattr(Journal, "mark_shown", unmarked)
