@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proof.simulation.judge import Judge
 from proof.simulation.life import InjectedBug, Life
-from proof.simulation.story import Chat, Said, turn_of
+from proof.simulation.story import Chat, Said
 from proof.simulation.trace import HOST, Trace
 from proof.simulation.verdicts import FILE_GONE, split
 from proof.simulation.weather import Weather
@@ -53,6 +53,7 @@ class Messenger:
 
     def __post_init__(self) -> None:
         self._events: deque[Inbound] = deque()
+        self._turns: dict[str, str] = {}
         self._first = 0
         """The position of the first of them."""
         self._news = asyncio.Event()
@@ -73,9 +74,10 @@ class Messenger:
 
     # What comes in
 
-    def take(self, message: Inbound) -> None:
-        """Somebody did something."""
+    def take(self, message: Inbound, turn: str = "") -> None:
+        """Somebody did something, which makes a turn of that name."""
         self._events.append(message)
+        self._turns[message.event_id] = turn
         self._news.set()
 
     async def wait(self, position: int) -> None:
@@ -94,12 +96,12 @@ class Messenger:
     def taken(self, position: int) -> None:
         """The host has taken everything before a position."""
         while self._first < position - REMEMBERED:
-            self._events.popleft()
+            del self._turns[self._events.popleft().event_id]
             self._first += 1
 
     def has_taken(self, event: Inbound) -> bool:
         """The host has stored an event; only such are repeated, else a repeat would mend what was lost."""
-        said = self.judge.open.get(turn_of(self.name, event.event_id))
+        said = self.judge.open.get(self._turns[event.event_id])
         return said is None or said.stored
 
     # What shows

@@ -134,7 +134,7 @@ class People:
             attachments=tuple(Attachment(ref=f"{turn}/{index}", name=name) for index, name in enumerate(names)),
             cause="PASSED_OVER" if kind is Kind.GAP else "",
         )
-        self.messengers[chat.surface].take(message)
+        self.messengers[chat.surface].take(message, turn)
         return said
 
     def ask(self, chat: Chat, *, files: int = 0, plain: bool = False) -> Said:
