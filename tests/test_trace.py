@@ -67,6 +67,15 @@ print("ready", flush=True)
 signal.pause()
 """
 
+PARENT = """
+import os, sys
+if os.fork():
+    os.write(1, b"%d\\n" % os.getpid())
+    os._exit(4)
+sys.stdin.read()
+print("left", flush=True)
+"""
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
@@ -212,6 +221,24 @@ def test_the_tracer_passes_signals_and_exit_codes_on(files: Path) -> None:
     assert trace.summary.asked_at is not None
     before = [call.size for call in trace.calls if call.fd == 1 and call.begun <= trace.summary.asked_at]
     assert sum(before) == len("ready\n")
+
+
+def test_who_asks_too_late_does_no_harm(files: Path) -> None:
+    """A program that has ended, and left a child behind, cannot be asked to end."""
+    record = files.with_name("record.jsonl")
+    command = traced((sys.executable, "-c", PARENT), into=record, folders=[files])
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        parent = Path("/proc", program.stdout.readline().strip())
+        while parent.exists():
+            os.sched_yield()
+        program.terminate()
+        program.stdin.close()
+        assert program.stdout.read() == "left\n"
+        assert program.wait(timeout=60) == 4
 
 
 def test_where_tracing_is_forbidden_it_fails_in_one_line(files: Path) -> None:

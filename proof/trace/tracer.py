@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NoReturn, TextIO
 
@@ -61,7 +61,8 @@ class Tracer:
     def _pass_on(self, number: int, _: object) -> None:
         """We are asked to end: so is the program."""
         self._asked_at = self._clock if self._asked_at is None else self._asked_at
-        os.kill(self._program, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(self._program, number)
 
     def _finish(self) -> None:
         for call in self._pending.values():
