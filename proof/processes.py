@@ -99,6 +99,11 @@ class Program:
         """Its process id."""
         return self._process.pid
 
+    def work_s(self) -> float:
+        """How long it has worked, in seconds of processor time."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         if self._process.returncode is None:

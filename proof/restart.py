@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from proof.agents import Watched, watched_agent
+from proof.agents import watched_agent
 from proof.lives import Outcome, Run
 from proof.processes import BOT, Program
 from proof.stage import PATIENCE_S, Stage
@@ -33,6 +33,8 @@ class Restart:
     """Until it says READY."""
     first_answer_s: float
     """Until the first answer is sent."""
+    work_s: float
+    """Processor time of the host until then."""
     all_answers_s: float
     """Until the last one shows."""
 
@@ -42,6 +44,7 @@ class Restart:
             "questions": self.questions,
             "ready_s": round(self.ready_s, 2),
             "first_answer_s": round(self.first_answer_s, 2),
+            "first_answer_work_s": round(self.work_s, 2),
             "all_answers_s": round(self.all_answers_s, 2),
             "limit_s": LIMIT_S,
             "within_limit": self.first_answer_s <= LIMIT_S,
@@ -88,7 +91,7 @@ async def measure(people: int = PEOPLE, each: int = EACH) -> Restart:
             agent.moments.answering.clear()
             await _filled(run, crowd)
             agent.moments.answering.set()
-            return await _watched(run, crowd, agent)
+            return await _watched(run, crowd)
 
 
 async def _filled(run: Run, crowd: Crowd) -> None:
@@ -100,20 +103,26 @@ async def _filled(run: Run, crowd: Crowd) -> None:
         await host.ended()
 
 
-async def _watched(run: Run, crowd: Crowd, agent: Watched) -> Restart:
+async def _watched(run: Run, crowd: Crowd) -> Restart:
     began, earlier = time.monotonic(), len(crowd.hs.requests)
+
+    def sends() -> list[float]:
+        return [request.at for request in crowd.hs.requests[earlier:] if request.route == "send"]
+
     async with run.host("restarted") as host:
         await host.ready()
         ready = time.monotonic()
+        await crowd.hs.until(sends, PATIENCE_S)
+        work_s = host.work_s()
         await run.settle()
         ended = time.monotonic()
         trouble = await _stopped(host)
-    sends = [request.at for request in crowd.hs.requests[earlier:] if request.route == "send"]
     return Restart(
         outcome=Outcome(kills=1, landed=1, verdict=crowd.verdict(), trouble=trouble),
         questions=crowd.questions,
         ready_s=ready - began,
-        first_answer_s=min(sends, default=ended) - began,
+        first_answer_s=min(sends()) - began,
+        work_s=work_s,
         all_answers_s=ended - began,
     )
 
