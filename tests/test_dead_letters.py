@@ -221,7 +221,7 @@ async def test_a_part_that_was_refused_can_be_sent_again() -> None:
     old, instead, again = (message for message in bot.surface.sent)
     assert (old.key, instead.key) == (f"{old.turn}.0", f"{old.turn}.0x")
     assert again.key == f"{again.turn}.0"
-    assert again.turn == turn_id("memory", f"{old.turn}\0retry") != old.turn
+    assert again.turn == turn_id("memory", f"{old.key}\0retry") != old.turn
     assert re.fullmatch(r"[a-z0-9.-]{1,32}", again.key)
     assert again.frozen_at >= old.frozen_at
     assert not again.streamed

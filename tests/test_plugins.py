@@ -5,7 +5,6 @@ Each case installs a small distribution into a folder on the path of a real `sur
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -188,11 +187,12 @@ def test_check_names_every_broken_plugin_at_once(site: Site) -> None:
     ] * 3
 
 
-def test_export_prints_every_row_as_a_json_line(site: Site) -> None:
-    """The store of a fresh state is empty but for what opening it writes."""
+def test_export_of_an_empty_state_says_so(site: Site) -> None:
+    """A state on which no host has run has nothing to say, and that is said."""
     run = site.surfaces("export")
-    assert run.returncode == 0
-    assert [json.loads(line) for line in run.stdout.splitlines()] == []
+    assert run.returncode == 66
+    assert run.stdout == ""
+    assert "this state is empty" in run.stderr
 
 
 def test_wrong_usage_exits_64(site: Site) -> None:

@@ -101,11 +101,14 @@ class Work:
     task: asyncio.Task[None] | None = None
     """Listens to the agent."""
     stopped: bool = False
+    unwanted: bool = False
+    """The person asked to stop it, be it too late for this try."""
     worker: asyncio.Task[None] | None = None
     """Does the entry."""
 
     def stop(self) -> None:
         """Cancel it; what came already is kept. An answer that is complete stays what it is."""
+        self.unwanted = True
         if self.task is None or self.task.cancel():
             self.stopped = True
 
@@ -276,7 +279,8 @@ class AgentTurns:
         if isinstance(gathered.failure, Unavailable) and not gathered.heard:
             self._peers.failed(request.agent.id, work.entry.message.address, began, gathered.failure)
             raise gathered.failure
-        self._peers.reached(request.agent.id)
+        if gathered.heard or not work.stopped:
+            self._peers.reached(request.agent.id)
         return gathered
 
     def _drafts(self, work: Work) -> Drafts | None:

@@ -168,6 +168,10 @@ class Book:
             for opening in self._making.values()
         )
 
+    def is_making(self, cause: str) -> bool:
+        """Whether a turn has begun to make a conversation."""
+        return cause in self._making
+
     def settled(self, cause: str) -> None:
         """The turn is done, whatever it was about."""
         self._making.pop(cause, None)

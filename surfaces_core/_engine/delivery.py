@@ -80,6 +80,8 @@ class Delivery:
             point("send.after")
         except Unavailable as error:
             return part, self._put_off(part, error, began)
+        except MemoryError:
+            return part, self._put_off(part, Unavailable("out of memory", code="NO_MEMORY"), began)
         except Rejected as error:
             self._log.warning("delivery.rejected", key=part.outbound.key, code=error.code, error=str(error))
             return await self._give_up(part, f"{error.code}: {error}")

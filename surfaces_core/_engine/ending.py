@@ -7,12 +7,13 @@ that nobody told to end. Everything that was acknowledged is durable, so the pro
 from __future__ import annotations
 
 import asyncio
-import math
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -72,31 +73,36 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
 
 
 class Deadline:
-    """Ends the process when it has not ended by itself in time."""
+    """Ends the process when it has not ended by itself in time; needs no memory for that but what it has."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        self._changed = threading.Condition()
-        self._at = math.inf
+        self._at = time.monotonic() + threading.TIMEOUT_MAX
         self._end: BaseException | int = os.EX_OK
         self.loop: asyncio.AbstractEventLoop | None = None
         """Whose tasks are named when they keep the process."""
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
+        threading.Thread(target=self._watch, name="surfaces-deadline", daemon=True).start()
 
     def within(self, seconds: float, end: BaseException | int = os.EX_OK) -> None:
         """End in so many seconds at the latest: for an error that is still to be told, or with an exit code."""
-        with self._changed:
-            if self._at == math.inf:
-                threading.Thread(target=self._watch, name="surfaces-deadline", daemon=True).start()
-            self._at = min(self._at, time.monotonic() + seconds)
-            if self._end == os.EX_OK or isinstance(end, int):
-                self._end = end
-            self._changed.notify()
+        self._at = min(self._at, time.monotonic() + seconds)
+        if self._end == os.EX_OK or isinstance(end, int):
+            self._end = end
+        with suppress(RuntimeError):  # it is awake
+            self._sleep.release()
+        # Should even that fail, the kernel ends the process (SIGALRM).
+        signal.setitimer(signal.ITIMER_REAL, self._at - time.monotonic() + LAST_S)
 
     def _watch(self) -> None:
-        with self._changed:
-            while (left := self._at - time.monotonic()) > 0:
-                self._changed.wait(left)
-        tasks = [] if self.loop is None else stacks.of_tasks(self.loop, deaf=True)
-        self._log.warning("host.kept", tasks=tasks, threads=stacks.of_others())
-        code = self._end if isinstance(self._end, int) else explain(self._end)
-        os._exit(code)
+        while (left := self._at - time.monotonic()) > 0:
+            self._sleep.acquire(timeout=left)
+        code = self._end if isinstance(self._end, int) else os.EX_SOFTWARE
+        try:
+            tasks = [] if self.loop is None else stacks.of_tasks(self.loop, deaf=True)
+            self._log.warning("host.kept", tasks=tasks, threads=stacks.of_others())
+            if isinstance(self._end, BaseException):
+                code = explain(self._end)
+        finally:  # whatever went wrong with that, for want of memory perhaps
+            os._exit(code)

@@ -83,6 +83,7 @@ class Gate:
         news = self.away
         self._suspects.clear()
         self._failures = 0
+        self._next = 0.0
         self.trouble = None
         self._back.set()
         return news
@@ -95,7 +96,9 @@ class Gate:
         if self._failures == 0 or now - self._last_failure >= LEAST_WAIT_S:  # many at one instant are one failure
             self._failures += 1
             self._last_failure = now
-        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, error.retry_after or 0.0))
+        # what one caller is told to wait is its own affair, and the peer's only as long as patience lasts
+        told = min(error.retry_after or 0.0, PATIENCE_S)
+        self._next = max(self._next, began + self._spacing(), now + max(LEAST_WAIT_S, told))
         if self.away and not was:
             self._back.clear()
         return self.away and not was

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from pydantic import BaseModel, ValidationError
 
@@ -70,6 +71,28 @@ class Lease:
             if (now.life, now.beat) != (seen.life, seen.beat):
                 raise _taken(now)
         return seen
+
+    @asynccontextmanager
+    async def kept(self, lost: Callable[[BaseException], None]) -> AsyncIterator[None]:
+        """Hold it while the block lasts, then let go; `lost` is told at once why the block is cancelled.
+
+        Raises `StateError` (exit code 75) when it is lost.
+        """
+
+        async def keep() -> None:
+            try:
+                await self.keep()
+            except StateError as error:
+                lost(error)
+                raise
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(keep())
+                yield
+                keeping.cancel()
+        finally:
+            await self.release()
 
     async def keep(self) -> None:
         """Renew it until cancelled, if need be. Raises `StateError` (exit code 75) when it is lost."""

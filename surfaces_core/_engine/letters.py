@@ -59,6 +59,13 @@ def turn(letter: DeadLetter) -> str:
     return "" if letter.part is None else letter.part.outbound.turn
 
 
+def new_turn(taken: Taken) -> str:
+    """The turn under which a letter came back."""
+    if taken.entry is not None:
+        return taken.entry.turn
+    return "" if taken.part is None else taken.part.outbound.turn
+
+
 def meant(where: Address, conversation: str) -> bool:
     """Whether an operator means this place: by its native id, alone or as `surface/id`."""
     return conversation in (where.conversation, f"{where.surface}/{where.conversation}")
@@ -141,7 +148,7 @@ class Letters:
         """The part of a letter under a turn and key that no messenger has seen."""
         lost = part.outbound
         surface = lost.address.surface
-        turn = again(surface, lost.turn)
+        turn = again(surface, lost.key)  # not after its turn, whose entry may come back as well
         outbound = replace(
             lost,
             key=f"{turn}.{lost.part}",
@@ -164,10 +171,11 @@ class Letters:
     async def _drop(self, numbers: Sequence[int]) -> list[int]:
         async with self._journal.changing() as tx:
             found = await tx.get_many([_row(number) for number in numbers])
-            there = [number for number, row in zip(numbers, found, strict=True) if row is not None]
-            await apply(tx, dict.fromkeys(map(_row, there)))
+            there = {number: DEAD.load(row) for number, row in zip(numbers, found, strict=True) if row is not None}
+            begun = [key("opening", turn(letter)) for letter in there.values() if letter.entry is not None]
+            await apply(tx, dict.fromkeys([*map(_row, there), *begun]))
         self._journal.dead -= len(there)
-        return there
+        return list(there)
 
     async def prune(self, keep_s: float) -> int:
         """Forget letters that died more than `keep_s` seconds ago; how many."""

@@ -41,6 +41,7 @@ DEAF_S = 1.0
 DRAIN_S = 5.0
 """How long a stopping host tries to send what is said already."""
 PRUNE_EVERY_S = 3600.0
+JUMP_S = 300.0
 STEADY_S = 60.0
 """A surface that ran this long starts again without a growing wait."""
 
@@ -192,7 +193,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
-            stack.push_async_callback(self.journal.lease.release)
+            await stack.enter_async_context(self.journal.lease.kept(self.on_failure))
             await self.book.open({entry.turn for entry in backlog.entries})
             await self.staging.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
@@ -215,7 +216,6 @@ class Engine:
         deliveries = self.deliveries.values()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(delivery.lanes.run()) for delivery in deliveries]
-            tasks.append(group.create_task(self.journal.lease.keep()))
             tasks.append(group.create_task(self.operations.run()))
             await self._turn()
             try:
@@ -234,7 +234,8 @@ class Engine:
             try:
                 await self._receive()
             except BaseException as error:
-                self.on_failure(error)
+                if not isinstance(error, asyncio.CancelledError):  # then somebody else knows the reason
+                    self.on_failure(error)
                 raise
             self.turns.end()
             await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
@@ -272,13 +273,19 @@ class Engine:
                 raise RuntimeError(f"surface {name} stopped receiving without a reason")
 
     async def _housekeep(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            wall, began = self.journal.now(), loop.time()
+            await asyncio.sleep(PRUNE_EVERY_S)
+            jumped_s = self.journal.now() - wall - (loop.time() - began)
+            if abs(jumped_s) > JUMP_S:  # what is old by such a clock may be from today
+                self.log.warning("clock.jumped", seconds=round(jumped_s))
+                continue
             pruned = await self.journal.prune(self.settings.keep_done_s)
             self.log.debug("journal.pruned", events=pruned)
             dropped = await self.operations.letters.prune(self.settings.keep_dead_s)
             if dropped:
                 self.log.info("letters.pruned", letters=dropped)
-            await asyncio.sleep(PRUNE_EVERY_S)
 
     async def take_in(self, name: str, batch: Sequence[Inbound], cursor: str) -> None:
         """Store a batch, then queue it."""

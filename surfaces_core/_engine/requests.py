@@ -143,7 +143,7 @@ async def _retry(host: Asked, request: Request) -> AsyncIterator[Line]:
             continue
         host.taken(taken)
         retried += 1
-        yield {"row": {**_short(host, letter), "turn": post.again(post.address(letter).surface, post.turn(letter))}}
+        yield {"row": {**_short(host, letter), "turn": post.new_turn(taken)}}
     yield {"end": {"retried": retried, "stuck": stuck}}
 
 

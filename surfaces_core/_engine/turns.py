@@ -200,9 +200,10 @@ class Turns:
         try:
             if entry.state != "running":  # else it was counted when it came
                 work.entry = await self._journal.begin(entry)
-            outcome = await self._outcome(work)
-        except Unavailable as error:
-            return await self._put_off(work.entry, error)
+            try:
+                outcome = await self._outcome(work)
+            except Unavailable as error:
+                return await self._put_off(work, error)
         except asyncio.CancelledError:
             await self._journal.suspend(work.entry)
             raise
@@ -220,7 +221,9 @@ class Turns:
         """
         if entry.not_before:
             wait = min(entry.not_before - self._journal.now(), self._settings.retry_cap_s)
-            return wait, replace(entry, not_before=0.0)
+            entry = replace(entry, not_before=0.0)
+            if wait > 0:
+                return wait, entry
         if _is_suspect(entry) and (left := self._alone_until - asyncio.get_running_loop().time()) > 0:
             return min(left, LOOK_AGAIN_S), entry
         if self._must_follow(entry):
@@ -253,17 +256,20 @@ class Turns:
         told_to_wait = error.retry_after is not None and self._parse(entry.message)[1] is not None
         return told_to_wait or entry.failures + 1 < self._settings.max_tries
 
-    async def _put_off(self, entry: Entry, error: Unavailable) -> tuple[Entry, float]:
+    async def _put_off(self, work: Work, error: Unavailable) -> tuple[Entry, float]:
+        work.entry = entry = replace(work.entry, asked=False)
         tries = entry.failures + 1
         wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
         wait = max(wait, self._settings.retry_base_s / 2, min(error.retry_after or 0.0, LONGEST_WAIT_S))
         self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
-        entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
+        work.entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
         where = entry.message.address
         self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
-        if tries > 1:
-            entry = await self._show_waiting(entry)
-        return replace(entry, not_before=0.0), wait
+        if tries > 1 and not work.unwanted:
+            work.entry = await self._show_waiting(work.entry)
+        if work.unwanted:
+            self._stop_next.add(where)
+        return replace(work.entry, not_before=0.0), 0.0 if work.unwanted else wait
 
     async def _show_waiting(self, entry: Entry) -> Entry:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
@@ -297,7 +303,10 @@ class Turns:
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
             outcome = replace(outcome, kind="failed")
             answer = [self._part(entry, 0, Say(text=words.GENERAL), words.GENERAL)]
-        parts = await self._journal.complete(entry, answer, outcome.changes, dead=outcome.dead)
+        changes = outcome.changes
+        if not outcome.dead and self._book.is_making(entry.turn):  # refused in the middle: nobody will go on with it
+            changes = {**changes, **self._book.finished(entry.turn)}
+        parts = await self._journal.complete(entry, answer, changes, dead=outcome.dead)
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
         self._book.settled(entry.turn)
