@@ -1,4 +1,4 @@
-"""What must hold when two things happen at one instant: each case was found by the simulation."""
+"""What the simulation found: things that happen at one instant, and what is left over by them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ from collections.abc import Sequence
 
 import pytest
 
-from surfaces_core import AgentRequest, End, Inbound, Observed, Pace, Shaper, Text, TurnEnded, Unavailable, hookimpl
+from surfaces_core import (
+    Address,
+    AgentRequest,
+    End,
+    Inbound,
+    Kind,
+    Observed,
+    Pace,
+    Shaper,
+    Text,
+    TurnEnded,
+    Unavailable,
+    hookimpl,
+)
+from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.letters import Letters
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
+from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport
 
 EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
@@ -119,3 +135,18 @@ async def test_stop_passes_over_what_is_no_question(first: str, sender: str, ans
         gate.set()
         assert (await bot.pop()).startswith(answer)
         assert await bot.pop() == "Stopped."
+
+
+async def test_a_letter_that_is_dropped_takes_along_what_it_began() -> None:
+    """A conversation that was never made to its end leaves nothing behind when its letter goes."""
+    disk = MemoryDisk()
+    async with MemoryStorage(disk=disk) as storage:
+        journal = Journal(storage)
+        await journal.open()
+        address = Address(surface="memory", conversation="door")
+        call = Inbound(address=address, event_id="$1", sender="@ann", sent_at=1.0, kind=Kind.START)
+        (entry,) = await journal.accept("memory", [call], "1", lambda entry: entry)
+        await journal.write({key("opening", entry.turn): b"{}"})
+        await journal.complete(entry, [], {}, dead="CRASHED")
+        assert await Letters(journal, {}).drop([entry.seq, 99]) == [entry.seq]
+        assert not [row for row in disk.rows if row.startswith((b"dead\0", b"opening\0"))]
