@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CLOCK_SKEW_S = 300.0
 """So much the homeserver's clock and ours may differ."""
+BEFORE_S = 5.0
+"""What was said so shortly before the very first start may be answered: clocks differ, and none may stay unanswered."""
 
 _NUMBERED = re.compile(r"([a-z]?)([0-9]+)(?:_[0-9a-z_~.|-]*)?")
 
@@ -37,7 +39,9 @@ class Reach(_Kept):
     @property
     def floor(self) -> float:
         """Unix seconds; older messages are not looked for."""
-        return self.not_before if self.known else max(self.not_before, self.began, self.at - CLOCK_SKEW_S)
+        if self.known:
+            return self.not_before
+        return max(self.not_before, self.began - BEFORE_S, self.at - CLOCK_SKEW_S)
 
     @property
     def seen_until(self) -> float:

@@ -15,9 +15,12 @@ from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Encrypted, Refused
 from surfaces_matrix.memberships import joined_state
-from surfaces_matrix.shapes import mapping
+from surfaces_matrix.shapes import mapping, sequence, user_id
 
 ENCRYPTION = "m.room.encryption"
+VERIFICATION = "m.key.verification.request"
+"""In a room as a message, else to the device (Matrix spec, "Key verification framework")."""
+MOST_UNANSWERED = 1000
 
 
 class Encryption:
@@ -28,17 +31,24 @@ class Encryption:
         self._log = log
         self._encrypted: dict[str, bool] = {}
         """By room id; a room that is not here has to be asked."""
-
-    def notice(self, response: Mapping[str, Any]) -> None:
-        """Learn from a sync response which rooms became encrypted."""
-        for room_id, events in joined_state(response).items():
-            if any(mapping(event).get("type") == ENCRYPTION for event in events):
-                self._note(room_id)
+        self._unanswered: set[str] = set()
 
     @property
     def seen(self) -> int:
-        """How many encrypted rooms there were."""
+        """How many of the bot's rooms are known to be encrypted."""
         return sum(self._encrypted.values())
+
+    def notice(self, response: Mapping[str, Any]) -> None:
+        """Learn from a sync response which rooms became encrypted, and who waits for this bot to prove itself."""
+        for room_id, events in joined_state(response).items():
+            for event in map(mapping, events):
+                if event.get("type") == ENCRYPTION:
+                    self._note(room_id)
+                elif mapping(event.get("content")).get("msgtype") == VERIFICATION:
+                    self._leave_unanswered(user_id(event.get("sender")), room_id)
+        for event in map(mapping, sequence(mapping(response.get("to_device")).get("events"))):
+            if event.get("type") == VERIFICATION:
+                self._leave_unanswered(user_id(event.get("sender")), "")
 
     def complete(self, rooms: Iterable[str]) -> None:
         """All state of these rooms was noticed: the others among them are not encrypted."""
@@ -70,3 +80,9 @@ class Encryption:
         if not self._encrypted.get(room_id):
             self._encrypted[room_id] = True
             self._log.warning("room.encrypted", room=room_id, effect="nothing is read or said there")
+
+    def _leave_unanswered(self, sender: str | None, room_id: str) -> None:
+        """Say once for each person why their client waits in vain."""
+        if sender is not None and sender not in self._unanswered and len(self._unanswered) < MOST_UNANSWERED:
+            self._unanswered.add(sender)
+            self._log.warning("verification.unanswered", sender=sender, room=room_id)

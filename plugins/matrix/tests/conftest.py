@@ -268,7 +268,7 @@ class Bot:
             ),
         )
         surface._sync.clock = self.clock or surface._sync.clock
-        surface._sync.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
+        surface._sync.patience.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
         surface._sync._reader.backoff = Backoff(base_s=0.002, cap_s=0.01, least_s=0.001)
         surface._client._gate = Gate(spacing_s=0.001)
         return surface

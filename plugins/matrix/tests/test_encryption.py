@@ -9,7 +9,7 @@ import pytest
 from surfaces_core import Address, Rejected, Unavailable
 from surfaces_matrix.errors import Encrypted
 
-from .conftest import ROOM, Bot, Stage, Workspace, a_file, batch, draft, outbound
+from .conftest import ANN, ME, ROOM, Bot, Stage, Workspace, a_file, batch, draft, message, outbound
 
 ASK = "GET /_matrix/client/v3/rooms/%21room%3Ahs/state/m.room.encryption/"
 NEW = Address(surface="work", conversation="!new:hs")
@@ -119,3 +119,25 @@ async def test_the_filters_ask_for_the_encryption_of_rooms(stage: Stage, bot: Bo
     filters = [request.query["filter"] for request in stage.sent("/sync")]
     assert len(filters) == 2
     assert all(one.count("m.room.encryption") == 2 for one in filters)
+
+
+async def test_whatever_comes_to_the_device_ends_nothing(stage: Stage, bot: Bot):
+    """Keys, requests and rubbish alike."""
+    rubbish = [None, 7, [], {}, {"type": 5}, {"type": "m.room_key", "content": "x"}, {"type": "m.room.encrypted"}]
+    async with bot.live():
+        for number, to_device in enumerate((None, [], {"events": 5}, {"events": rubbish})):
+            await stage.live({**batch(f"s{number}", message(f"${number}", "hello")), "to_device": to_device})
+        await bot.intake.wait_said(["hello"] * 4, "what people said beside it")
+
+
+@pytest.mark.parametrize("where", ["room", "device"])
+async def test_who_wants_to_verify_the_bot_is_named_in_the_log(stage: Stage, bot: Bot, log: Any, where: str):
+    """Once for each person: their client waits in vain, and whoever runs the bot can know why."""
+    request = {**message("$v", ""), "content": {"msgtype": "m.key.verification.request", "to": ME, "body": "x"}}
+    device = {"type": "m.key.verification.request", "sender": ANN, "content": {"from_device": "D"}}
+    asked = batch("s1", request) if where == "room" else {"next_batch": "s1", "to_device": {"events": [device, device]}}
+    async with bot.live():
+        await stage.live(asked, {**asked, "next_batch": "s2"}, batch("s3", message("$1", "hello")))
+        await bot.intake.wait_said(["hello"], "what came behind it")
+    told = [(entry["sender"], entry["room"]) for entry in log if entry["event"] == "verification.unanswered"]
+    assert told == [(ANN, ROOM if where == "room" else "")]

@@ -205,8 +205,8 @@ async def test_a_token_to_stop_at_that_is_unknown_is_done_without(stage: Stage, 
     """Then times say where to stop, and what is older is not asked for."""
     async with bot.live():
         history = History(400)
-        for event in history.events[:200]:
-            event["origin_server_ts"] = int((time.time() - 3600) * 1000)
+        for number, event in enumerate(history.events):
+            event["origin_server_ts"] = int((time.time() + (1 if number >= 200 else -3600)) * 1000)
         await stage.then(MESSAGES, (400, {"errcode": "M_INVALID_PARAM"}), *[history] * 10)
         await stage.live(history.tail("t400", 350))
         await bot.intake.wait_said(history.texts(250, 400), "what is recent")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from surfaces_core import Kind
+from surfaces_core.testing.recording_intake import RecordingIntake
 from surfaces_matrix import words
 from surfaces_matrix.cursor import Hole, Position, Reach, went_back
 from surfaces_testing.homeserver import PASSWORD, FakeHomeserver, Html, Status, unknown_since
@@ -161,6 +162,26 @@ async def test_a_homeserver_that_fails_at_everything_keeps_its_token(world: Worl
     assert "sync.cursor_unknown" not in [entry["event"] for entry in log]
 
 
+async def test_what_was_said_before_the_very_first_start_stays_unanswered(stage: Stage, bot: Bot):
+    """However soon afterwards the token is lost."""
+    stage.snapshot = batch(
+        "s1", message("$0", "old news", sent_at=time.time() - 60), message("$1", "new", sent_at=time.time() + 1)
+    )
+    await stage.live((400, {"errcode": "M_UNKNOWN_POS"}))
+    async with bot.live():
+        await bot.intake.wait_said(["new"], "what was said behind it")
+
+
+@pytest.mark.parametrize("errcode", ["M_UNKNOWN_POS", "M_INVALID_PARAM", "M_UNKNOWN", "M_BAD_JSON"])
+async def test_whatever_a_homeserver_calls_it(stage: Stage, bot: Bot, errcode: str):
+    """A 400 for a sync with a token is about the token."""
+    bot.intake = RecordingIntake("s0")
+    stage.snapshot = batch("n1", message("$1", "one"))
+    await stage.live((400, {"errcode": errcode}))
+    async with bot.live():
+        await bot.intake.wait_said(["one"], "the latest message")
+
+
 # A server that was set back ---------------------------------------------------------------------------
 
 
@@ -168,12 +189,12 @@ async def test_a_homeserver_that_fails_at_everything_keeps_its_token(world: Worl
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "quiet"])
 async def test_a_server_set_back_loses_nothing_new(world: World, running: bool, busy: bool):
     """Restored from a backup it takes a later token for good, and what is said before it gets there would be lost."""
-    world.say(5)
     backup = world.hs.world.pos
     async with world.bot.live():
-        world.said.clear()  # a first start does not answer what was said before
         world.say(5)
         await world.heard()
+        world.said.clear()
+        world.bot.intake.entries.clear()
         if running:
             await world.hs.refuse()
             await _set_back(world, backup, busy=busy)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from surfaces_core import Inbound, Kind, StateError
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
-from surfaces_matrix import sync, words
+from surfaces_matrix import source, sync, words
 from surfaces_matrix.backoff import Backoff
 
 from .conftest import ANN, HERE, ME, ROOM, SYNC, Bot, Stage, batch, message, tokens
@@ -284,7 +284,7 @@ async def test_the_homeservers_own_wait_is_honoured(stage: Stage, bot: Bot):
             return 0.0
 
     async with bot.make() as surface:
-        surface._sync.backoff = Noting()
+        surface._sync.patience.backoff = Noting()
         async with receiving(surface, bot.intake):
             await stage.live((429, {"errcode": "M_LIMIT_EXCEEDED"}, {"Retry-After": "17"}))
             await stage.live((502, "no"), batch("s1", message("$1", "one")))
@@ -334,7 +334,7 @@ async def test_an_unknown_cursor_at_the_start_is_survived(stage: Stage, bot: Bot
 
 async def test_a_huge_response_is_asked_for_in_less(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
     """It is not held whole; the same time is asked for with fewer events a room."""
-    monkeypatch.setattr(sync, "MAX_SYNC_BYTES", 20_000)
+    monkeypatch.setattr(source, "MAX_SYNC_BYTES", 20_000)
     async with bot.live():
         huge = json.dumps(batch("s1", message("$0", "x" * 30_000))).encode()
         await stage.live(huge, huge, batch("s1", message("$1", "less")), batch("s2", message("$2", "more")))
@@ -464,7 +464,7 @@ async def test_a_homeserver_that_refuses_every_cursor_is_given_pauses(stage: Sta
 
     refusal = (400, {"errcode": "M_UNKNOWN", "error": "Invalid stream token"})
     async with bot.make() as surface, asyncio.TaskGroup() as group:
-        surface._sync.backoff = Counted()
+        surface._sync.patience.backoff = Counted()
         await stage.live(refusal, refusal, refusal)
         receiving = group.create_task(surface.run(bot.intake))
         await stage.until(lambda: len(stage.live_syncs()) == 4)
