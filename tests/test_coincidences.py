@@ -26,7 +26,7 @@ from surfaces_core._engine.letters import Letters
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
-from surfaces_core.testing.scripted_transport import ScriptedTransport
+from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 EAGER = Pace(typing_after_s=0.0, first_s=0.0, first_chars=1, interval_s=0.0, budget=100)
 
@@ -150,3 +150,38 @@ async def test_a_letter_that_is_dropped_takes_along_what_it_began() -> None:
         await journal.complete(entry, [], {}, dead="CRASHED")
         assert await Letters(journal, {}).drop([entry.seq, 99]) == [entry.seq]
         assert not [row for row in disk.rows if row.startswith((b"dead\0", b"opening\0"))]
+
+
+async def test_a_stop_stops_nothing_that_is_said_after_it() -> None:
+    """Though it comes in the same batch as the file and the question behind it."""
+    bot = TestBot()
+    await bot.messenger.say("!stop")
+    await bot.messenger.say(files={"in.txt": b"input"})
+    await bot.messenger.say("go on")
+    async with bot.running():
+        said = await bot.messenger.until_final(3)
+    assert sorted(said) == ["Got `in.txt`. 1 waiting for your next message.", "Nothing is running here.", "go on"]
+
+
+async def test_a_line_about_waiting_is_remembered_when_the_host_ends_while_it_is_shown() -> None:
+    """The answer of the next life takes its place."""
+    scripts: list[list[Step]] = [[Unavailable("away")], [Unavailable("away")]]
+    transport = ScriptedTransport.answering(lambda r: scripts.pop(0) if scripts else [Text(r.text), End()])
+    settings = HostSettings(shutdown_grace_s=0.0, retry_base_s=0.001, retry_cap_s=0.002)
+    bot = TestBot(transport=transport, settings=settings, pace=EAGER)
+    showing = asyncio.Event()
+    async with bot.running():
+        show = bot.surface.show
+
+        async def slow(draft: Draft) -> None:
+            await show(draft)
+            if draft.status:
+                showing.set()
+                await asyncio.Event().wait()
+
+        bot.surface.show = slow  # type: ignore[method-assign]
+        await bot.push("hello")
+        await showing.wait()
+    async with bot.running():
+        assert await bot.pop() == "hello"
+    assert len(bot.messenger.shown) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import math
 import re
 import shlex
 import time
@@ -124,12 +125,14 @@ class Turns:
         return self.lanes.depth(message.address) + coming >= self._settings.max_lane_depth
 
     def stop(self, message: Inbound) -> bool:
-        """Cancel the turn that runs in a conversation, or waits for its next try."""
+        """Cancel the turn that runs in a conversation, or waits for its next try; none that came behind who asks."""
+        asking = self._works.get((True, message.address))
+        before = math.inf if asking is None else asking.entry.seq
         work = self._agents.running.get(message.address) or self._works.get((False, message.address))
-        if work is not None and self._asks(work.entry):
+        if work is not None and self._asks(work.entry) and work.entry.seq < before:
             work.stop()
             return True
-        if any(self._asks(entry) for entry in self.lanes.items(message.address)):
+        if any(self._asks(entry) and entry.seq < before for entry in self.lanes.items(message.address)):
             self._stop_next.add(message.address)
             self.lanes.wake(message.address)
             return True
@@ -266,21 +269,22 @@ class Turns:
         where = entry.message.address
         self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
         if tries > 1 and not work.unwanted:
-            work.entry = await self._show_waiting(work.entry)
+            await self._show_waiting(work)
         if work.unwanted:
             self._stop_next.add(where)
         return replace(work.entry, not_before=0.0), 0.0 if work.unwanted else wait
 
-    async def _show_waiting(self, entry: Entry) -> Entry:
+    async def _show_waiting(self, work: Work) -> None:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
-        message = entry.message
+        message = work.entry.message
         surface = self._surfaces[message.address.surface]
         if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE:
-            return entry
+            return
         if self._deliveries[message.address.surface].behind(message.address):
-            return entry  # where a message first shows, there it stays
-        if not entry.shown:
-            entry = await self._journal.mark_shown(entry, partly=False, device=surface.device)
+            return  # where a message first shows, there it stays
+        if not work.entry.shown:
+            work.entry = await self._journal.mark_shown(work.entry, partly=False, device=surface.device)
+        entry = work.entry
         draft = Draft(
             key=f"{entry.turn}.0",
             turn=entry.turn,
@@ -293,7 +297,6 @@ class Turns:
             first_at=entry.shown_at,
         )
         await show(surface, draft, surface.pace, self._log)
-        return entry
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
         try:
