@@ -278,7 +278,7 @@ class Traffic(Stage):
 
     def _hello(self, person: Person, entry: str) -> None:
         person.say(entry, "hello")
-        self._owed(entry, r"Your conversation is ready: .+")
+        self._owed(entry, r"(?:Your conversation is ready|You have \d conversations?): .+")
 
     def _new(self, person: Person, room: str, name: str) -> None:
         person.say(room, f"!new {name}")
