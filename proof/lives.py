@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -34,10 +33,15 @@ PATIENCE_S = 30.0
 class Killer(Fault):
     """Kills whoever asks; no answer is seen."""
 
-    victim = 0
+    victim: Program | None = None
+
+    def kill(self) -> None:
+        """Kill it, if it still lives."""
+        if self.victim is not None:
+            self.victim.signal(signal.SIGKILL)
 
     async def deliver(self, answer: Answer, wire: Wire) -> web.StreamResponse:
-        os.kill(self.victim, signal.SIGKILL)
+        self.kill()
         return wire.cut()
 
 
@@ -102,7 +106,7 @@ class Run:
         self._arm(point, killer)
         env = {} if point.side else {"SURFACES_KILL_AT": f"{point.name}:{point.count}"}
         async with self._host("killed", env) as host:
-            killer.victim = host.pid
+            killer.victim = host
             code = await self._end(host)
         self._disarm(point)
         # one that is asked to end before it listens for that ends by the signal
@@ -113,7 +117,7 @@ class Run:
         wait = [None] * (point.count - 1)
         if point.name in MOMENTS:
             assert isinstance(self.agent, Watched), "an agent in another process does no harm"
-            deed = Deed(act=lambda _: os.kill(killer.victim, signal.SIGKILL), before=point.side == "before")
+            deed = Deed(act=lambda _: killer.kill(), before=point.side == "before")
             if point.text:
                 when = self._draft_shows if point.draft else None
                 self.agent.moments.texts[point.text] = replace(deed, frames=point.count, when=when)

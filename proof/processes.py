@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,7 +107,8 @@ class Program:
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         if self._process.returncode is None:
-            self._process.send_signal(number)
+            with suppress(ProcessLookupError):  # it has ended, and the news is on its way
+                self._process.send_signal(number)
 
     async def line(self) -> str:
         """The next line that it prints; empty when it has ended."""
