@@ -10,6 +10,7 @@ import pytest
 from surfaces_core import (
     Address,
     AgentRequest,
+    Draft,
     End,
     Inbound,
     Kind,
@@ -184,4 +185,5 @@ async def test_a_line_about_waiting_is_remembered_when_the_host_ends_while_it_is
         await showing.wait()
     async with bot.running():
         assert await bot.pop() == "hello"
+        assert [part.streamed for part in bot.surface.sent] == [True]
     assert len(bot.messenger.shown) == 1
