@@ -77,7 +77,7 @@ class Drafts:
             return None
         if shown.unsettled is not None:
             await self._put(shown, *shown.unsettled)
-        del self._shown[key]
+        self._shown.pop(key, None)  # it may have been forgotten meanwhile
         return shown.event_id
 
     async def _show_text(self, draft: Draft) -> None:

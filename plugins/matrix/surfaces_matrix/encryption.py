@@ -12,12 +12,15 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Unavailable
-from surfaces_matrix.client import Client, quote
+from surfaces_matrix.client import Client
 from surfaces_matrix.errors import Encrypted, Refused
 from surfaces_matrix.memberships import joined_state
+from surfaces_matrix.roomstate import state_path
 from surfaces_matrix.shapes import mapping, sequence, user_id
 
 ENCRYPTION = "m.room.encryption"
+_NO_SUCH_STATE = frozenset({"M_NOT_FOUND", "M_UNRECOGNIZED"})
+"""A homeserver that knows no encryption may not know the path either."""
 VERIFICATION = "m.key.verification.request"
 """In a room as a message, else to the device (Matrix spec, "Key verification framework")."""
 MOST_UNANSWERED = 1000
@@ -63,11 +66,10 @@ class Encryption:
             raise Encrypted(f"{room_id} is encrypted and this bot cannot encrypt")
 
     async def _ask(self, room_id: str, timeout_s: float) -> None:
-        path = quote("v3", "rooms", room_id, "state", ENCRYPTION, "")
         try:
-            content = await self._client.call("GET", path, timeout_s=timeout_s)
+            content = await self._client.call("GET", state_path(room_id, ENCRYPTION), timeout_s=timeout_s)
         except Refused as error:
-            if error.errcode != "M_NOT_FOUND":
+            if error.status != 404 or error.errcode not in _NO_SUCH_STATE:
                 raise
             self._encrypted.setdefault(room_id, False)
             return

@@ -19,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core import Store, Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
+from surfaces_matrix.roomstate import state_path
 from surfaces_matrix.shapes import mapping, sequence, text
 
 CREATE_TIMEOUT_S = 90.0
@@ -145,16 +146,15 @@ class Maker:
 
     async def _has(self, room: str, type_: str) -> bool:
         try:
-            await self._client.call("GET", quote("v3", "rooms", room, "state", type_, ""))
+            await self._client.call("GET", state_path(room, type_))
         except Refused:
             return False
         return True
 
     async def state(self, room: str, type_: str, key: str = "") -> Mapping[str, Any] | None:
         """A whole state event of the bot's own, or None where it can't be had or somebody else wrote it."""
-        path = quote("v3", "rooms", room, "state", type_, key)
         try:
-            event = await self._client.call("GET", path, query={"format": "event"})
+            event = await self._client.call("GET", state_path(room, type_, key), query={"format": "event"})
         except Refused:
             return None
         return event if event.get("sender") == self._client.user_id else None

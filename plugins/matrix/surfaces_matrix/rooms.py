@@ -75,19 +75,39 @@ class Rooms(Conversations):
         """Join where a person called from; False where others are, too, or the invite is gone."""
         room = entry.conversation
         try:
-            await self._client.call("POST", quote("v3", "rooms", room, "join"), {}, timeout_s=JOIN_TIMEOUT_S)
-            others = await self._others(room)
+            await self._join(room)
         except Refused as error:
             self._log.info("entry.gone", room=room, person=person, errcode=error.errcode)
             return False
-        if others <= 1:
+        if await self._others(room) <= 1:
             return True
         self._log.info("entry.group_declined", room=room, person=person)
         await self._client.call("POST", quote("v3", "rooms", room, "leave"), {})
         return False
 
+    async def _join(self, room: str) -> None:
+        """Join by either of the two paths; not every homeserver has both. `Refused`: the invite is gone."""
+        try:
+            await self._client.call("POST", quote("v3", "rooms", room, "join"), {}, timeout_s=JOIN_TIMEOUT_S)
+        except Refused as error:
+            if error.errcode == "M_NOT_FOUND" or error.status not in (404, 405):
+                raise
+            await self._client.call("POST", quote("v3", "join", room), {}, timeout_s=JOIN_TIMEOUT_S)
+
     async def _others(self, room: str) -> int:
-        """How many people are in a room or will be, the bot not counted."""
+        """How many people are in a room or will be, the bot not counted; one, who called, where it can't be told."""
+        try:
+            return await self._members(room)
+        except Refused:
+            pass
+        try:
+            answer = await self._client.call("GET", quote("v3", "rooms", room, "joined_members"))
+        except Refused as error:
+            self._log.info("entry.members_unknown", room=room, errcode=error.errcode)
+            return 1
+        return len(mapping(answer.get("joined")).keys() - {self._me})
+
+    async def _members(self, room: str) -> int:
         answer = await self._client.call("GET", quote("v3", "rooms", room, "members"))
         others = [event for event in map(mapping, sequence(answer.get("chunk"))) if event.get("state_key") != self._me]
         return sum(mapping(event.get("content")).get("membership") in ("join", "invite") for event in others)

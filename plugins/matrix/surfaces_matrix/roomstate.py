@@ -10,6 +10,11 @@ from surfaces_matrix.errors import Refused
 from surfaces_matrix.shapes import text
 
 
+def state_path(room: str, type_: str, key: str = "") -> str:
+    """Where a state event is; an empty key is left out, for not every homeserver knows a path that ends in a slash."""
+    return quote("v3", "rooms", room, "state", type_, *([key] if key else []))
+
+
 class RoomState:
     """The state of one account's rooms. `Unavailable`; `Refused` where something is to be set."""
 
@@ -18,7 +23,7 @@ class RoomState:
 
     async def membership(self, room: str, person: str) -> str | None:
         """`join`, `invite`, `leave`, …; None where there is none or the bot may not see it."""
-        path = quote("v3", "rooms", room, "state", "m.room.member", person)
+        path = state_path(room, "m.room.member", person)
         try:
             # An answer without it says nothing: whoever took it for "gone" would make another room.
             return text((await self._client.call("GET", path, needs="membership")).get("membership"))
@@ -28,10 +33,10 @@ class RoomState:
     async def content(self, room: str, type_: str, key: str = "") -> Mapping[str, Any]:
         """A state event's content; empty where there is none or the bot may not see it."""
         try:
-            return await self._client.call("GET", quote("v3", "rooms", room, "state", type_, key))
+            return await self._client.call("GET", state_path(room, type_, key))
         except Refused:
             return {}
 
     async def set(self, room: str, type_: str, key: str, content: Mapping[str, object]) -> None:
         """Set a state event; repeating it changes nothing."""
-        await self._client.call("PUT", quote("v3", "rooms", room, "state", type_, key), dict(content))
+        await self._client.call("PUT", state_path(room, type_, key), dict(content))

@@ -11,7 +11,7 @@ from surfaces_matrix.errors import Encrypted
 
 from .conftest import ANN, ME, ROOM, Bot, Stage, Workspace, a_file, batch, draft, message, outbound
 
-ASK = "GET /_matrix/client/v3/rooms/%21room%3Ahs/state/m.room.encryption/"
+ASK = "GET /_matrix/client/v3/rooms/%21room%3Ahs/state/m.room.encryption"
 NEW = Address(surface="work", conversation="!new:hs")
 ASK_NEW = ASK.replace("room%3A", "new%3A")
 SENDS = ("/send/", "/upload")
@@ -29,6 +29,26 @@ async def test_a_room_that_is_new_to_the_bot_is_asked_once(stage: Stage, bot: Bo
         await surface.send(outbound("one", address=NEW))
         await surface.send(outbound("two", part=1, address=NEW))
     assert (stage.count(ASK_NEW), said(stage)) == (1, 2)
+
+
+@pytest.mark.parametrize("errcode", ["M_NOT_FOUND", "M_UNRECOGNIZED"])
+async def test_a_room_without_encryption_is_told_in_more_than_one_way(stage: Stage, bot: Bot, errcode: str):
+    """Not every homeserver knows the path of a state that nobody set, and none with a slash at its end."""
+    await stage.then(ASK_NEW, (404, {"errcode": errcode}))
+    async with bot.live() as surface:
+        await surface.send(outbound("one", address=NEW))
+    assert said(stage) == 1
+    assert [request.path.rpartition("/")[2] for request in stage.sent(ASK_NEW)] == ["m.room.encryption"]
+
+
+@pytest.mark.parametrize("answer", [(403, {"errcode": "M_FORBIDDEN"}), (404, {"errcode": "M_UNKNOWN"})])
+async def test_another_refusal_is_no_leave_to_talk(stage: Stage, bot: Bot, answer: Any):
+    """It says nothing about the room's encryption."""
+    await stage.then(ASK_NEW, answer)
+    async with bot.live() as surface:
+        with pytest.raises(Rejected):
+            await surface.send(outbound("a secret", address=NEW))
+    assert said(stage) == 0
 
 
 async def test_a_room_that_the_snapshot_shows_is_not_asked(stage: Stage, bot: Bot):
@@ -123,9 +143,18 @@ async def test_the_filters_ask_for_the_encryption_of_rooms(stage: Stage, bot: Bo
 
 async def test_whatever_comes_to_the_device_ends_nothing(stage: Stage, bot: Bot):
     """Keys, requests and rubbish alike."""
-    rubbish = [None, 7, [], {}, {"type": 5}, {"type": "m.room_key", "content": "x"}, {"type": "m.room.encrypted"}]
+    rubbish: list[object] = [
+        None,
+        7,
+        [],
+        {},
+        {"type": 5},
+        {"type": "m.room_key", "content": "x"},
+        {"type": "m.room.encrypted"},
+    ]
     async with bot.live():
-        for number, to_device in enumerate((None, [], {"events": 5}, {"events": rubbish})):
+        sections: tuple[object, ...] = (None, [], {"events": 5}, {"events": rubbish})
+        for number, to_device in enumerate(sections):
             await stage.live({**batch(f"s{number}", message(f"${number}", "hello")), "to_device": to_device})
         await bot.intake.wait_said(["hello"] * 4, "what people said beside it")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from surfaces_core import FileKind, Rejected, Unavailable
-from surfaces_matrix import words
+from surfaces_matrix import drafts, words
 
 from .conftest import Bot, Stage, Workspace, a_file, draft, outbound
 
@@ -180,6 +180,23 @@ async def test_a_first_draft_whose_answer_was_lost_is_found_again(stage: Stage, 
         await surface.show(draft("one two", version=2))
         await surface.send(outbound("final", streamed=True))
     assert txns(stage) == ["turn.0", "turn.0", "turn.0.d1.2", "turn.0.f"]
+
+
+async def test_a_draft_may_be_forgotten_while_it_is_settled(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """Very many others begin just then (here one, for the bound is lowered); the final text follows all the same."""
+    monkeypatch.setattr(drafts, "MOST_SHOWN", 1)
+    async with bot.live() as surface:
+        await stage.then(SEND, (504, "the proxy gave up"))
+        with pytest.raises(Unavailable):
+            await surface.show(draft("one"))
+
+        def meanwhile(_request: Any) -> dict[str, str]:
+            surface._drafts._remembered(draft("another", part=1))
+            return {"event_id": "$of-turn.0"}
+
+        await stage.then(SEND, meanwhile)
+        await surface.send(outbound("final", streamed=True))
+    assert txns(stage) == ["turn.0", "turn.0", "turn.0.f"]
 
 
 async def test_a_final_text_that_failed_is_repeated_whole(stage: Stage, bot: Bot):
