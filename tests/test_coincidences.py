@@ -169,7 +169,7 @@ async def test_a_line_about_waiting_is_remembered_when_the_host_ends_while_it_is
     scripts: list[list[Step]] = [[Unavailable("away")], [Unavailable("away")]]
     transport = ScriptedTransport.answering(lambda r: scripts.pop(0) if scripts else [Text(r.text), End()])
     settings = HostSettings(shutdown_grace_s=0.0, retry_base_s=0.001, retry_cap_s=0.002)
-    bot = TestBot(transport=transport, settings=settings, pace=EAGER)
+    bot = TestBot(transport=transport, settings=settings, pace=Pace(typing_after_s=1000.0))
     showing = asyncio.Event()
     async with bot.running():
         show = bot.surface.show
