@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -29,6 +30,10 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 REPEAT_S = 60.0
 """What a library says again and again is logged this often."""
+
+
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
+"""What differs each time."""
 
 
 class Sink:
@@ -67,7 +72,7 @@ class _Libraries(logging.Handler):
         self._said: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        what, now = (record.name, str(record.msg)), time.monotonic()
+        what, now = (record.name, _NUMBERS.sub("", str(record.msg))), time.monotonic()
         if now - self._said.get(what, -REPEAT_S) < REPEAT_S:
             return
         if len(self._said) > 100:
