@@ -17,7 +17,7 @@ from aiohttp import web
 
 from proof.agents import Deed, Watched, watched_agent
 from proof.nursery import Nursery
-from proof.points import MOMENTS, REQUESTS, Point
+from proof.points import MOMENTS, REQUESTS, WHEN_SLOW, Point
 from proof.processes import BOT, HOST, Agent, Program, write_config
 from proof.scenario import Scenario
 from proof.stage import Stage
@@ -192,7 +192,9 @@ class Run:
         outcome = await live(self, [])
         assert outcome.good, str(outcome)
         asked = Counter(request.route for request in self.hs.requests if request.user_id in (BOT, ""))
-        counts = Counter(file.read_text().split()) + Counter({name: asked[name] for name in REQUESTS})
+        strange = asked.keys() - {*REQUESTS, *WHEN_SLOW}
+        assert not strange, f"requests that the sweep does not know: {strange}"
+        counts = Counter(file.read_text().split()) + asked
         return counts + self.agent.moments.counts if isinstance(self.agent, Watched) else counts
 
 

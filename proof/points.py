@@ -8,18 +8,26 @@ from dataclasses import dataclass, replace
 from surfaces_core._engine.killpoints import POINTS
 
 REQUESTS = (
-    "sync",
-    "login",
-    "join",
+    "account_data",
+    "account_data.put",
     "createRoom",
-    "state.put",
-    "invite",
-    "messages",
     "download",
+    "invite",
+    "join",
+    "login",
+    "members",
+    "messages",
+    "profile",
     "send",
+    "state.get",
+    "state.put",
+    "sync",
+    "typing",
     "upload",
 )
-"""What is asked of the homeserver that changes something, or whose answer must not be lost."""
+"""Everything that a host asks of the homeserver in a life without trouble."""
+WHEN_SLOW = ("event", "unknown", "whoami")
+"""Asked where something takes long or is not offered; not in every life."""
 MOMENTS = ("agent.connect", "agent.ask", "agent.frame")
 """An agent is connected to, is asked something, says something."""
 SIDES = ("before", "after")
