@@ -18,6 +18,7 @@ from surfaces_core._engine.journal import DEAD, ENTRIES, DeadLetter, Entry, Jour
 from surfaces_core._engine.letters import Letters
 from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
@@ -394,18 +395,29 @@ async def test_old_letters_are_forgotten() -> None:
     assert journal.dead == 1
 
 
-async def test_the_host_forgets_old_letters_by_itself() -> None:
-    """Soon after its start, and says how many."""
-    now = 1000.0
-    bot = TestBot(transport=answers(GONE), settings=GIVES_UP.model_copy(update={"keep_dead_s": 10.0}), now=lambda: now)
-    async with bot.running():
-        await bot.push("hello")
-        await bot.pop()
-        assert bot.engine.journal.dead == 1
-    now = 2000.0
-    async with bot.running():
-        await until(lambda: bot.engine.journal.dead == 0)
-    assert letters_on(bot.disk) == []
+@pytest.mark.parametrize(("jump_s", "left"), [(0.0, 0), (10 * 86400.0, 1)], ids=["time passes", "the clock jumps"])
+def test_the_host_forgets_old_letters_by_itself(jump_s: float, left: int) -> None:
+    """When time has really passed: by a clock that jumped everything would be old."""
+
+    async def main() -> int:
+        loop, keep = asyncio.get_running_loop(), GIVES_UP.model_copy(update={"keep_dead_s": 86400.0})
+        jumped = False
+        bot = TestBot(
+            transport=answers(GONE), settings=keep, now=lambda: 1e9 + loop.time() + (jump_s if jumped else 0.0)
+        )
+        async with bot.running():
+            await bot.push("hello")
+            await bot.pop()
+            assert bot.engine.journal.dead == 1
+            if jump_s:
+                await asyncio.sleep(100.0)
+                jumped = True
+                await asyncio.sleep(3600.0)
+            else:
+                await asyncio.sleep(2 * 86400.0)
+        return len(letters_on(bot.disk))
+
+    assert virtual_time.run(main()) == left
 
 
 async def test_letters_are_counted_from_life_to_life() -> None:

@@ -42,6 +42,8 @@ DRAIN_S = 5.0
 """How long a stopping host tries to send what is said already."""
 PRUNE_EVERY_S = 3600.0
 JUMP_S = 300.0
+LONGEST_WAIT_S = 300.0
+"""A messenger that asks a surface to stay away for longer is tried again all the same."""
 STEADY_S = 60.0
 """A surface that ran this long starts again without a growing wait."""
 
@@ -268,7 +270,7 @@ class Engine:
                 tries = 1 if loop.time() - begun > STEADY_S else tries + 1
                 self.operations.health.lost(name, error)
                 wait = 0.5 + backoff(tries, base_s=1.0, cap_s=8.0)
-                await asyncio.sleep(max(wait, error.retry_after or 0.0))
+                await asyncio.sleep(max(wait, min(error.retry_after or 0.0, LONGEST_WAIT_S)))
             else:
                 raise RuntimeError(f"surface {name} stopped receiving without a reason")
 

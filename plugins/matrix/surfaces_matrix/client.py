@@ -118,6 +118,7 @@ class Client:
         max_bytes: int = MAX_ANSWER_BYTES,
         needs: str = "",
         first: bool = False,
+        silence_s: float | None = None,
     ) -> dict[str, Any]:
         """One authenticated request; `path` is below `/_matrix/client` and already quoted.
 
@@ -125,10 +126,19 @@ class Client:
         (`retry_after` where the homeserver named it; `LoggedOut`, `TooLarge` and `ServerError` are of
         that kind) and `Refused` where the homeserver said no. An answer without text under the name
         `needs` is trouble, too. While the homeserver fails, one with `first` goes before all others.
+        Where nothing comes for `silence_s` it is given up, however much of `timeout_s` is left.
         """
         if not self._authorized.is_set():
             await self._wait_for_login(timeout_s)
-        ask = _Ask(method=method, path=path, timeout_s=timeout_s, max_bytes=max_bytes, needs=needs, first=first)
+        ask = _Ask(
+            method=method,
+            path=path,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            needs=needs,
+            first=first,
+            silence_s=silence_s,
+        )
         return await self._exchange(ask, self._headers, body, query)
 
     async def call_as(
@@ -209,7 +219,7 @@ class Client:
                 URL(address, encoded=True),
                 data=data,
                 headers=headers,
-                timeout=_timeout(ask.timeout_s),
+                timeout=_timeout(ask.timeout_s, ask.silence_s),
                 allow_redirects=False,
             ) as response:
                 raw = await _read(response, ask.max_bytes)
@@ -243,6 +253,7 @@ class _Ask:
     max_bytes: int = MAX_ANSWER_BYTES
     needs: str = ""
     first: bool = False
+    silence_s: float | None = None
 
 
 async def body(response: aiohttp.ClientResponse) -> object:

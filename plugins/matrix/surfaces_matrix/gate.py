@@ -81,6 +81,7 @@ class Gate:
         """The far side did not answer such a call, or answered that it can't."""
         self._failures[kind] += 1
         self._in_a_row += 1
+        self._next_slot = max(self._next_slot, asyncio.get_running_loop().time() + self._spacing_s)
 
     def _schedule(self) -> None:
         if self._timer is None and self._waiting:

@@ -109,6 +109,8 @@ class Login:
         try:
             answer = await self.client.call_as(token, "GET", "/v3/account/whoami", needs="user_id")
         except Refused as error:
+            if self._done.is_set():  # it did before: this is trouble, not a wrong address
+                raise Unavailable(str(error), code=error.errcode) from error
             self._fail("homeserver", f"it does not answer as a Matrix homeserver does ({error})")
         self._check_user(answer.get("user_id"))
         return str(answer.get("device_id") or "")

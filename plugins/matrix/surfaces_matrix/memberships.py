@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import orjson
 
 from surfaces_core import Address, Inbound, Kind
 from surfaces_matrix.shapes import is_room_id, mapping, one_line, seconds, sequence, text, user_id
@@ -96,8 +95,8 @@ def _invite_id(invite: Mapping[str, Any]) -> str:
     is taken for an earlier one would never be answered.
     """
     known = text(invite.get("event_id")) or invite.get("origin_server_ts") or int(time.time() // 86_400)
-    told = orjson.dumps([known, invite.get("sender"), invite.get("content")], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(told).hexdigest()[:24]
+    told = json.dumps([known, invite.get("sender"), invite.get("content")], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _display_name(events: Any, person: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ UNREADABLE = "UNREADABLE"
 TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
 """and the same where it does not know the sync token any more either."""
 
+FILL_S = 5.0
+"""The others wait so long for one room's past."""
 GIVE_UP_S = 300.0
 """After so long a room's past counts as unreadable."""
 MOST_HELD = 1000
@@ -184,10 +187,12 @@ class Reader:
         if not self._may_fill():
             return None
         try:
-            filled = await self.filler.fill(room_id, start, reach)
-        except Unavailable as error:
-            self.log.debug("gap.failed", room=room_id, code=error.code, error=str(error))
-            self._next_try = time.monotonic() + self.backoff.next(error.retry_after)
+            async with asyncio.timeout(FILL_S):
+                filled = await self.filler.fill(room_id, start, reach)
+        except (Unavailable, TimeoutError) as error:
+            told_s = error.retry_after if isinstance(error, Unavailable) else None
+            self.log.debug("gap.failed", room=room_id, error=str(error) or "took too long")
+            self._next_try = time.monotonic() + self.backoff.next(told_s)
             return None
         self.backoff.reset()
         return filled

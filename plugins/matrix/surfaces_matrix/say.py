@@ -8,6 +8,9 @@ from surfaces_matrix.content import Content
 from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.login import Login
 
+SILENCE_S = 8.0
+"""A homeserver that says nothing for so long is asked once more: it knows a repeat."""
+
 
 class Say:
     """The one way by which words leave."""
@@ -32,5 +35,7 @@ class Say:
         if session is not None and session != self._login.session:
             raise Unavailable("there was another login meanwhile", code="LOGIN_CHANGED")
         path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
-        answer = await self._client.call("PUT", path, content, timeout_s=timeout_s, needs="event_id")
+        answer = await self._client.call(
+            "PUT", path, content, timeout_s=timeout_s, needs="event_id", silence_s=SILENCE_S
+        )
         return str(answer["event_id"])

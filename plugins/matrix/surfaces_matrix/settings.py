@@ -56,7 +56,12 @@ class MatrixSettings(Settings):
         "earlier is looked for in the room first, with 0 always",
     )
     max_file_bytes: int = Field(default=104_857_600, ge=1, description="Bigger files are not fetched")
-    sync_timeout_s: float = Field(default=30.0, ge=1, le=300, description="How long the homeserver may hold a sync")
+    sync_timeout_s: float = Field(
+        default=5.0,
+        ge=1,
+        le=300,
+        description="How long the homeserver may hold a sync; about so long a connection that went deaf is unnoticed",
+    )
     request_timeout_s: float = Field(default=30.0, ge=1, description="How long any other request may take")
     transfer_timeout_s: float = Field(default=300.0, ge=1, description="How long a file may take either way")
 

@@ -24,6 +24,8 @@ LONGEST_TOKEN = 4096
 """What fits into an address, quoted."""
 STRIKES = 5
 """Failures in a row of the homeserver itself until its trouble may be with the token alone."""
+SILENCE_S = 4.0
+"""What is held is not held longer than this beyond its time: a connection that went deaf is soon left."""
 LOOKS = 3
 """Vain looks for one message until the homeserver is believed without it."""
 
@@ -43,6 +45,8 @@ class Source:
         self._limit = TIMELINE
         self._strikes = 0
         self._looks = 0
+        self._missed = False
+        """A message was looked for in vain."""
 
     async def snapshot(self) -> dict[str, Any]:
         """The state that says which conversations there are."""
@@ -73,7 +77,9 @@ class Source:
         try:
             await self._client.call("GET", quote("v3", "rooms", room_id, "event", event_id), first=True)
         except Refused as error:
-            if error.errcode == "M_NOT_FOUND":
+            # One that shows no message, or forgets them, would be taken for another one again and again.
+            if error.errcode == "M_NOT_FOUND" and not self._missed:
+                self._missed = True
                 raise Lost("a message that was there is gone") from error
         except Unavailable:
             self._looks += 1
@@ -86,7 +92,7 @@ class Source:
         try:
             return await self._bounded(since, hold_s)
         except Refused as error:
-            if error.status == 400:
+            if error.status == 400 and await self._answers_otherwise():
                 raise Lost(str(error)) from error
             raise
         except ServerError:
@@ -129,12 +135,19 @@ class Source:
         if since is not None:
             query["since"] = since
         else:
-            # Such a sync is never held. Synapse answers the same one for two minutes from a cache, which would
+            # Synapse does not hold such a sync. It answers the same one for two minutes from a cache, which would
             # not show a conversation made just before a restart: the timeout makes each another one.
-            query["timeout"] = str(time.time_ns() // 1_000_000 % 1_000_000_000)
-        timeout_s = hold_s + self._timeout_s
+            # One that does hold it, does so for less than a second.
+            query["timeout"] = str(time.time_ns() // 1_000_000 % 1000)
         response = await self._client.call(
-            "GET", "/v3/sync", query=query, timeout_s=timeout_s, max_bytes=max_bytes, needs="next_batch", first=True
+            "GET",
+            "/v3/sync",
+            query=query,
+            timeout_s=hold_s + self._timeout_s,
+            max_bytes=max_bytes,
+            needs="next_batch",
+            first=True,
+            silence_s=None if since is None else hold_s + SILENCE_S,
         )
         if len(response["next_batch"]) > LONGEST_TOKEN:
             # Nothing could be asked with it.

@@ -280,8 +280,8 @@ async def test_a_failing_homeserver_is_spared(stage: Stage, client: Client):
     for _ in range(50):
         with pytest.raises(Unavailable):
             await client.call("GET", "/v3/x")
-    # One slot is there at once, the next an hour later.
-    assert stage.count("/v3/x") == PATIENCE + 1
+    # The next slot is there an hour after the last failure.
+    assert stage.count("/v3/x") == PATIENCE
 
 
 async def test_those_who_wait_go_when_it_is_back():
@@ -289,7 +289,6 @@ async def test_those_who_wait_go_when_it_is_back():
     gate = Gate(spacing_s=3600)
     for _ in range(PATIENCE):
         gate.failed("send")
-    await gate.enter("send", 0)
     async with asyncio.TaskGroup() as group:
         waiting = [group.create_task(gate.enter("send", 100_000)) for _ in range(10)]
         await asyncio.sleep(0)
@@ -317,7 +316,6 @@ async def test_all_that_wait_share_the_slots():
 
     for kind in ("send", "join", "sync") * PATIENCE:
         gate.failed(kind)
-    await gate.enter("send", 0)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(go(kind)) for kind in ("send", "join", "state", "sync")]
         await asyncio.sleep(0)
@@ -338,7 +336,6 @@ async def test_one_call_of_each_kind_looks_whether_all_is_well_again():
 
     for kind in ("send", "join") * PATIENCE:
         gate.failed(kind)
-    await gate.enter("sync", 0)
     async with asyncio.TaskGroup() as group:
         for kind in ("send", "join", "send", "join"):
             group.create_task(go(kind))
