@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from surfaces_core import StateError, Tx
-from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.journal import Entry, Journal, key
 from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
@@ -189,7 +189,7 @@ def test_a_host_that_lost_its_state_ends() -> None:
     assert virtual_time.run(main()).exit_code == 75
 
 
-def _same(entry: object) -> object:
+def _same(entry: Entry) -> Entry:
     return entry
 
 
@@ -207,7 +207,7 @@ async def test_an_exclusive_storage_is_asked_for_nothing() -> None:
                     reads.append(row)
                     return await get(row)
 
-                tx.get = counted  # type: ignore[method-assign]
+                tx.get = counted  # type: ignore[method-assign,assignment]
                 yield tx
 
     journal = Journal(Counting(), lambda: 0.0)

@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from surfaces_core import Rejected, Unavailable
+from surfaces_core import DriverError, Rejected, Unavailable
 from surfaces_files_volume import refusals
 
-EXPECTED = {
+EXPECTED: dict[int, tuple[type[DriverError], str]] = {
     errno.ENOENT: (Rejected, "FILE_MISSING"),
     errno.ENOTDIR: (Rejected, "FILE_MISSING"),
     errno.ENAMETOOLONG: (Rejected, "FILE_MISSING"),
