@@ -161,7 +161,7 @@ async def test_what_an_observer_raises_changes_nothing(fault: Callable[[], BaseE
         assert [await bot.pop(), await bot.pop()] == ["one", "two"]
 
 
-@everything_raised
+@pytest.mark.parametrize("fault", [RAISED[name] for name in RAISED if name != "memory"])
 async def test_what_a_surface_raises_in_sending_costs_that_part_alone(fault: Callable[[], BaseException]) -> None:
     """It is put aside with a line in its place, and what is behind it is said."""
     bot = TestBot()
@@ -178,6 +178,23 @@ async def test_what_a_surface_raises_in_sending_costs_that_part_alone(fault: Cal
         await bot.push("next")
         assert [await bot.pop(), await bot.pop()] == [PART_LOST, "next"]
         assert len(await bot.engine.journal.scan("dead")) == 1
+
+
+async def test_a_want_of_memory_in_sending_is_waited_out() -> None:
+    """It is no fault of the part, which is said as soon as that is possible."""
+    wants = [MemoryError()]
+    bot = TestBot()
+    async with bot.running():
+        send = bot.surface.send
+
+        async def choking(part: Outbound) -> Receipt:
+            if wants:
+                raise wants.pop()
+            return await send(part)
+
+        bot.surface.send = choking  # type: ignore[assignment, method-assign]
+        await bot.push("hello")
+        assert await bot.pop() == "hello"
 
 
 @everything_raised
@@ -573,7 +590,7 @@ async def test_a_driver_that_cannot_open_or_close_ends_the_host_loudly(
     with monkeypatch.context() as patched:  # of the class, for that is where `async with` looks
         patched.setattr(kind, side, choking)
         engine.on_ready = engine.stop
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises((ZeroDivisionError, ExceptionGroup)):
             await ends(engine)
     await bot.push("hello")
     async with bot.running():
