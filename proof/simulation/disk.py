@@ -99,13 +99,6 @@ class Disk:
         """The turns of the inbox whose rows say something."""
         return [self._turns[row] for row, value in self._kinds[b"in\0"].items() if mark in value]
 
-    def forget_dead(self) -> int:
-        """Drop the dead letters, as an operator does who has read them; how many."""
-        dead = self._kinds.pop(b"dead\0", {})
-        for row in dead:
-            del self.rows[row]
-        return len(dead)
-
 
 def _kind(row: bytes) -> bytes:
     """What a key begins with, to the first NUL; nothing where it has none."""

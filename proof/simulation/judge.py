@@ -297,11 +297,12 @@ class Judge:
             chat.context, chat.former = "", (chat.context or chat.former) if done else ""
         elif text == "!remove all":
             done = reply.startswith(("Dropped", "No file"))
-            before = {name: number for name, (number, _) in chat.files.items() if number < said.number}
-            for name, number in before.items():
-                if done:
-                    del chat.files[name]
-                else:
+            before = [name for name, (number, _) in chat.files.items() if number < said.number]
+            if done:
+                self.on_used(chat, before)
+            for name in before:
+                number, _ = chat.files.pop(name)
+                if not done:
                     chat.files[name] = (number, False)
         elif text.startswith("!new"):
             self._made(said, reply.startswith("["))

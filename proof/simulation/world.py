@@ -25,7 +25,8 @@ from proof.simulation.story import Chat, Said
 from proof.simulation.trace import HOST, Trace
 from proof.simulation.verdicts import MAX_TRIES
 from proof.simulation.weather import CALM, ROUGH, Weather, stream
-from surfaces_core._engine.journal import SEEN_LEAST, Journal
+from surfaces_core._engine import journal as journal_module
+from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import PRUNE_EVERY_S, Drivers, Engine
 from surfaces_core._engine.settings import HostSettings, Registry, Source
 from surfaces_core._engine.store import InstanceStore
@@ -46,6 +47,8 @@ POLICIES: tuple[Policy, ...] = ("auto", "auto", "auto", "retry", "notify")
 LANE_DEPTH = 12
 KEPT_S = 600.0
 EPOCH = 1_700_000_000.0
+REMEMBERED = 2000
+"""Events that the host remembers whatever the clock says: fewer than elsewhere, so that it forgets in time."""
 MOST_JUMP_S = 900.0
 STOPPED_AFTER_S = 120.0
 """A host that is asked to stop has stopped then, whatever hangs."""
@@ -210,8 +213,8 @@ class World:
 
     def left_rows(self) -> int:
         """Rows that should not be there when everything is over."""
-        events = max(0, self.disk.count(b"seen") - SEEN_LEAST)
-        return events + self.disk.count(b"in", b"out", b"opening", b"staged")
+        events = max(0, self.disk.count(b"seen") - REMEMBERED)
+        return events + self.disk.count(b"in", b"out", b"dead", b"opening", b"staged")
 
     def _check_rest(self) -> None:
         if self.judge.failures:
@@ -259,7 +262,6 @@ class World:
             ender.cancel()
         self._life = None
         self._check_tasks()
-        self.disk.forget_dead()
         if self.lives % 16 == 0:
             gc.collect()
 
@@ -335,6 +337,7 @@ class World:
                 on_interrupt=self.policy,
                 max_tries=MAX_TRIES,
                 keep_done_s=KEPT_S,
+                keep_dead_s=KEPT_S,
                 shutdown_grace_s=fate.grace_s,
             ),
             registry=self._registry,
@@ -444,11 +447,12 @@ def simulate(
 
     `away` are agents that nobody reaches until the end; `copy` gets every line of the trace.
     """
-    before, began, spent = random.getstate(), time.perf_counter(), time.process_time()
+    least, before, began, spent = journal_module.SEEN_LEAST, random.getstate(), time.perf_counter(), time.process_time()
     gc.collect()
     gc.freeze()
     gc.disable()  # what is collected, and when, must not depend on what the process did before
     random.seed(seed)
+    journal_module.SEEN_LEAST = REMEMBERED
     try:
         world = World(seed, turns, weather=weather, habits=habits, away=away, copy=copy)
         virtual_time.run(world.main())
@@ -457,3 +461,4 @@ def simulate(
         gc.enable()
         gc.unfreeze()
         random.setstate(before)
+        journal_module.SEEN_LEAST = least
