@@ -71,6 +71,27 @@ _NO_MEMORY = """
 
     asyncio.run(main())
 """
+_UNSYNCED = f"""
+    sys.path.insert(0, {str(Path(__file__).parents[3])!r})
+    from proof import broken_disk
+
+    async def main():
+        async with storage() as store:
+            await put(store, b"before")
+            broken_disk.from_now_on(5, ["fsync", "fdatasync"])
+            for key in (b"one", b"two"):
+                try:
+                    await put(store, key)
+                except StateError as error:
+                    say(error.exit_code, error)
+            try:
+                async with store.transaction() as tx:
+                    await tx.get(b"before")
+            except StateError as error:
+                say(error.exit_code, error)
+
+    asyncio.run(main())
+"""
 _AS_NOBODY = """
     async def main():
         if os.getuid() == 0:
@@ -145,6 +166,18 @@ async def test_full_disk(child: Child, storage_at: StorageAt, tmp_path: Path) ->
     async with storage_at(path) as storage, storage.transaction() as tx:
         keys = [key async for key, _ in tx.scan(b"")]
     assert keys == [b"after/0", b"after/1", b"after/2", b"before", b"small"]
+
+
+async def test_a_sync_that_failed_is_the_last(child: Child, storage_at: StorageAt, tmp_path: Path) -> None:
+    """Nobody knows what is on the disk then: nothing more is written or read, and the same is said to everybody."""
+    path = tmp_path / "surfaces.db"
+    said, _ = child(_UNSYNCED, path).communicate()
+    assert len(said.splitlines()) == 3
+    (line,) = set(said.splitlines())
+    assert line.startswith("74 ")
+    assert "SQLITE_IOERR_FSYNC" in line
+    async with storage_at(path) as storage, storage.transaction() as tx:
+        assert await tx.get(b"before") == b"v"
 
 
 async def test_no_memory(child: Child, storage_at: StorageAt, tmp_path: Path) -> None:
