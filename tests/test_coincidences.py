@@ -187,3 +187,20 @@ async def test_a_line_about_waiting_is_remembered_when_the_host_ends_while_it_is
         assert await bot.pop() == "hello"
         assert [part.streamed for part in bot.surface.sent] == [True]
     assert len(bot.messenger.shown) == 1
+
+
+async def test_each_flood_is_told_that_it_was_one() -> None:
+    """Whatever ended the one before: what is put aside is said again."""
+    gate = asyncio.Event()
+    transport = ScriptedTransport.answering(lambda r: [gate, Text(r.text), End()])
+    bot = TestBot(transport=transport, settings=HostSettings(max_lane_depth=1))
+    async with bot.running():
+        for _ in range(2):
+            gate.clear()
+            for text in ("question", "one too many", "!help stop"):
+                await bot.push(text)
+            assert (await bot.pop()).startswith("I still have ")
+            gate.set()
+            assert await bot.pop() == "question"
+            assert (await bot.pop()).startswith("`!stop`")
+            await bot.engine.turns.lanes.drained()

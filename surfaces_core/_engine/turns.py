@@ -108,6 +108,8 @@ class Turns:
 
         def admit(entry: Entry) -> Entry:
             address = entry.message.address
+            if not (self.lanes.depth(address) or self.urgent.depth(address) or coming[False, address]):
+                self._told.discard((address, "full"))  # what was too much then is answered: this is another time
             if self._is_full(entry.message, coming[False, address]):
                 entry = replace(entry, overflow=True)
             lanes = self._lanes(entry)
