@@ -63,8 +63,12 @@ def _timeout(total_s: float, stall_s: float | None = None) -> aiohttp.ClientTime
 class Client:
     """One account's HTTP. Enter it as a context manager; `authorize` it before `call` can go out."""
 
-    def __init__(self, homeserver: str, user_id: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, homeserver: str, user_id: str, *, timeout_s: float = 30.0, clock: Callable[[], float] = time.time
+    ) -> None:
         self.user_id = user_id
+        self.timeout_s = timeout_s
+        """How long a request may take for which nothing else is said."""
         self._clock = clock
         self._ahead_s = 0.0
         """How far our clock is ahead of the homeserver's."""
@@ -114,7 +118,7 @@ class Client:
         body: object | None = None,
         *,
         query: Mapping[str, str] | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float | None = None,
         max_bytes: int = MAX_ANSWER_BYTES,
         needs: str = "",
         first: bool = False,
@@ -128,6 +132,7 @@ class Client:
         `needs` is trouble, too. While the homeserver fails, one with `first` goes before all others.
         Where nothing comes for `silence_s` it is given up, however much of `timeout_s` is left.
         """
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
         if not self._authorized.is_set():
             await self._wait_for_login(timeout_s)
         ask = _Ask(
@@ -146,7 +151,8 @@ class Client:
     ) -> dict[str, Any]:
         """One request with another token, or without one; for logging in."""
         headers = _AGENT if token is None else {**_AGENT, "Authorization": f"Bearer {token}"}
-        return await self._exchange(_Ask(method=method, path=path, needs=needs, first=True), headers, body)
+        ask = _Ask(method=method, path=path, timeout_s=self.timeout_s, needs=needs, first=True)
+        return await self._exchange(ask, headers, body)
 
     @asynccontextmanager
     async def stream(
@@ -249,7 +255,7 @@ class _Ask:
 
     method: str
     path: str
-    timeout_s: float = 30.0
+    timeout_s: float
     max_bytes: int = MAX_ANSWER_BYTES
     needs: str = ""
     first: bool = False

@@ -37,7 +37,7 @@ class Filler:
 
     def __init__(self, client: Client, *, most: int, timeout_s: float) -> None:
         self._client = client
-        self._most = most
+        self.most = most
         self._timeout_s = timeout_s
         self._filter = orjson.dumps(messages_filter(client.user_id)).decode()
 
@@ -54,13 +54,13 @@ class Filler:
     async def _pages(self, room_id: str, start: str, reach: Reach) -> Filled:
         newest_first: list[Any] = []
         end = reach.token if reach.known else None
-        for _ in range(2 + 2 * self._most // PAGE):
+        for _ in range(2 + 2 * self.most // PAGE):
             # One more than may be had tells whether there is more.
-            page = await self._page(room_id, start, end, min(PAGE, self._most + 1 - len(newest_first)))
+            page = await self._page(room_id, start, end, min(PAGE, self.most + 1 - len(newest_first)))
             newest_first += page["chunk"]
-            if len(newest_first) > self._most:
-                kept = newest_first[: self._most]
-                return Filled(events=kept[::-1], left_out=_sent_at(newest_first[self._most]), reach=reach)
+            if len(newest_first) > self.most:
+                kept = newest_first[: self.most]
+                return Filled(events=kept[::-1], left_out=_sent_at(newest_first[self.most]), reach=reach)
             following = text(page.get("end"))
             if following in (None, start, end) or _older(newest_first, reach.floor):
                 return Filled(events=newest_first[::-1], reach=reach)

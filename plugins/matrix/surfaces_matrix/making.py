@@ -22,7 +22,8 @@ from surfaces_matrix.errors import Refused
 from surfaces_matrix.roomstate import state_path
 from surfaces_matrix.shapes import mapping, sequence, text
 
-CREATE_TIMEOUT_S = 90.0
+CREATING_TAKES = 3
+"""Times as long as other requests."""
 UNFINISHED_AFTER_S = 180.0
 """A room that has no mark by then will never get it: its homeserver stopped while it made it."""
 
@@ -131,9 +132,8 @@ class Maker:
         raise Unavailable(f"{room} is not finished yet", retry_after=5.0)
 
     async def _create(self, body: Mapping[str, Any]) -> str:
-        answer = await self._client.call(
-            "POST", "/v3/createRoom", dict(body), timeout_s=CREATE_TIMEOUT_S, needs="room_id"
-        )
+        timeout_s = CREATING_TAKES * self._client.timeout_s
+        answer = await self._client.call("POST", "/v3/createRoom", dict(body), timeout_s=timeout_s, needs="room_id")
         return str(answer["room_id"])
 
     async def _search(self, mark: Mark) -> str | None:

@@ -16,7 +16,7 @@ from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.breath import Breath
 from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
-from surfaces_matrix.gaps import Filled, Filler
+from surfaces_matrix.gaps import PAGE, Filled, Filler
 from surfaces_matrix.memberships import departures, invites, joined_rooms, rooms_of
 from surfaces_matrix.people import People
 from surfaces_matrix.shapes import mapping, seconds, sequence, text
@@ -32,7 +32,7 @@ TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
 """and the same where it does not know the sync token any more either."""
 
 FILL_S = 5.0
-"""The others wait so long for one room's past."""
+"""The others wait so long for one room's past, for every hundred messages that may be fetched of it."""
 GIVE_UP_S = 300.0
 """After so long a room's past counts as unreadable."""
 MOST_HELD = 1000
@@ -187,7 +187,7 @@ class Reader:
         if not self._may_fill():
             return None
         try:
-            async with asyncio.timeout(FILL_S):
+            async with asyncio.timeout(FILL_S * max(1.0, self.filler.most / PAGE)):
                 filled = await self.filler.fill(room_id, start, reach)
         except (Unavailable, TimeoutError) as error:
             told_s = error.retry_after if isinstance(error, Unavailable) else None

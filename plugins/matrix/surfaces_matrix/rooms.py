@@ -21,7 +21,8 @@ from surfaces_matrix.shapes import mapping, one_line, sequence, text
 from surfaces_matrix.showing import Showing
 from surfaces_matrix.state import BINDING, SPACE, VERSION, BindingContent, SpaceContent
 
-JOIN_TIMEOUT_S = 90.0
+JOINS_TAKE = 3
+"""Times as long as other requests."""
 SETTLE_TIMEOUT_S = 30.0
 """How long a change waits for the first look at what is there."""
 FIRST_RESTRICTED = 8
@@ -88,11 +89,15 @@ class Rooms(Conversations):
     async def _join(self, room: str) -> None:
         """Join by either of the two paths; not every homeserver has both. `Refused`: the invite is gone."""
         try:
-            await self._client.call("POST", quote("v3", "rooms", room, "join"), {}, timeout_s=JOIN_TIMEOUT_S)
+            await self._client.call(
+                "POST", quote("v3", "rooms", room, "join"), {}, timeout_s=JOINS_TAKE * self._client.timeout_s
+            )
         except Refused as error:
             if error.errcode == "M_NOT_FOUND" or error.status not in (404, 405):
                 raise
-            await self._client.call("POST", quote("v3", "join", room), {}, timeout_s=JOIN_TIMEOUT_S)
+            await self._client.call(
+                "POST", quote("v3", "join", room), {}, timeout_s=JOINS_TAKE * self._client.timeout_s
+            )
 
     async def _others(self, room: str) -> int:
         """How many people are in a room or will be, the bot not counted; one, who called, where it can't be told."""

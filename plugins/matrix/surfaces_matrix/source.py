@@ -85,6 +85,8 @@ class Source:
             self._looks += 1
             if self._looks < LOOKS:
                 raise
+        else:
+            self._missed = False
         self._looks = 0
 
     async def _live(self, since: str, hold_s: float) -> dict[str, Any]:

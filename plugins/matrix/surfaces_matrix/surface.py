@@ -44,7 +44,7 @@ class MatrixSurface(Surface):
     def __init__(self, settings: MatrixSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)
         self._people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
-        self._client = Client(settings.homeserver, settings.user_id)
+        self._client = Client(settings.homeserver, settings.user_id, timeout_s=settings.request_timeout_s)
         self._encryption = Encryption(self._client, context.log)
         self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
         say = Say(self._client, self._encryption, self._login)

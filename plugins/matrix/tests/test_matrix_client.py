@@ -218,6 +218,14 @@ async def test_no_answer_is_unavailable_in_time(stage: Stage, client: Client):
         await client.call("GET", "/v3/sync", query={"since": "s", "timeout": "60000"}, timeout_s=0.05)
 
 
+async def test_a_call_takes_as_long_as_the_client_was_told(stage: Stage):
+    """Where nothing else is said."""
+    async with Client(stage.url, "@bot:hs", timeout_s=0.05) as client:
+        client.authorize("DEV", stage.token)
+        with pytest.raises(Unavailable, match="no answer in time"):
+            await client.call("GET", "/v3/sync", query={"since": "s", "timeout": "60000"})
+
+
 async def test_before_the_login_a_call_waits(stage: Stage):
     """A part that is to be sent before the login goes out behind it."""
     async with Client(stage.url, "@bot:hs") as client, asyncio.TaskGroup() as group:

@@ -204,6 +204,7 @@ class NoPast(Filler):
 
     def __init__(self, *, fails: bool) -> None:
         self._fails = fails
+        self.most = 0
 
     async def fill(self, room_id: str, start: str, reach: Reach) -> Filled:
         if self._fails:
