@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from surfaces_demo.synapse import Synapse
 
@@ -15,3 +16,10 @@ async def synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syn
     """A real homeserver, started once: use names of your own for `register`, others use it too."""
     async with Synapse(tmp_path_factory.mktemp("synapse")) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """What a test that runs the program in this process does to logging ends with it."""
+    yield
+    structlog.reset_defaults()

@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
@@ -78,6 +79,9 @@ class Lease:
 
         Raises `StateError` (exit code 75) when it is lost.
         """
+        if self._storage.exclusive:
+            yield
+            return
 
         async def keep() -> None:
             try:
@@ -94,9 +98,9 @@ class Lease:
         finally:
             await self.release()
 
-    async def keep(self) -> None:
-        """Renew it until cancelled, if need be. Raises `StateError` (exit code 75) when it is lost."""
-        while not self._storage.exclusive:
+    async def keep(self) -> NoReturn:
+        """Renew it until cancelled. Raises `StateError` (exit code 75) when it is lost."""
+        while True:
             await asyncio.sleep(self._held.lease_s / RENEWALS)
             self._held.beat += 1
             async with self._storage.transaction() as tx:
