@@ -16,6 +16,9 @@ from traceback import format_exception
 from proof.parts import PARTS, Orders, Prove
 from proof.report import Part, Teller, complaint, table, write
 
+WHOLE = Path("proof.json")
+"""Where the figures of everything in its long form go, if nothing else is said."""
+
 
 def main(arguments: Sequence[str] | None = None, known: Mapping[str, Prove] = PARTS) -> int:
     """Run what was asked for, of the parts that are known."""
@@ -27,7 +30,10 @@ def main(arguments: Sequence[str] | None = None, known: Mapping[str, Prove] = PA
         parts.append(_run(name, known[name], orders))
         if not parts[-1].good:
             print(complaint(parts[-1]), flush=True)
-    write(options.out, parts, form="quick" if options.quick else "long", seconds=time.monotonic() - began)
+    whole = options.only == list(known) and not (options.quick or options.case or options.seed)
+    out = options.out or (WHOLE if whole else None)
+    if out is not None:
+        write(out, parts, form="quick" if options.quick else "long", seconds=time.monotonic() - began)
     print(table(parts))
     return 0 if all(part.good for part in parts) else 1
 
@@ -52,7 +58,7 @@ def _options(arguments: Sequence[str] | None, known: Mapping[str, Prove]) -> arg
     parser.add_argument("--only", type=names, default=list(known), metavar="PART,…", help=", ".join(known))
     parser.add_argument("--seed", type=int, help="this seed alone, of the campaign and the simulation")
     parser.add_argument("--case", default="", help="this run alone, as a failure names it")
-    parser.add_argument("--out", type=Path, default=Path("proof.json"), help="where the figures go (%(default)s)")
+    parser.add_argument("--out", type=Path, help=f"where the figures go; those of everything go to {WHOLE}")
     return parser.parse_args(arguments)
 
 

@@ -383,6 +383,8 @@ class Traffic(Stage):
         talk = self.talk()
         told = bool(talk.notices)
         wrong = [*self._wrong_rooms(told), *self._wrong_input(told), *self._wrong_output(told), *self._asked_twice()]
+        if talk.notices.get("poison", 0) > len(self.plan.kills) // 3:
+            wrong.append(f"{talk.notices['poison']} messages were put aside after {len(self.plan.kills)} kills")
         return talk + Verdict(other=tuple(wrong), doubled=tuple(self._doubled_aside()))
 
     def _doubled_aside(self) -> Iterator[str]:

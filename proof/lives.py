@@ -246,7 +246,14 @@ async def world(
         folder = Path(name)
         async with FakeHomeserver() as homeserver, watched_agent(folder / "agents") as agent:
             notice = "poison" if on_interrupt == "retry" else "interrupted"
-            stage = Scenario(homeserver, agent.workspace, folder / "state", spoiled=spoiled, notice=notice, calm=calm)
+            stage = Scenario(
+                homeserver,
+                agent.workspace,
+                folder / "state",
+                spoiled=spoiled,
+                notice=notice,
+                calm=calm or on_interrupt != "retry",
+            )
             host = {"on_interrupt": on_interrupt}
             yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery, host=host)
 

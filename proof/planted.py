@@ -16,7 +16,7 @@ from proof.scenario import FIRST_COUNT
 from surfaces_agent_api import turn as asking
 from surfaces_agent_api.frames import user_message
 from surfaces_core._engine import drafts as core_drafts
-from surfaces_core._engine import journal
+from surfaces_core._engine import journal, turns
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
@@ -96,6 +96,11 @@ def tries_not_counted() -> None:
     """That a message was worked on when the host died is not counted."""
     original = journal._resumed
     put_in(journal, "_resumed", lambda entry: replace(original(entry), crashes=entry.crashes))
+
+
+def suspects_together() -> None:
+    """Whatever was worked on when the host died three times is put aside, though only one of it is what kills."""
+    put_in(turns, "_is_suspect", lambda entry: False)
 
 
 def running_forgotten() -> None:
@@ -297,11 +302,13 @@ class Catch:
     by: str
     """What is wrong then, of the verdict's kinds."""
     at: Sequence[Point] = ()
-    """Lives of the calm scenario that end there, one after the other."""
+    """Lives that end there, one after the other."""
     spoiled: str = ""
     """The message of the scenario that has no answer then, bug or not."""
     on_interrupt: str = "retry"
     """The host's policy."""
+    calm: bool = True
+    """Nothing is said while an answer is still to come."""
 
     @property
     def name(self) -> str:
@@ -328,6 +335,7 @@ CAUGHT: Sequence[Catch] = (
     Catch(bug=gap_not_filled, by="lost"),
     Catch(bug=turns_named_by_chance, by="torn", at=[_DRAFT]),
     Catch(bug=tries_not_counted, by="other", at=[_DRAFT] * 3, spoiled="count"),
+    Catch(bug=suspects_together, by="other", at=[_DRAFT] * 3, spoiled="count", calm=False),
     Catch(bug=running_forgotten, by="lost", at=[_at("agent.ask", 1, "after")]),
     Catch(bug=backlog_backwards, by="out_of_order", at=[_at("complete.before", 9)]),
     Catch(bug=question_named_by_chance, by="other", at=[_at("agent.ask", 1, "after", "a1")]),

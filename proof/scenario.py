@@ -45,7 +45,7 @@ class Scenario(Stage):
         """What kills will leave without an answer: `start`, `new`, `file`, `count` or `make`."""
         self.notice = notice
         """The cause of the notice that is read instead."""
-        self.calm = calm or bool(spoiled)
+        self.calm = calm
         """Nothing is said while an answer is still to come, so that a life always takes the same course."""
         self.input_name = f"in-{uuid.uuid4().hex}.txt"
         self.ann = homeserver.person(ANN, "Ann")

@@ -56,7 +56,7 @@ async def without_bug(nursery: Nursery, catch: Catch) -> Outcome:
 
 
 async def _caught(nursery: Nursery, catch: Catch, command: Sequence[str]) -> Outcome:
-    made = world(nursery, command, spoiled=catch.spoiled, on_interrupt=catch.on_interrupt, calm=True)
+    made = world(nursery, command, spoiled=catch.spoiled, on_interrupt=catch.on_interrupt, calm=catch.calm)
     async with made as run:
         return await live(run, catch.at, SHORT_PATIENCE_S)
 
