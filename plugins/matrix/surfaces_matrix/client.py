@@ -171,7 +171,7 @@ class Client:
         """
         if not self._authorized.is_set():
             await self._wait_for_login(timeout_s)
-        kind = f"{method} media"
+        kind = "media"
         await self._gate.enter(kind, timeout_s)
         url = URL(f"{self._base}/_matrix{path}", encoded=True)
         what = f"{method} {path}"

@@ -13,7 +13,9 @@ SPACING_S = 1.1
 """Two requests a second are the most that a failing homeserver gets: aiohttp repeats a GET or PUT once by
 itself when a connection ends without an answer (RFC 9110, "Idempotent Methods"), so one call may be two."""
 PATIENCE = 3
-"""Failures in a row, of calls of one kind or of any, until it counts as failing."""
+"""Failures in a row, of whatever calls, until it counts as failing."""
+PATIENCE_WITH_ONE = 2
+"""The same of calls of one kind, while others go well."""
 
 
 @dataclass(eq=False, slots=True)
@@ -23,7 +25,7 @@ class _Waiter:
 
 
 class Gate:
-    """Counts failures in a row; from `PATIENCE` on, `enter` waits for a slot or for the end of the trouble.
+    """Counts failures in a row; from some on, `enter` waits for a slot or for the end of the trouble.
 
     A homeserver may fail at one kind of request alone (sending, say, when it limits how much one says):
     then the other kinds go on as ever. All that wait share the slots.
@@ -41,7 +43,7 @@ class Gate:
 
     def closed(self, kind: str) -> bool:
         """The far side counts as failing at this kind of call."""
-        return self._in_a_row >= PATIENCE or self._failures[kind] >= PATIENCE
+        return self._in_a_row >= PATIENCE or self._failures[kind] >= PATIENCE_WITH_ONE
 
     async def enter(self, kind: str, patience_s: float, *, first: bool = False) -> None:
         """Wait for a slot; `first` goes before all others. `Unavailable` at once when none comes in `patience_s`."""
