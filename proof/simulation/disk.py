@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 
 from proof.simulation.judge import Judge
@@ -117,6 +117,10 @@ class SimulatedTx(MemoryTx):
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk.rows)
         self._disk = disk
+
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        await self._wait()
+        return [self.changes[key] if key in self.changes else self._disk.rows.get(key) for key in keys]
 
     async def scan(self, prefix: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
         await self._wait()

@@ -45,6 +45,7 @@ PACE = Pace(typing_after_s=0.3, first_s=0.5, first_chars=10, interval_s=1.0, bud
 POLICIES: tuple[Policy, ...] = ("auto", "auto", "auto", "retry", "notify")
 """Of the worlds, by their seeds."""
 LANE_DEPTH = 12
+SIDE_BY_SIDE = 32
 KEPT_S = 600.0
 EPOCH = 1_700_000_000.0
 REMEMBERED = 2000
@@ -333,6 +334,7 @@ class World:
             drivers=Drivers(storage=storage, files=files, transports={TRANSPORT: transport}, surfaces=surfaces),
             journal=journal,
             settings=HostSettings(
+                max_concurrent_turns=SIDE_BY_SIDE,
                 max_lane_depth=LANE_DEPTH,
                 on_interrupt=self.policy,
                 max_tries=MAX_TRIES,
