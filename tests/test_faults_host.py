@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
 import re
@@ -161,6 +162,27 @@ async def test_a_log_that_cannot_be_written_ends_nothing(house: House) -> None:
         ann.say("hello")
         await ann.hears(hello())
         assert await host.stop() == 0
+
+
+async def test_a_log_that_nobody_reads_holds_up_nothing(house: House) -> None:
+    """A reader of standard error that stopped reading costs lines of the log and nothing else."""
+    pipe = house.folder / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        async with Program((*HOST, "run", "-c", str(house.config)), log=pipe) as host:
+            await host.ready()
+            ann = Person(house)
+            await ann.enter()
+            for number in range(1, 31):
+                ann.say("hello")
+                await ann.hears(hello(number))
+            assert len(os.read(reader, 100_000)) > 4000
+            host.signal(signal.SIGTERM)
+            assert await host.ended() == 0
+    finally:
+        os.close(reader)
 
 
 async def says_everything_once(house: House, ann: Person, expected: list[str]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -28,6 +30,8 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+FULL_S = 0.1
+"""So long a reader that is behind is waited for, once until it has caught up."""
 REPEAT_S = 60.0
 """What a library says again and again is logged this often."""
 
@@ -37,7 +41,7 @@ _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
 
 class Sink:
-    """Writes to a stream as long as that works, and never fails.
+    """Writes to a stream as long as that works; it never fails, and waits for a slow reader only once and briefly.
 
     Past the stream's own buffer, where it has a descriptor: what stays in there would fail once more at the
     end of the process, and change its exit code.
@@ -45,23 +49,45 @@ class Sink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._dropped = False
         try:
-            self._fd = stream.fileno()
+            self._fd = _never_waiting(stream.fileno())
         except (OSError, ValueError):
             self._fd = -1
 
     def write(self, text: str) -> int:
-        """Write it all or as much as can be."""
+        """Write it all, or as much as can be; what a reader has no room for is lost."""
         with suppress(OSError, ValueError):
             if self._fd < 0:
                 return self._stream.write(text)
             data = text.encode("utf-8", "backslashreplace")
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[self._some(data) :]
+            self._dropped = False
         return len(text)
+
+    def _some(self, data: bytes) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            if self._dropped:
+                raise
+            self._dropped = True
+            select.select((), (self._fd,), (), FULL_S)
+            return os.write(self._fd, data)
 
     def flush(self) -> None:
         """Nothing is kept back."""
+
+
+def _never_waiting(fd: int) -> int:
+    """A descriptor for the same pipe or terminal that does not wait, without a change to others' of it."""
+    if not (stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)):
+        return fd
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return fd
 
 
 class _Libraries(logging.Handler):
