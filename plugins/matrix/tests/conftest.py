@@ -14,6 +14,7 @@ import pytest
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import HealthCheck, settings
 
 from surfaces_core import (
     Address,
@@ -46,6 +47,10 @@ LOGIN = "POST /_matrix/client/v3/login"
 WHOAMI = "GET /_matrix/client/v3/account/whoami"
 NO_STATE = (404, {"errcode": "M_NOT_FOUND", "error": "Event not found."})
 LOGGED_OUT = (401, {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token"})
+
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For properties: a machine that is busy with other things is no fault."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from surfaces_matrix.client import Client, _kind, quote
 from surfaces_matrix.errors import LIBRARY_ERRORS, LoggedOut, Refused, TooLarge, from_answer, from_library
 from surfaces_matrix.gate import PATIENCE, PATIENCE_WITH_ONE, Gate
 
-from .conftest import Stage
+from .conftest import Stage, patient
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_quote_leaves_nothing_special():
     assert quote("..", ".", "") == "/%2E%2E/%2E/"
 
 
+@patient
 @given(st.lists(st.text(), min_size=1))
 def test_quoting_is_undone_by_unquoting(parts: list[str]):
     """What the homeserver reads is what was meant."""

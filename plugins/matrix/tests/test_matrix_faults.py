@@ -43,7 +43,7 @@ from surfaces_testing.homeserver.scrambling import dumps
 from surfaces_testing.homeserver.sync import Sync
 from surfaces_testing.homeserver.world import World
 
-from .conftest import Bot, draft, outbound
+from .conftest import Bot, draft, outbound, patient
 
 ME, ANN = "@bot:hs.test", "@ann:hs.test"
 # Real waits would only make the test slow; that they are honoured is shown elsewhere.
@@ -192,6 +192,7 @@ def _read(reader: Reader, response: dict[str, Any]) -> Read:
         return asyncio.run(reader.batch(response, Window(reach=Reach(token="s")), {}))
 
 
+@patient
 @given(sections=st.dictionaries(_SECTION, st.dictionaries(st.text(max_size=3).map("!{}:hs".format), _JSON)))
 def test_nothing_in_a_response_can_raise(sections: dict[str, dict[str, object]]):
     """Whatever JSON it holds, what comes out are entries for the host."""
@@ -241,6 +242,7 @@ def _is_marked(value: object) -> bool:
     return isinstance(value, dict) and value.get("content") == {"msgtype": "m.text", "body": MARKER}
 
 
+@patient
 @given(chance=st.randoms(use_true_random=False), changes=st.integers(1, 40), fails=st.booleans())
 def test_a_message_beside_anything_wrong_comes_in(chance: random.Random, changes: int, fails: bool):
     """Wrong types, names missing, NUL, half characters, endless nesting: it is stored, or waits for its room."""

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from surfaces_matrix import parsing
 from surfaces_matrix.parsing import LARGEST_PIECE, parse
 
+from .conftest import patient
+
 VALUES: Any = st.recursive(
     st.none()
     | st.booleans()
@@ -38,6 +40,7 @@ def parsed(raw: bytes) -> Any:
     return asyncio.run(parse(raw))
 
 
+@patient
 @given(value=VALUES, indent=st.none() | st.integers(0, 3), plain=st.booleans())
 def test_good_json_is_what_it_is(value: Any, indent: int | None, plain: bool):
     """Taken apart or not, however it is written."""
@@ -45,6 +48,7 @@ def test_good_json_is_what_it_is(value: Any, indent: int | None, plain: bool):
     assert parsed(raw) == orjson.loads(raw)
 
 
+@patient
 @given(value=VALUES, share=st.floats(0, 1, exclude_max=True))
 def test_a_part_is_none_at_all(value: Any, share: float):
     """An answer that was cut off is never taken for a whole one."""
@@ -52,6 +56,7 @@ def test_a_part_is_none_at_all(value: Any, share: float):
     assert parsed(raw[: int(len(raw) * share)]) is None
 
 
+@patient
 @given(raw=st.binary() | st.text(alphabet='{}[]",:\\\\ab1 \n').map(str.encode))
 def test_nothing_raises(raw: bytes):
     """Any bytes are a value or none."""

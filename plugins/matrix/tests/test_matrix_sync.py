@@ -17,7 +17,7 @@ from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 from surfaces_matrix import source, sync, words
 from surfaces_matrix.backoff import Backoff
 
-from .conftest import ANN, HERE, ME, ROOM, SYNC, Bot, Stage, batch, message, tokens
+from .conftest import ANN, HERE, ME, ROOM, SYNC, Bot, Stage, batch, message, patient, tokens
 
 OLD = time.time() - 3 * 86_400
 
@@ -292,6 +292,7 @@ async def test_the_homeservers_own_wait_is_honoured(stage: Stage, bot: Bot):
     assert waits == [17.0, None]
 
 
+@patient
 @given(failures=st.integers(0, 10_000), chance=st.floats(0, 1), wait=st.none() | st.floats(0, 3600))
 def test_a_wait_is_bounded_on_both_sides(failures: int, chance: float, wait: float | None):
     """At most two tries a second, at least one every four, and never before the homeserver's own time."""
