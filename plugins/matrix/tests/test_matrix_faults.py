@@ -1,13 +1,53 @@
-"""The surface between a host that repeats and a homeserver that fails: nothing lost, nothing doubled."""
+"""The surface between a host that repeats and a homeserver that fails: nothing lost, nothing doubled.
+
+What clients made with the usual libraries do wrong, and the test that this one does not:
+
+- a sync that fails is repeated without a pause:
+  test_faults_homeserver.test_a_homeserver_that_fails_is_spared_and_made_good
+- so is one that is answered at once with nothing:
+  test_matrix_sync.test_a_homeserver_that_answers_at_once_with_nothing_new_is_asked_slowly
+- so is one with a revoked token:
+  test_matrix_login.test_a_homeserver_that_ends_each_login_ends_the_bot
+- what fails behind the saved token is lost:
+  test_matrix_sync.test_a_cursor_is_used_only_when_its_batch_is_stored
+- one odd event ends the loop:
+  test_matrix_faults.test_a_message_beside_anything_wrong_comes_in
+- limited timelines are dropped:
+  test_matrix_gaps.test_a_gap_is_filled_in_order
+- `Retry-After` is ignored:
+  test_matrix_sync.test_the_homeservers_own_wait_is_honoured
+- a send that fails with 5xx is not repeated:
+  test_matrix_faults.test_through_random_faults_each_shows_once
+- rooms are unknown after a restart from a token:
+  test_settling.test_a_conversation_that_the_snapshot_lacks_is_looked_up
+- plain text goes into a room whose encryption was not seen:
+  test_encryption.test_nothing_is_said_in_a_room_whose_state_says_encrypted
+- a bad message to the device ends the loop:
+  test_encryption.test_whatever_comes_to_the_device_ends_nothing
+- requests to verify the bot are swallowed:
+  test_encryption.test_who_wants_to_verify_the_bot_is_named_in_the_log
+- being put out is not noticed:
+  test_matrix_sync.test_being_put_out_is_noticed
+- one invite counts twice:
+  test_matrix_sync.test_the_same_invite_twice_is_one
+- downloads have no limit of size:
+  test_matrix_media.test_a_file_that_is_too_big_is_not_fetched
+- downloads have no limit of time:
+  test_matrix_media.test_a_download_that_goes_wrong_is_never_taken_for_the_file
+
+(One-time keys that run out are for when there is encryption.)
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -59,6 +99,16 @@ async def until_done(call: Callable[..., Awaitable[object]], *args: object) -> N
             await asyncio.sleep(0)
         else:
             return
+
+
+def test_every_line_of_the_list_has_its_test():
+    """A test that was renamed or lost is missed here."""
+    here = Path(__file__).parent
+    named = re.findall(r"^  (test_\w+)\.(test_\w+)$", __doc__ or "", re.MULTILINE)
+    assert len(named) == 16
+    for module, test in named:
+        [file] = [*here.glob(f"{module}.py"), *here.parents[2].glob(f"tests/{module}.py")]
+        assert f"def {test}(" in file.read_text(), f"{module}.{test}"
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -99,6 +99,26 @@ async def test_a_gap_that_can_not_be_filled_yet_holds_up_its_room_alone(stage: S
     assert {request.query["to"] for request in stage.sent(MESSAGES)} == {"s0"}
 
 
+async def test_one_room_that_can_not_be_read_keeps_no_other_from_being_read(stage: Stage, bot: Bot):
+    """However often the one fails, the others' gaps are tried before it."""
+    history = History(20)
+    stage.snapshot["rooms"]["join"] |= {f"!{name}:hs": {} for name in "abc"}
+    await stage.then("/rooms/%21a%3Ahs/messages", *[(502, "never")] * 500)
+    await stage.then(MESSAGES, *[history] * 50)
+    response: dict[str, Any] = {"next_batch": "t20", "rooms": {"join": {}}}
+    for name in "abc":
+        tail = history.tail("t20", 15)["rooms"]["join"][ROOM]
+        events = [{**event, "event_id": f"{event['event_id']}{name}"} for event in tail["timeline"]["events"]]
+        response["rooms"]["join"][f"!{name}:hs"] = {"timeline": {**tail["timeline"], "events": events}}
+    async with bot.live():
+        await stage.live(response)
+        await bot.intake.wait_until(
+            lambda: len({e.address for e in bot.intake.entries}) == 2, "the other rooms' messages"
+        )
+    assert {entry.address.conversation for entry in bot.intake.entries} == {"!b:hs", "!c:hs"}
+    assert list(Position.read(bot.intake.cursors[-1]).holes) == ["!a:hs"]
+
+
 async def test_a_gap_that_can_not_be_filled_yet_outlives_the_process(stage: Stage, bot: Bot):
     """It is kept with the cursor, and filled by the next life."""
     history = History(20)

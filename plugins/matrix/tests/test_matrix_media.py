@@ -10,6 +10,21 @@ from aiohttp import web
 
 from surfaces_core import Attachment, Rejected, Unavailable
 from surfaces_matrix import MatrixSurface, words
+from surfaces_testing.homeserver import (
+    PASSWORD,
+    Dropped,
+    Endless,
+    FakeHomeserver,
+    Fault,
+    Html,
+    Lost,
+    Reset,
+    Slow,
+    SlowHead,
+    Status,
+    WrongLength,
+    limited,
+)
 
 from .conftest import Bot, Stage, web_server
 
@@ -142,3 +157,35 @@ async def test_an_address_that_is_none_is_never_asked_for(stage: Stage, bot: Bot
         with pytest.raises(Rejected):
             await fetch(surface, ref)
     assert stage.count("media") == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (WrongLength(extra=1000), ""),
+        (Reset(), ""),
+        (Lost(), ""),
+        (Dropped(), ""),
+        (Slow(piece=1, pause_s=1.0), ""),
+        (SlowHead(pause_s=1.0), ""),
+        (Html(status=520), ""),
+        (limited(retry_after="5"), ""),
+        (Endless(), words.FILE_TOO_BIG_IN),
+        (Status(status=404, errcode="M_NOT_FOUND"), words.FILE_GONE),
+    ],
+    ids=lambda value: getattr(value, "name", None) and f"{value.name}{getattr(value, 'status', '')}",
+)
+async def test_a_download_that_goes_wrong_is_never_taken_for_the_file(fault: Fault, said: str):
+    """Cut, too slow, endless, gone: it is tried again later, or the person is told; what came is no file."""
+    async with FakeHomeserver() as homeserver:
+        homeserver.register("@bot:hs.test")
+        uri = homeserver.world.upload("@ann:hs.test", b"content" * 1000, "text/plain", "a.txt")
+        bot = Bot(homeserver.url, settings={"user_id": "@bot:hs.test", "password": PASSWORD})
+        async with bot.live(max_file_bytes=100_000) as surface:
+            surface.settings = surface.settings.model_copy(update={"transfer_timeout_s": 0.2})
+            homeserver.faults.always("download", fault)
+            with pytest.raises(Rejected if said else Unavailable) as caught:
+                await fetch(surface, uri)
+            homeserver.faults.clear()
+            assert await fetch(surface, uri) == b"content" * 1000
+    assert not said or caught.value.public == said
