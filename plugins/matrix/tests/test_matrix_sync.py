@@ -230,6 +230,17 @@ async def test_one_bad_event_loses_no_neighbour(stage: Stage, bot: Bot):
     assert all(entry.kind is Kind.MESSAGE for entry in bot.intake.entries)
 
 
+@pytest.mark.parametrize("odd", ["", "!", "room:hs", "!a\0b:hs", "!a b:hs", "!" + "x" * 300, "@ann:hs"])
+async def test_what_is_no_room_is_passed_over(stage: Stage, bot: Bot, odd: str):
+    """Nothing could be asked about it, nor stored under its name."""
+    room = batch("", message("$1", "nowhere"))["rooms"]["join"][ROOM]
+    rooms = {"join": {odd: room}, "leave": {odd: {}}, **invite(odd, membership("invite"))}
+    async with bot.live():
+        await stage.live({"next_batch": "s1", "rooms": rooms}, batch("s2", message("$2", "here")))
+        await bot.intake.wait_said(["here"], "what is said in a room")
+    assert len(bot.intake.entries) == 1
+
+
 async def test_many_rooms_keep_their_order(stage: Stage, bot: Bot):
     """A response with more rooms than are read at a time loses nothing."""
     rooms = {f"!r{n}:hs": batch("", message(f"${n}", f"{n}"))["rooms"]["join"][ROOM] for n in range(50)}
