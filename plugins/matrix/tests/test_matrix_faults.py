@@ -216,10 +216,9 @@ _KEYS = (
     "next_batch",
 )
 _WORDS = st.sampled_from([ME, ANN, "m.room.member", "m.room.message", "m.text", "invite", "leave", "$1"])
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | _WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
-    max_leaves=30,
+_SCALAR = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | _WORDS
+_JSON: st.SearchStrategy[Any] = st.deferred(
+    lambda: _SCALAR | st.lists(_JSON, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), _JSON, max_size=4)
 )
 _SECTION = st.sampled_from(["join", "invite", "leave"])
 
