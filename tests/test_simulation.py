@@ -89,8 +89,8 @@ def test_a_result_is_a_value() -> None:
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str) -> None:
-    """Within five thousand turns, with what a developer needs to see it."""
-    result = first_failure(bug, [1, 2])
+    """In one of a few worlds, with what a developer needs to see it."""
+    result = first_failure(bug, range(1, 9))
     failure = result.failures[0]
     assert failure.conversation in result.report()
     assert f"seed {result.seed}" in result.report()
