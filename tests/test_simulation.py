@@ -18,11 +18,12 @@ from proof.simulation.disk import SimulatedStorage
 from proof.simulation.isolation import isolation
 from proof.simulation.judge import Judge
 from proof.simulation.life import Life
-from proof.simulation.messenger import SimulatedSurface
+from proof.simulation.lives import PACE
 from proof.simulation.planted import BUGS, DELAYS, planted
+from proof.simulation.stage import AGENTS, Stage
 from proof.simulation.story import Act, Chat, Plan, Said
-from proof.simulation.weather import CALM, Weather, stream
-from proof.simulation.world import AGENTS, PACE, World
+from proof.simulation.surface import SimulatedSurface
+from proof.simulation.weather import CALM, DEADLY, ROUGH, Weather, stream
 from surfaces_core import Address, Agent, Inbound
 from surfaces_core.contracts import SurfaceContext
 from surfaces_core.testing import virtual_time
@@ -37,29 +38,24 @@ ROOT = Path(__file__).parents[1]
 # What the simulation says of the host --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_thousands_of_turns_under_faults_keep_the_promise(seed: int) -> None:
-    """Nothing is lost, doubled, out of order or torn, whatever fails and whenever the host dies."""
-    result = simulate(seed, 5000)
+@pytest.mark.parametrize(("seed", "weather"), [(1, ROUGH), (3, ROUGH), (4, DEADLY), (5, DEADLY)])
+def test_thousands_of_turns_under_faults_keep_the_promise(seed: int, weather: Weather) -> None:
+    """Nothing is lost, doubled, out of order or torn, whatever fails and whenever the host dies; nothing grows."""
+    result = simulate(seed, 2500, weather=weather)
     assert not result.failures, result.summary() + result.report()
-    assert result.turns >= 5000
-    assert result.deaths["killed"] >= 5
-    assert result.deaths["stopped"] >= 2
-    assert result.endings["answered"] >= 2000
+    assert result.turns >= 2500
+    assert result.deaths["killed"] >= 3
+    assert result.endings["answered"] >= 1000
     assert result.left_rows == 0
+    early, late = result.objects
+    assert late < 1.2 * early
 
 
 def test_agents_that_are_away_delay_nobody_else() -> None:
     """Who talks to another agent waits no longer than on a day when all are there."""
-    found = isolation(1, 1500)
+    found = isolation(1, 1200)
     assert not found.failures
     assert found.delayed == (), (found.calm_s, found.away_s)
-
-
-def test_memory_stays_flat() -> None:
-    """There are about as many objects after all turns as after some."""
-    early, late = simulate(3, 3000).objects
-    assert late < 1.2 * early
 
 
 # That it is what it says -----------------------------------------------------------------------------
@@ -75,7 +71,7 @@ def digest(seed: int, turns: int, hash_seed: str) -> str:
 
 
 def test_the_same_seed_is_the_same_world() -> None:
-    """To the byte: here, and in processes in which sets of texts have another order; another seed is another world."""
+    """To the byte: here, and in processes in which sets of texts have another order; another seed is another stage."""
     here = simulate(7, 600)
     assert here.digest == digest(7, 600, "1") == digest(7, 600, "2")
     assert here.digest != simulate(8, 600).digest
@@ -89,8 +85,8 @@ def test_a_result_is_a_value() -> None:
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str) -> None:
-    """In one of a few worlds, with what a developer needs to see it."""
-    result = first_failure(bug, range(1, 9))
+    """Within five thousand turns, with what a developer needs to see it."""
+    result = first_failure(bug, [5, 6])
     failure = result.failures[0]
     assert failure.conversation in result.report()
     assert f"seed {result.seed}" in result.report()
@@ -102,7 +98,7 @@ def first_failure(bug: str, seeds: Sequence[int]) -> Result:
     """The first world in which a bug shows."""
     with planted(bug):
         for seed in seeds:
-            result = simulate(seed, 2000)
+            result = simulate(seed, 2200, weather=DEADLY)
             if result.failures:
                 return result
     raise AssertionError(f"{bug} went unnoticed")
@@ -112,15 +108,15 @@ def first_failure(bug: str, seeds: Sequence[int]) -> Result:
 def test_a_planted_delay_is_caught(bug: str) -> None:
     """Others wait longer, which shows."""
     with planted(bug):
-        assert isolation(1, 1500).delayed
+        assert isolation(1, 1200).delayed
 
 
 # That its doubles keep the contracts that they stand in for ------------------------------------------
 
 
-def calm() -> World:
+def calm() -> Stage:
     """A world in which nothing happens by itself."""
-    return World(1, 0, weather=CALM)
+    return Stage(1, CALM, (), None)
 
 
 def life() -> Life:
@@ -128,7 +124,7 @@ def life() -> Life:
     return Life(1, steps=None, only=None, died=lambda _where: None)
 
 
-def weather() -> Weather:
+def fair() -> Weather:
     """Nothing goes wrong."""
     return CALM
 
@@ -136,8 +132,8 @@ def weather() -> Weather:
 @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
 async def test_the_storage_keeps_the_contract(check: StorageCheck) -> None:
     """Each promise of a storage holds while nothing fails."""
-    world = calm()
-    await check(lambda: SimulatedStorage(world.disk, life(), weather, stream(1, "disk"), world.trace))
+    stage = calm()
+    await check(lambda: SimulatedStorage(stage.disk, life(), fair, stream(1, "disk"), stage.trace))
 
 
 def chat(name: str) -> Chat:
@@ -150,15 +146,14 @@ def chat(name: str) -> Chat:
         once=False,
         interruptible=True,
         steady=True,
-        streams=True,
     )
 
 
 @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
 def test_the_surface_keeps_the_contract(check: SurfaceCheck) -> None:
     """Each promise of a surface holds while nothing fails."""
-    world = calm()
-    messenger = world.messengers["alpha"]
+    stage = calm()
+    messenger = stage.messengers["alpha"]
     messenger.chats["home"] = chat("home")
     address = Address(surface="alpha", conversation="home")
 
@@ -171,7 +166,7 @@ def test_the_surface_keeps_the_contract(check: SurfaceCheck) -> None:
 
     def make() -> SimulatedSurface:
         context: SurfaceContext = memory_context("alpha", store=None, files=None)
-        return SimulatedSurface(messenger, context, life(), weather, stream(1, "alpha"), rooms=False, pace=PACE)
+        return SimulatedSurface(messenger, context, life(), fair, stream(1, "alpha"), rooms=False, pace=PACE)
 
     async def nothing() -> None:  # it never forgets a key, and has no devices
         return
@@ -187,7 +182,7 @@ def test_the_surface_keeps_the_contract(check: SurfaceCheck) -> None:
 @pytest.mark.parametrize("check", TRANSPORT_CHECKS, ids=lambda check: check.__name__)
 def test_the_transport_keeps_the_contract(check: TransportCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each promise of a transport holds while nothing fails."""
-    world = calm()
+    stage = calm()
     here = chat("home")
 
     def asked(_self: Judge, text: str) -> Said:  # the judge knows what was asked; here anybody may ask anything
@@ -196,9 +191,9 @@ def test_the_transport_keeps_the_contract(check: TransportCheck, monkeypatch: py
 
     monkeypatch.setattr(Judge, "asked", asked)
     agents = [Agent(id=name, label=name, transport="simulated", workspace="/") for name in AGENTS[:3:2]]
-    world.agents.away_until[AGENTS[2]] = float("inf")
+    stage.agents.away_until[AGENTS[2]] = float("inf")
     bench = TransportBench(
-        make=lambda: SimulatedTransport(world.agents, life(), weather, stream(1, "agents")),
+        make=lambda: SimulatedTransport(stage.agents, life(), fair, stream(1, "agents")),
         agent=agents[0],
         unreachable=agents[1],
     )

@@ -105,6 +105,12 @@ def _kind(row: bytes) -> bytes:
     return row[: row.find(b"\0") + 1]
 
 
+def _about(changes: Changes) -> str:
+    """What a transaction is about: the cursor, else the outbox, else the inbox, else something."""
+    kinds = {_kind(row) for row in changes}
+    return next((name for name in ("cursor", "out", "in") if name.encode() + b"\0" in kinds), "something")
+
+
 def _turn(value: bytes) -> str:
     """The first turn that a row names is its own."""
     _, _, rest = value.partition(b'"turn":"')
@@ -179,11 +185,12 @@ class SimulatedStorage(MemoryStorage):
         weather, chance = self._weather(), self._chance
         if chance.random() < weather.commit_slow:
             await self._slowly(changes)
-        self._life.step("commit")
+        what = _about(changes)
+        self._life.step(f"commit {what}")
         if self._broken or chance.random() < weather.commit_fails:
             self._fail(changes)
         self._kept.store(changes)
-        self._life.step("committed")
+        self._life.step(f"committed {what}")
 
     async def _slowly(self, changes: Changes) -> None:
         """A disk that takes its time; who stops waiting does not know what became of it."""

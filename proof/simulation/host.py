@@ -1,4 +1,4 @@
-"""How the lives of the simulated host are made and how they end."""
+"""What a simulated host is given beside its drivers: a fate, a log, and commands."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any, cast
 from structlog.typing import FilteringBoundLogger
 
 from proof.simulation.judge import Judge
-from proof.simulation.life import Dead, InjectedBug, Life
+from proof.simulation.life import InjectedBug, Life
 from proof.simulation.trace import HOST, Trace
 from surfaces_commands_context import chats, context, staging
 from surfaces_core._engine import basics
 from surfaces_core._engine.discovery import Hooks, Offer
-from surfaces_core.errors import StateError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +39,32 @@ class Fate:
 
 
 ENDLESS = Fate()
-SHARP = (frozenset({"commit"}), frozenset({"committed"}), frozenset({"sent", "shown"}))
-"""Doors at which a mistake in the order of things costs most."""
+SHARP: tuple[tuple[frozenset[str], int, int], ...] = (
+    (frozenset({"commit cursor"}), 80, 1),
+    (frozenset({"committed cursor"}), 80, 3),
+    (frozenset({"committed in"}), 200, 2),
+    (frozenset({"commit out"}), 100, 1),
+    (frozenset({"committed out"}), 200, 1),
+    (frozenset({"sent", "shown"}), 100, 1),
+    (frozenset({"heard"}), 80, 1),
+    (frozenset({"saved"}), 4, 3),
+    (frozenset({"called"}), 4, 1),
+)
+"""Doors at which a mistake in the order of things costs most: about how often a life passes each, and its weight."""
 
 
-def fate(chance: random.Random) -> Fate:
+def fate(chance: random.Random, mortality: float) -> Fate:
     """How the next life ends: killed at some door, at some moment, or asked to stop."""
     luck = chance.random()
     if luck < 0.1:
         return Fate(steps=chance.randrange(1, 400))
-    if luck < 0.25:
-        return Fate(steps=1 + int(chance.expovariate(1 / 4000)))
-    if luck < 0.6:
-        only = chance.choice(SHARP)
-        return Fate(steps=1 + int(chance.expovariate(1 / 300)), only=only)
-    after_s = chance.expovariate(1 / 30)
-    if luck < 0.75:
+    if luck < 0.2:
+        return Fate(steps=1 + int(chance.expovariate(mortality / 4000)))
+    if luck < 0.7:
+        ((only, often, _),) = chance.choices(SHARP, [weight for _, _, weight in SHARP])
+        return Fate(steps=1 + int(chance.expovariate(mortality / often)), only=only)
+    after_s = chance.expovariate(mortality / 25)
+    if luck < 0.8:
         return Fate(after_s=after_s)
     grace_s = chance.choice([0.0, 0.1, 1.0, 5.0, 20.0])
     then_s = chance.uniform(0.0, grace_s + 5.0) if chance.random() < 0.4 else None
@@ -103,11 +112,11 @@ def described(error: BaseException | None) -> str:
     return "".join(traceback.format_exception(error)) if error else "nothing"
 
 
-def expected(error: BaseException, life: Life) -> bool:
-    """Whether a life may end so."""
+def is_only(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an error is of a kind, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
-        return all(expected(inner, life) for inner in error.exceptions)
-    return isinstance(error, Dead) or (life.failed and isinstance(error, StateError))
+        return all(is_only(inner, kind) for inner in error.exceptions)
+    return isinstance(error, kind)
 
 
 def hooks() -> Hooks:

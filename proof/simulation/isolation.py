@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from proof.simulation.judge import Failure
 from proof.simulation.people import Habits
+from proof.simulation.running import simulate
+from proof.simulation.stage import FLAKY
 from proof.simulation.weather import CALM
-from proof.simulation.world import FLAKY, simulate
 
 TOLERANCE = 1.1
 """Others may wait a tenth longer."""

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from proof.simulation.judge import Judge
 from proof.simulation.messenger import Messenger
@@ -15,7 +14,6 @@ from proof.simulation.trace import Trace
 from proof.simulation.weather import stream
 from surfaces_core.events import Address, Attachment, Binding, Inbound, Kind
 
-Policy = Literal["auto", "retry", "notify"]
 MOST_ROOMS = 3
 """Conversations of one person."""
 MOST_OPEN = 4
@@ -46,13 +44,11 @@ class People:
     """Of the world, Unix seconds."""
     messengers: dict[str, Messenger]
     habits: Habits
-    policy: Policy
-    """What the host does about questions that were interrupted."""
     left: int
     """How many things are still said."""
     group: asyncio.TaskGroup
-    agent_of: Callable[[str], tuple[str, bool, bool]]
-    """The agent of a person, whether it knows repeats, and whether it is always there."""
+    chat: Callable[[str, str, str, bool], Chat]
+    """Makes a conversation: of a surface, with a name, for a person, and whether it is a place to call from."""
     said: int = 0
     _people: dict[str, list[Chat]] = field(default_factory=dict)
     _chances: dict[str, random.Random] = field(default_factory=dict)
@@ -61,19 +57,7 @@ class People:
 
     def meet(self, surface: str, name: str, person: str, *, entry: bool = False) -> Chat:
         """A conversation begins."""
-        agent, repeatable, steady = self.agent_of(person)
-        streams = surface == "alpha"
-        chat = Chat(
-            name=name,
-            surface=surface,
-            person=person,
-            agent=agent,
-            once=self.policy != "retry" and not repeatable,
-            interruptible=self.policy == "notify" or (self.policy == "auto" and (streams or not repeatable)),
-            steady=steady,
-            streams=streams,
-            entry=entry,
-        )
+        chat = self.chat(surface, name, person, entry)
         self.messengers[surface].chats[name] = chat
         self._chances[name] = stream(self.seed, f"chat/{name}")
         self._people.setdefault(person, []).append(chat)

@@ -139,8 +139,6 @@ class Chat:
     """A question may be told to be interrupted."""
     steady: bool
     """Its agent is always there."""
-    streams: bool
-    """It shows drafts."""
     entry: bool = False
     """A place to call from, in which no agent answers."""
     count: int = 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
     """For each thing that can go wrong its probability, each time that it could; all zero is a calm day."""
 
+    mortality: float = 0.0
+    """How often the host dies, compared with a rough day."""
     commit_fails: float = 0.0
     """The storage ends the host with its error; half the time what was to be stored is stored."""
     commit_slow: float = 0.0
@@ -42,6 +44,7 @@ class Weather:
 
 CALM = Weather()
 ROUGH = Weather(
+    mortality=1.0,
     commit_fails=0.0003,
     commit_slow=0.002,
     send_unavailable=0.01,
@@ -65,6 +68,9 @@ ROUGH = Weather(
     agent_ends_twice=0.02,
     answer_fails=0.05,
 )
+
+DEADLY = replace(ROUGH, mortality=4.0)
+"""For few turns: what only a crash at one place shows is seen sooner."""
 
 
 def stream(seed: int, name: str) -> random.Random:
