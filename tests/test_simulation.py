@@ -71,7 +71,7 @@ def digest(seed: int, turns: int, hash_seed: str) -> str:
 
 
 def test_the_same_seed_is_the_same_world() -> None:
-    """To the byte: here, and in processes in which sets of texts have another order; another seed is another stage."""
+    """To the byte: here, and in processes in which sets of texts have another order; another seed is another world."""
     here = simulate(7, 600)
     assert here.digest == digest(7, 600, "1") == digest(7, 600, "2")
     assert here.digest != simulate(8, 600).digest
@@ -85,8 +85,8 @@ def test_a_result_is_a_value() -> None:
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str) -> None:
-    """Within five thousand turns, with what a developer needs to see it."""
-    result = first_failure(bug, [5, 6])
+    """Within a few thousand turns, with what a developer needs to see it."""
+    result = first_failure(bug, [5, 6, 7, 10])
     failure = result.failures[0]
     assert failure.conversation in result.report()
     assert f"seed {result.seed}" in result.report()
