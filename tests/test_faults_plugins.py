@@ -6,6 +6,8 @@ Each case breaks one call into code of others and looks at what people see.
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -42,6 +44,7 @@ from surfaces_core import (
 from surfaces_core._engine import words
 from surfaces_core._engine.lifecycle import Engine
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.watchdog import watching
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.memory_storage import MemoryStorage
@@ -161,7 +164,9 @@ async def test_what_an_observer_raises_changes_nothing(fault: Callable[[], BaseE
         assert [await bot.pop(), await bot.pop()] == ["one", "two"]
 
 
-@pytest.mark.parametrize("fault", [RAISED[name] for name in RAISED if name != "memory"])
+@pytest.mark.parametrize(
+    "fault", [RAISED[name] for name in RAISED if name != "memory"], ids=[name for name in RAISED if name != "memory"]
+)
 async def test_what_a_surface_raises_in_sending_costs_that_part_alone(fault: Callable[[], BaseException]) -> None:
     """It is put aside with a line in its place, and what is behind it is said."""
     bot = TestBot()
@@ -595,6 +600,28 @@ async def test_a_driver_that_cannot_open_or_close_ends_the_host_loudly(
     await bot.push("hello")
     async with bot.running():
         assert await bot.pop() == "hello"
+
+
+# A loop that is held up ---------------------------------------------------------------------------------
+
+
+async def test_who_holds_up_the_loop_is_said_while_it_lasts_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that never comes back is named too, as the thread that watches needs no loop."""
+    for name in ("STALL_S", "STUCK_S"):  # what takes seconds in a real host
+        monkeypatch.setattr(f"surfaces_core._engine.watchdog.{name}", 0.01)
+    written = io.StringIO()
+    log = structlog.wrap_logger(
+        structlog.WriteLogger(written),
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+    )
+    with watching(log):
+        while "loop.stuck" not in written.getvalue():
+            time.sleep(0.01)  # noqa: ASYNC251 - that is the trouble
+        await until(lambda: "loop.stalled" in written.getvalue())
+    stuck, stalled, *_ = (json.loads(line) for line in written.getvalue().splitlines())
+    assert __name__.rpartition(".")[2] in stuck["where"]
+    assert stalled["seconds"] >= stuck["seconds"]
 
 
 # The clock ------------------------------------------------------------------------------------------------
