@@ -108,8 +108,12 @@ class SimulatedTransport(Transport):
                 yield Confirm(id=plan.token, text=plan.question(run.number), timeout_s=plan.patience_s)
         if plan.file:
             run.filed = True
-            self._agents.contents[request.agent.workspace][plan.file_name] = plan.token.encode()
+            folder = self._agents.contents[request.agent.workspace]
+            if plan.file != "missing":
+                folder[plan.file_name] = plan.token.encode()
             yield File(path=plan.file_name, caption="")
+            if plan.file == "fleeting":
+                folder.pop(plan.file_name, None)
         run.outcome = "ended"
         self._agents.trace.line(said.chat.name, f"#{said.number} run {run.number} ends")
         yield End(tokens=3)

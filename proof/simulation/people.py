@@ -19,6 +19,7 @@ MOST_ROOMS = 3
 MOST_OPEN = 4
 """Somebody who waits for so many answers says nothing further, but in a flood."""
 MOST_FILES = 15
+COMMANDS = ("!help", "!clear", "!clear", "!context", "!list", "!remove all", "!nonsense", "!rename Travel")
 LONG = 9000
 """Characters of a long answer."""
 
@@ -139,9 +140,9 @@ class People:
         if luck < 0.02:
             return Plan(token=token, chunks=("x" * LONG, *chunks))
         if luck < 0.06:
-            return Plan(token=token, chunks=chunks, file=True)
+            return Plan(token=token, chunks=chunks, file=chance.choice(["there", "there", "missing", "fleeting"]))
         if luck < 0.08:
-            return Plan(token=token, empty=True, file=luck < 0.07, pause_s=chance.choice([0.0, 2.0]))
+            return Plan(token=token, empty=True, file="there" if luck < 0.07 else "", pause_s=chance.choice([0.0, 2.0]))
         if luck < 0.13:
             confirm = chance.choice(["yes", "yes", "no", "stop", "never"])
             return Plan(token=token, chunks=chunks, confirm=confirm, patience_s=chance.uniform(10.0, 60.0))  # type: ignore[arg-type]
@@ -193,9 +194,7 @@ class People:
             self.say(chat, act=Act.FILES, files=chance.randrange(1, 3))
 
     def _command(self, chat: Chat, chance: random.Random) -> None:
-        self.command(
-            chat, chance.choice(["!help", "!clear", "!clear", "!context", "!list", "!remove all", "!nonsense"])
-        )
+        self.command(chat, chance.choice(COMMANDS))
 
     def _stop(self, chat: Chat, chance: random.Random) -> None:
         if chance.random() < 0.8:

@@ -56,7 +56,8 @@ class Plan:
     confirm: Literal["", "yes", "no", "stop", "never"] = ""
     """What the person says to the agent's question, if it asks one."""
     patience_s: float = 60.0
-    file: bool = False
+    file: Literal["", "there", "missing", "fleeting"] = ""
+    """A file that it sends, names though there is none, or takes away before it is sent."""
     empty: bool = False
     runs: list[Run] = field(default_factory=list)
 

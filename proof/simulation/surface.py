@@ -209,8 +209,12 @@ class SimulatedSurface(Surface):
         self._life.step("send")
         if message.file is None:
             return None
-        async with await self.context.files.open(message.file.workspace, message.file.path) as opened:
-            return b"".join([chunk async for chunk in opened.chunks()])
+        try:
+            async with await self.context.files.open(message.file.workspace, message.file.path) as opened:
+                return b"".join([chunk async for chunk in opened.chunks()])
+        except Rejected:
+            self.messenger.note_refused(message)
+            raise
 
     async def _under_way(self, message: Outbound, content: bytes | None) -> None:
         """The request is on its way; who stops waiting for it does not stop it."""

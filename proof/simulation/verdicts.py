@@ -186,8 +186,10 @@ def _rest(said: Said, ending: Ending, rest: Mapping[int, Seen]) -> str | None:
     for number, seen in rest.items():
         if seen.file is not None:
             files += 1
-            if not plan.file or seen.file != plan.token.encode() or run is None or not run.filed:
+            if plan.file in ("", "missing") or seen.file != plan.token.encode() or run is None or not run.filed:
                 return f"a file shows that was not sent: {seen.file[:40]!r}"
+        elif seen.text == FILE_MISSING and plan.file == "missing":
+            files += 1
         elif seen.text == FILE_GONE:
             gone += 1
         elif seen.text == words.QUESTION_EXPIRED:
@@ -271,6 +273,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "list": ("",),
     "remove": ("",),
     "new": ("[",),
+    "rename": ("This conversation is now called **Travel**.",),
     "archive": ("C",),
     "nonsense": ("I don't know `!nonsense`",),
 }
