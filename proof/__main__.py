@@ -54,7 +54,7 @@ def _options(arguments: Sequence[str] | None, known: Mapping[str, Prove]) -> arg
         return text.split(",")
 
     parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few minutes instead of half an hour")
+    parser.add_argument("--quick", action="store_true", help="some minutes instead of an hour")
     parser.add_argument("--only", type=names, default=list(known), metavar="PART,…", help=", ".join(known))
     parser.add_argument("--seed", type=int, help="this seed alone, of the campaign and the simulation")
     parser.add_argument("--case", default="", help="this run alone, as a failure names it")

@@ -49,7 +49,7 @@ async def sweep(orders: Orders) -> Part:
 async def double(orders: Orders) -> Part:
     """A second kill while recovering, and three at one message."""
     async with Nursery() as nursery:
-        cases = [*double_cases(nursery, await measured(), 48 if orders.quick else 4), *spoiled_cases(nursery)]
+        cases = [*double_cases(nursery, await measured(), 48 if orders.quick else 6), *spoiled_cases(nursery)]
         return await _ran("double", cases, orders)
 
 
@@ -134,7 +134,8 @@ async def syscalls(orders: Orders) -> Part:
     with TemporaryDirectory() as name:
         folder = Path(name)
         counts = await calls.measure(folder / "measure")
-        chosen = calls.points(counts, each=3 if orders.quick else None, cuts=1 if orders.quick else 10, twice=1)
+        long, quick = {"each": None, "cuts": 10, "twice": 1}, {"each": 1, "cuts": 1, "twice": 0}
+        chosen = calls.points(counts, **(quick if orders.quick else long))
         found = await calls.sweep(chosen, folder, SIDE_BY_SIDE)
     figures = {
         "runs": found.points,
