@@ -48,7 +48,7 @@ ACTS = {
 }
 """What people do, and how often."""
 QUESTION = words.question("May I go on?", "!")
-REPLIES = (words.AGREED, words.NO_QUESTION)
+REPLIES = (words.AGREED(), words.NO_QUESTION())
 """What comes of `!yes`: the question may have been that of an earlier life."""
 FLOOD = 105
 """More than a sync shows of one room."""
@@ -370,7 +370,7 @@ class Traffic(Stage):
 
     def said(self, room: str) -> list[Said]:
         """Without what is said aside: it has no place in the order."""
-        aside = (QUESTION, *REPLIES, words.NOTHING_TO_STOP)
+        aside = (QUESTION, *REPLIES, words.NOTHING_TO_STOP())
         return [said for said in super().said(room) if said.text not in aside]
 
     def missing(self, room: str) -> tuple[str, ...]:
@@ -394,8 +394,8 @@ class Traffic(Stage):
             marks = Counter(said.mark for said in self.all_said(room))
             if sum(texts[reply] for reply in REPLIES) > self._agreed[room] or max(marks.values(), default=0) > 1:
                 yield f"more replies than {self._agreed[room]} times !yes"
-            stopped = sum(text.endswith((words.STOPPED, f"_{words.STOPPED}_")) for text in texts.elements())
-            if stopped + texts[words.NOTHING_TO_STOP] > self._stops[room]:
+            stopped = sum(text.endswith((words.STOPPED(), f"_{words.STOPPED()}_")) for text in texts.elements())
+            if stopped + texts[words.NOTHING_TO_STOP()] > self._stops[room]:
                 yield f"more was stopped than {self._stops[room]} times !stop"
 
     def _wrong_rooms(self, told: bool) -> Iterator[str]:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from surfaces_core.events import TurnEnded as TurnEnded
     from surfaces_core.events import TurnEvent as TurnEvent
     from surfaces_core.hooks import hookimpl as hookimpl
+    from surfaces_core.i18n import Catalogue as Catalogue
 
 _HOMES = {
     "surfaces_core.contracts": (
@@ -80,6 +81,7 @@ _HOMES = {
         "TurnEvent"
     ),
     "surfaces_core.hooks": "hookimpl",
+    "surfaces_core.i18n": "Catalogue",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -72,6 +72,10 @@ class Store(Protocol):
         """Every value whose key begins so, by key."""
         ...
 
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        """Set, and with None remove, several keys together."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
@@ -270,6 +274,9 @@ class Surface(Driver):
 
     async def show(self, draft: Draft) -> None:
         """Show a running turn. `Unavailable` only slows the next one; anything it shows may vanish."""
+
+    async def acknowledge(self, message: Inbound, *, waiting: bool) -> None:
+        """Show that a message was taken up, or that it is `waiting` behind others; may be dropped at any time."""
 
     def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of a file that a person sent, in pieces. `Unavailable` or `Rejected`."""

@@ -32,6 +32,14 @@ class Kind(StrEnum):
     """The bot can no longer talk at `address` (kicked, banned, room gone)."""
     GAP = "gap"
     """Messages at `address` were passed over for good; `text` is the sentence to say about it."""
+    EDIT = "edit"
+    """A person put `text` in the place of what they said as `target`."""
+    REDACTION = "redaction"
+    """What was said as `target` was taken back."""
+    REACTION = "reaction"
+    """A person reacted to `target`, a message of anybody's, with `text` (an emoji)."""
+    RENAMED = "renamed"
+    """A person gave the conversation at `address` the name `text` in their client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,10 @@ class Attachment:
     mime: str = "application/octet-stream"
     size: int | None = None
     """In bytes, as the messenger claims; never trusted."""
+    voice: bool = False
+    """It was spoken to be heard as a message: it asks by itself, and does not wait for a text."""
+    duration_ms: int | None = None
+    """Of audio and video, as the messenger claims."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,12 @@ class Inbound:
     """For people to read; never for deciding anything."""
     cause: str = ""
     """Why messages were passed over, as a stable word (`GAP`)."""
+    target: str = ""
+    """The native event id that an edit, a redaction or a reaction is about."""
+    thread: str = ""
+    """The native id of the thread it was said in: a lane of its own in the same context, answered there."""
+    quote: str = ""
+    """The text that it replies to, where the surface could read it; context for the agent."""
 
 
 class FileKind(StrEnum):
@@ -119,6 +137,12 @@ class Outbound:
     """
     frozen_at: float = 0.0
     """Unix seconds at that moment: nothing was sent under the key any earlier."""
+    thread: str = ""
+    """The thread to say it in."""
+    reply_to: str = ""
+    """The native event id that it answers; where several people talk it shows as a reply."""
+    replaces: str = ""
+    """The key of an earlier `Outbound` that it shows in the place of; without a trace of that one it is said anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +175,10 @@ class Draft:
     """`Surface.device` when the first draft of the turn, of whatever try, was about to show."""
     first_at: float = 0.0
     """Unix seconds at that moment: nothing was sent under the key any earlier."""
+    thread: str = ""
+    """The thread it shows in."""
+    reply_to: str = ""
+    """The native event id that it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +200,8 @@ class Binding:
     archived: bool = False
     left: bool = False
     """The bot is no longer in it."""
+    shared: bool = False
+    """Anybody in it may talk to the agent; `owner` is then the conversation's native id."""
 
     @property
     def label(self) -> str:

@@ -124,7 +124,7 @@ def judge(bot: TestBot, *, may_be_interrupted: bool = False) -> None:
         wanted = [text for text in texts if text or not may_be_interrupted]
         assert len(rest) == len(wanted), f"{len(rest)} messages instead of {len(wanted)}: {rest}"
         for text, want in zip(rest, wanted, strict=True):
-            told = may_be_interrupted and text == words.INTERRUPTED and want.startswith("You said")
+            told = may_be_interrupted and text == words.INTERRUPTED() and want.startswith("You said")
             assert told or text.startswith(want), f"{text!r} where {want!r} should be"
     greetings = [message for message in bot.messenger.shown.values() if message.text.startswith("Hello Ann!")]
     assert len(greetings) == 1

@@ -514,7 +514,7 @@ async def test_a_process_without_memory_loses_nothing(house: House) -> None:
         await house.hs.until(lambda: len(ann.heard) == 2, 20)
         assert await host.stop() == 0
     first, second = ann.heard  # the second names the file where that came in
-    assert first in (words.GENERAL, "Got `big.bin`. 1 waiting for your next message.")
+    assert first in (words.GENERAL(), "Got `big.bin`. 1 waiting for your next message.")
     assert second.endswith(hello())
 
 
@@ -552,7 +552,7 @@ async def test_a_message_that_kills_is_put_aside(troubled: House) -> None:
         for person in people:
             await person.hears(hello())
         assert await host.stop() == 0
-    assert people[0].heard == [words.POISON, hello()]
+    assert people[0].heard == [words.POISON(), hello()]
     assert [person.heard for person in people[1:]] == [[hello()]] * (len(people) - 1)
 
 
@@ -577,5 +577,5 @@ async def test_a_plugin_that_leaves_takes_nobody_with_it(troubled: House) -> Non
         for person in people:
             await person.hears(hello())
         assert await host.stop() == 0
-    assert people[0].heard == [words.GENERAL, hello()]
+    assert people[0].heard == [words.GENERAL(), hello()]
     assert [person.heard for person in people[1:]] == [[hello()]] * (len(people) - 1)

@@ -151,7 +151,7 @@ async def test_what_a_plugin_raises_in_a_turn_ends_that_turn_alone(
     async with bot.running():
         await bot.push("!boom" if where == "command" else "boom")
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL(), "next"]
 
 
 @everything_raised
@@ -217,7 +217,7 @@ async def test_what_a_surface_raises_in_cutting_ends_that_turn_alone(fault: Call
         bot.surface.split = choking  # type: ignore[method-assign]
         await bot.push("boom")
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL(), "next"]
 
 
 @everything_raised
@@ -250,7 +250,7 @@ async def test_what_a_surface_raises_in_fetching_ends_that_turn_alone(fault: Cal
         bot.surface.fetch = choking  # type: ignore[assignment, method-assign]
         await bot.push(files={"a.txt": b"aaa"})
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL(), "next"]
 
 
 @everything_raised
@@ -271,7 +271,7 @@ async def test_what_files_raise_ends_that_turn_alone(method: str, fault: Callabl
         else:
             await bot.push("make")
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL(), "next"]
 
 
 @everything_raised
@@ -289,7 +289,7 @@ async def test_what_a_transport_raises_on_an_answer_ends_that_turn_alone(fault: 
         await bot.push("go")
         assert (await bot.pop()).startswith("Sure?")
         await bot.push("!yes")
-        assert sorted([await bot.pop(), await bot.pop()]) == ["Passed on: yes.", words.GENERAL]
+        assert sorted([await bot.pop(), await bot.pop()]) == ["Passed on: yes.", words.GENERAL()]
 
 
 @everything_raised
@@ -307,7 +307,7 @@ async def test_a_surface_that_stops_receiving_ends_the_host_loudly(fault: Callab
     with pytest.raises(ExceptionGroup):
         await ends(engine)
     async with bot.running():
-        assert (await bot.pop()) in ("before", words.INTERRUPTED)
+        assert (await bot.pop()) in ("before", words.INTERRUPTED())
 
 
 async def test_state_that_cannot_be_written_in_sending_is_no_fault_of_the_part() -> None:
@@ -340,7 +340,7 @@ async def test_an_answer_without_an_end_is_marked_as_cut_off() -> None:
     bot = TestBot(transport=Endless())
     async with bot.running():
         await bot.push("go")
-        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF}_"
+        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF()}_"
 
 
 async def test_an_agent_that_has_spoken_is_not_asked_again() -> None:
@@ -356,7 +356,7 @@ async def test_an_agent_that_has_spoken_is_not_asked_again() -> None:
     bot = TestBot(transport=Late(), settings=SHORT)
     async with bot.running():
         await bot.push("go")
-        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF}_"
+        assert await bot.pop() == f"The first half\n\n_{words.CUT_OFF()}_"
     assert len(asked) == 1
 
 
@@ -369,7 +369,7 @@ async def test_events_of_a_wrong_type_end_their_turn_at_most(event: Any) -> None
     async with bot.running():
         await bot.push("go")
         await bot.push("next")
-        assert await bot.pop() in (words.GENERAL, "Words")
+        assert await bot.pop() in (words.GENERAL(), "Words")
         assert await bot.pop() == "fine"
 
 
@@ -410,7 +410,7 @@ async def test_what_is_no_text_is_a_bug_of_that_plugin(where: str, value: Any) -
     async with bot.running():
         await bot.push("!odd" if where == "command" else "go")
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.GENERAL, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.GENERAL(), "next"]
     assert [request.text for request in bot.transport.requests] == ["next"]  # type: ignore[attr-defined]
 
 
@@ -466,7 +466,7 @@ async def test_a_command_that_never_returns_is_given_up(monkeypatch: pytest.Monk
     async with bot.running():
         await bot.push("!endless")
         await bot.push("next")
-        assert [await bot.pop(), await bot.pop()] == [words.TOO_LONG, "next"]
+        assert [await bot.pop(), await bot.pop()] == [words.TOO_LONG(), "next"]
 
 
 async def test_a_huge_answer_holds_up_nobody() -> None:
@@ -504,13 +504,13 @@ async def test_what_a_messenger_s_conversations_raise_ends_that_turn_alone(
         setattr(bot.surface.conversations, method, choking)
         if method == "enter":
             await bot.messenger.say(kind=Kind.START, conversation="another", sender="@bob")
-            assert await bot.pop("another") == words.GENERAL
+            assert await bot.pop("another") == words.GENERAL()
         elif method == "find":
             await bot.push("hi", conversation="unknown", sender="@bob")
-            assert await bot.pop("unknown") == words.GENERAL
+            assert await bot.pop("unknown") == words.GENERAL()
         else:
             await bot.push("!new" if method == "open" else "!rename Fresh", conversation=room)
-            assert await bot.pop(room) == words.GENERAL
+            assert await bot.pop(room) == words.GENERAL()
         setattr(bot.surface.conversations, method, sound)
         await bot.push("hello", conversation=room)
         assert await bot.pop(room) == "hello"
@@ -531,7 +531,7 @@ async def test_what_a_transport_raises_on_forgetting_ends_that_turn_alone(fault:
             await bot.push("hello")
             assert await bot.pop() == "hello"
             await bot.push("!clear")
-            assert await bot.pop() == words.GENERAL
+            assert await bot.pop() == words.GENERAL()
     assert len({request.context for request in transport.requests}) == 2
 
 
@@ -566,8 +566,8 @@ async def test_what_a_storage_raises_loses_and_doubles_nothing(fault: str) -> No
         async with bot.running():
             first, second = await bot.messenger.until_final(2)
             await bot.engine.turns.lanes.drained()
-            assert first in ("one", words.GENERAL)
-            assert second in ("two", words.GENERAL)
+            assert first in ("one", words.GENERAL())
+            assert second in ("two", words.GENERAL())
             assert len(bot.messenger.texts()) == 2
 
 

@@ -187,5 +187,5 @@ async def test_two_that_make_a_conversation_do_not_wait_for_each_other() -> None
     bot.surface.conversations.open = never  # type: ignore[method-assign, union-attr]
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.run())
-        assert [await bot.pop("here"), await bot.pop("there")] == [GAVE_UP, GAVE_UP]
+        assert [await bot.pop("here"), await bot.pop("there")] == [GAVE_UP(), GAVE_UP()]
         engine.stop()

@@ -56,7 +56,7 @@ def test_all_answers_once_and_in_order_are_good() -> None:
         (["one …", "four", "five!"], {"torn": 1}),
         (["one two three", "…", "four", "five!"], {"torn": 1}),
         (["one two three", "what?", "four", "five!"], {"other": 1}),
-        ([words.INTERRUPTED, "four", "five!"], {"lost": 1, "other": 1}),
+        ([words.INTERRUPTED(), "four", "five!"], {"lost": 1, "other": 1}),
     ],
 )
 def test_each_kind_of_wrong_has_its_name(texts: Sequence[str], expected: dict[str, int]) -> None:
@@ -81,10 +81,10 @@ def test_a_notice_stands_where_it_may_and_is_counted() -> None:
         Want(pattern="a file", further=True),
         exactly("four"),
     )
-    verdict = judged(words.POISON, "four", wants=wants)
+    verdict = judged(words.POISON(), "four", wants=wants)
     assert verdict.good
     assert verdict.notices == {"poison": 1}
-    assert wrong(judged(words.GAVE_UP, "four", wants=wants)) == {"lost": 2, "other": 1}
+    assert wrong(judged(words.GAVE_UP(), "four", wants=wants)) == {"lost": 2, "other": 1}
     assert wrong(judged("first", "four", wants=wants)) == {"lost": 1}
 
 

@@ -209,10 +209,10 @@ class Judge:
 
 
 NOTICES = {
-    words.INTERRUPTED: "interrupted",
-    words.GAVE_UP: "given up",
-    words.POISON: "crashed",
-    words.PART_LOST: "part lost",
-    words.GENERAL: "bug",
-    words.QUESTION_EXPIRED: "expired",
+    words.INTERRUPTED(): "interrupted",
+    words.GAVE_UP(): "given up",
+    words.POISON(): "crashed",
+    words.PART_LOST(): "part lost",
+    words.GENERAL(): "bug",
+    words.QUESTION_EXPIRED(): "expired",
 }

@@ -70,7 +70,7 @@ def _fits(said: Said, shown: Mapping[int, Seen], number: int, text: str) -> bool
     refused = str(number) in said.refused
     if number not in shown:
         return refused
-    return shown[number].text == text or (refused and shown[number].text == words.PART_LOST)
+    return shown[number].text == text or (refused and shown[number].text == words.PART_LOST())
 
 
 # Questions ----------------------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def _endings(said: Said) -> Iterator[Ending]:
             yield from _cuts(plan, run, run.line, "cut")
     if _was_stopped(said):
         for run in reversed(plan.runs):
-            yield from _cuts(plan, run, words.STOPPED, "stopped")
-        yield Ending([words.STOPPED], None, "stopped")
+            yield from _cuts(plan, run, words.STOPPED(), "stopped")
+        yield Ending([words.STOPPED()], None, "stopped")
     yield from (Ending([line]) for line in _notices(said))
 
 
@@ -140,10 +140,10 @@ def _answers(plan: Plan, run: Run) -> Iterator[Ending]:
     if not plan.empty:
         yield Ending(split("".join(plan.pieces(run.number))), run, "answered")
     elif plan.file:
-        yield Ending([words.HERE_IT_IS], run, "answered")
+        yield Ending([words.HERE_IT_IS()], run, "answered")
         yield Ending([], run, "answered")
     else:
-        yield Ending([words.NO_ANSWER], run, "answered")
+        yield Ending([words.NO_ANSWER()], run, "answered")
 
 
 def _cuts(plan: Plan, run: Run, line: str, kind: str) -> Iterator[Ending]:
@@ -158,20 +158,20 @@ def _notices(said: Said) -> Iterator[str]:
     plan = said.plan
     assert plan is not None
     if said.chat.archived is not False:
-        yield words.ARCHIVED.format(prefix=PREFIX)
+        yield words.ARCHIVED(prefix=PREFIX)
     if said.cut and said.chat.interruptible:
-        yield words.INTERRUPTED
+        yield words.INTERRUPTED()
     if any(run.outcome == "choked" for run in plan.runs):
-        yield words.GENERAL
+        yield words.GENERAL()
     yield from _put_aside(said)
 
 
 def _put_aside(said: Said) -> Iterator[str]:
     """The dead letters that anything may become."""
     if said.crashes >= MAX_CRASHES and said.dead == "CRASHED":
-        yield words.POISON
+        yield words.POISON()
     if said.chat.failures - said.failures >= MAX_TRIES and said.dead:
-        yield words.GAVE_UP
+        yield words.GAVE_UP()
 
 
 def _was_stopped(said: Said) -> bool:
@@ -192,10 +192,10 @@ def _rest(said: Said, ending: Ending, rest: Mapping[int, Seen]) -> str | None:
             files += 1
         elif seen.text == FILE_GONE:
             gone += 1
-        elif seen.text == words.QUESTION_EXPIRED:
+        elif seen.text == words.QUESTION_EXPIRED():
             if not any(other.confirms for other in plan.runs):
                 return "a question expired that was not asked"
-        elif not (seen.text == words.PART_LOST and str(number) in said.refused):
+        elif not (seen.text == words.PART_LOST() and str(number) in said.refused):
             return f"too much was said: {seen.text[:80]!r}"
     missing = plan.file and ending.kind == "answered" and not files
     if missing and not said.refused:
@@ -226,7 +226,7 @@ def _other(said: Said, shown: Mapping[int, Seen]) -> str | None:
         case Act.START:
             return _start(said, texts)
         case Act.STRANGER:
-            return None if texts in ([], [words.NOT_YOURS]) else f"a stranger is told: {texts}"
+            return None if texts in ([], [words.NOT_YOURS()]) else f"a stranger is told: {texts}"
         case _:
             return f"nothing was to be said: {texts}" if texts else None
 
@@ -238,9 +238,9 @@ def _most_parts(said: Said) -> int:
 def _files(said: Said, texts: Sequence[str]) -> str | None:
     kept = [name for name in said.files if name not in said.gone]
     lines = [text for text in texts if text != FILE_GONE]
-    if said.chat.archived is not False and texts == [words.ARCHIVED.format(prefix=PREFIX)]:
+    if said.chat.archived is not False and texts == [words.ARCHIVED(prefix=PREFIX)]:
         return None
-    if _was_stopped(said) and texts == [words.STOPPED]:
+    if _was_stopped(said) and texts == [words.STOPPED()]:
         return None
     if len(texts) - len(lines) != len(said.gone):
         return f"{len(said.gone)} files could not be fetched, and this was said: {texts}"
@@ -264,9 +264,9 @@ def _command(said: Said, texts: Sequence[str]) -> str | None:
 
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "stop": (words.NOTHING_TO_STOP,),
-    "yes": (words.AGREED, words.NO_QUESTION),
-    "no": (words.DECLINED, words.NO_QUESTION),
+    "stop": (words.NOTHING_TO_STOP(),),
+    "yes": (words.AGREED(), words.NO_QUESTION()),
+    "no": (words.DECLINED(), words.NO_QUESTION()),
     "help": ("- `!",),
     "clear": (command_words.CLEARED,),
     "context": ("",),

@@ -191,7 +191,7 @@ class AgentTurns:
         """Take in the files of a message that asks nothing of the agent; what to say about them."""
         agent = self._registry.agents.get(binding.agent)
         if agent is None:
-            return [Say(text=words.AGENT_GONE)]
+            return [Say(text=words.AGENT_GONE())]
         message = entry.message
         stored, refused = await self._take_in(entry, agent)
         waiting = len(self._staging.waiting(message.address, message.sender))
@@ -208,16 +208,16 @@ class AgentTurns:
             return Outcome(says=await self.stage(work.entry, binding))
         agent = self._registry.agents.get(binding.agent)
         if agent is None:
-            return Outcome(says=[Say(text=words.AGENT_GONE)], kind="failed")
+            return Outcome(says=[Say(text=words.AGENT_GONE())], kind="failed")
         transport = self._transports[agent.transport]
         if work.entry.cut and not self._ask_again(work.entry, transport, agent):
-            return Outcome(says=[Say(text=words.INTERRUPTED)], kind="failed")
+            return Outcome(says=[Say(text=words.INTERRUPTED())], kind="failed")
         refused: list[Say] = []
         if message.attachments:
             _, refused = await self._take_in(work.entry, agent)
             work.entry = await self._journal.keep(replace(work.entry, asked=True))
         if work.stopped:
-            return Outcome(says=[Say(text=words.STOPPED), *refused], kind="stopped")
+            return Outcome(says=[Say(text=words.STOPPED()), *refused], kind="stopped")
         waiting = self._staging.waiting(message.address, message.sender)
         request = AgentRequest(
             turn=work.entry.turn,
@@ -310,7 +310,7 @@ class AgentTurns:
             with contained():
                 await self._hear(talk)
             if not talk.gathered.ended:
-                raise Rejected("the transport ended without saying that it is the end", public=words.CUT_OFF)
+                raise Rejected("the transport ended without saying that it is the end", public=words.CUT_OFF())
         except DriverError as error:
             talk.gathered.failure = error
 
@@ -369,11 +369,11 @@ class AgentTurns:
         await asyncio.shield(talk.group.create_task(self._say(question)))
         approved = await self._questions.ask(talk.address, event.timeout_s)
         if approved is None and not gathered.notes:
-            gathered.notes.append(Say(text=words.QUESTION_EXPIRED))
+            gathered.notes.append(Say(text=words.QUESTION_EXPIRED()))
         try:
             await talk.transport.answer(talk.request, event.id, bool(approved))
         except Unavailable as error:  # the agent has the question, so this is no longer a matter of later
-            raise Rejected(str(error), code=error.code, public=words.CUT_OFF) from error
+            raise Rejected(str(error), code=error.code, public=words.CUT_OFF()) from error
 
     # What it comes to
 
@@ -381,18 +381,18 @@ class AgentTurns:
         text, failure = gathered.text, gathered.failure
         rest = [*gathered.files, *refused, *gathered.notes]
         if work.stopped:
-            return Outcome(says=[_cut(text, words.STOPPED), *rest], kind="stopped")
+            return Outcome(says=[_cut(text, words.STOPPED()), *rest], kind="stopped")
         if failure is not None:
             # one that has spoken has the question, so what it calls a matter of later is none
-            line = words.CUT_OFF if isinstance(failure, Unavailable) else failure.public
+            line = words.CUT_OFF() if isinstance(failure, Unavailable) else failure.public
             self._log.info("turn.failed", turn=work.entry.turn, code=failure.code, error=str(failure))
             return Outcome(says=[_cut(text, line), *rest], kind="failed")
         if text.strip():
             return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")
         if not gathered.files:
-            return Outcome(says=[Say(text=words.NO_ANSWER), *rest], kind="answered")
+            return Outcome(says=[Say(text=words.NO_ANSWER()), *rest], kind="answered")
         # a draft that shows must become something, and files are messages of their own
-        here = [Say(text=words.HERE_IT_IS)] if work.entry.shown else []
+        here = [Say(text=words.HERE_IT_IS())] if work.entry.shown else []
         return Outcome(says=[*here, *rest], kind="answered")
 
 

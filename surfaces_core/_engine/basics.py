@@ -36,15 +36,15 @@ async def _help(call: CommandCall) -> str:
 
 
 async def _stop(call: CommandCall) -> str:
-    return "" if await call.desk.stop_turn() else words.NOTHING_TO_STOP
+    return "" if await call.desk.stop_turn() else words.NOTHING_TO_STOP()
 
 
 async def _yes(call: CommandCall) -> str:
-    return words.AGREED if await call.desk.answer_question(True) else words.NO_QUESTION
+    return words.AGREED() if await call.desk.answer_question(True) else words.NO_QUESTION()
 
 
 async def _no(call: CommandCall) -> str:
-    return words.DECLINED if await call.desk.answer_question(False) else words.NO_QUESTION
+    return words.DECLINED() if await call.desk.answer_question(False) else words.NO_QUESTION()
 
 
 @hookimpl

@@ -132,7 +132,7 @@ class Book:
         """Make a person's next conversation; the same `cause` makes it once."""
         door = self.door(surface)
         if door is None:
-            raise CommandError(words.ONE_CHAT_ONLY)
+            raise CommandError(words.ONE_CHAT_ONLY())
         opening = await self._opening(cause, surface, owner, owner_name, name)
         point("open.before")
         address = await door.open(opening)
@@ -182,7 +182,7 @@ class Book:
         """A person's next conversation, whose number is taken with the transaction."""
         agent = self._registry.of(owner)
         if agent is None:
-            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT)
+            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT())
         counter = key("number", surface, owner)
         number = int(await tx.get(counter) or 0) + 1
         await tx.put(counter, str(number).encode())

@@ -107,7 +107,7 @@ class Delivery:
         """The line for a lost part: in the place of the draft that may show, else as a message under a fresh key."""
         if lost.notice and not lost.streamed:
             return None
-        line = replace(lost, text=words.PART_LOST, file=None, notice=True)
+        line = replace(lost, text=words.PART_LOST(), file=None, notice=True)
         if lost.streamed and not lost.notice:
             return line
         return replace(

@@ -41,7 +41,7 @@ class DeskAt:
 
     def _here(self) -> Binding:
         if self._binding is None:
-            raise CommandError(words.NEEDS_CONVERSATION.format(prefix=self._doors.prefix))
+            raise CommandError(words.NEEDS_CONVERSATION(prefix=self._doors.prefix))
         return self._doors.book.at(self._binding.address) or self._binding
 
     async def _overview(self, binding: Binding) -> Overview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from surfaces_core._engine import journal as rows
@@ -39,6 +39,10 @@ class InstanceStore:
         async with self.journal.storage.transaction() as tx:
             return {row[len(below) :].decode(): value async for row, value in tx.scan(below + prefix.encode())}
 
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        """Set and remove several, together."""
+        await self.journal.write({rows.key("plug", self.name, key): value for key, value in changes.items()})
+
 
 class NoFiles(Files):
     """Stands in where the config names no files plugin: refuses, with a sentence for the person."""
@@ -68,4 +72,4 @@ class NoFiles(Files):
 
 
 def _none() -> Rejected:
-    return Rejected("no files plugin is configured", code="NO_FILES", public=words.NO_FILES)
+    return Rejected("no files plugin is configured", code="NO_FILES", public=words.NO_FILES())

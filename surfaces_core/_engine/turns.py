@@ -244,7 +244,7 @@ class Turns:
         except Unavailable as error:
             if self._worth_another(work.entry, error):
                 raise
-            return Outcome(says=[Say(text=words.GAVE_UP)], kind="dead", dead=error.code)
+            return Outcome(says=[Say(text=words.GAVE_UP())], kind="dead", dead=error.code)
         except StateError:
             raise
         except SurfacesError as error:
@@ -252,7 +252,7 @@ class Turns:
             return Outcome(says=[Say(text=error.public)], kind="failed")
         except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
-            return Outcome(says=[Say(text=words.GENERAL)], kind="failed")
+            return Outcome(says=[Say(text=words.GENERAL())], kind="failed")
 
     def _worth_another(self, entry: Entry, error: Unavailable) -> bool:
         """Whether to try again: an invite always, a command as long as the far side names its wait, others so often."""
@@ -294,7 +294,7 @@ class Turns:
             address=message.address,
             attempt=entry.attempts,
             version=1,
-            status=words.WAITING,
+            status=words.WAITING(),
             device=entry.shown_on,
             first_at=entry.shown_at,
         )
@@ -307,7 +307,7 @@ class Turns:
         except Exception:  # noqa: BLE001 - a plugin said what is no text, or its surface cannot cut it
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
             outcome = replace(outcome, kind="failed")
-            answer = [self._part(entry, 0, Say(text=words.GENERAL), words.GENERAL)]
+            answer = [self._part(entry, 0, Say(text=words.GENERAL()), words.GENERAL())]
         changes = outcome.changes
         if not outcome.dead and self._book.is_making(entry.turn):  # refused in the middle: nobody will go on with it
             changes = {**changes, **self._book.finished(entry.turn)}
@@ -329,7 +329,7 @@ class Turns:
         """The outbox parts of an answer: their keys are made from the turn alone."""
         here = entry.message.address
         if entry.shown and not (says and says[0].file is None and says[0].address in (None, here)):
-            says = [Say(text=words.NO_ANSWER), *says]
+            says = [Say(text=words.NO_ANSWER()), *says]
         answer: list[Outbound] = []
         for say in says:
             address = say.address or here
@@ -360,9 +360,9 @@ class Turns:
     async def _handle(self, work: Work) -> Outcome:
         entry = work.entry
         if work.stopped:
-            return Outcome(says=[Say(text=words.STOPPED)], kind="stopped")
+            return Outcome(says=[Say(text=words.STOPPED())], kind="stopped")
         if entry.crashes >= MAX_CRASHES:
-            return Outcome(says=[Say(text=words.POISON)], kind="dead", dead="CRASHED")
+            return Outcome(says=[Say(text=words.POISON())], kind="dead", dead="CRASHED")
         message = entry.message
         match message.kind:
             case Kind.START:
@@ -374,6 +374,8 @@ class Turns:
                 return Outcome(says=[Say(text=message.text)], kind="dead", dead=message.cause or "PASSED_OVER")
             case Kind.MESSAGE:
                 return await self._message(work)
+            case _:
+                return Outcome()
 
     async def _start(self, entry: Entry) -> Outcome:
         message = entry.message
@@ -423,14 +425,14 @@ class Turns:
         if not self.behind(message) and not self.urgent.depth(message.address):
             self._told.discard((message.address, "full"))
         if message.sender != binding.owner:
-            return Outcome(says=self._once(message.address, words.NOT_YOURS), kind="refused")
+            return Outcome(says=self._once(message.address, words.NOT_YOURS()), kind="refused")
         if binding.archived:
-            return Outcome(says=[Say(text=words.ARCHIVED.format(prefix=self._settings.prefix))], kind="refused")
+            return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")
         return await self._agents.run(work, binding)
 
     def _overflowed(self, message: Inbound) -> Outcome:
         count = self.lanes.depth(message.address)
-        says = self._once(message.address, words.LANE_FULL.format(count=count), "full")
+        says = self._once(message.address, words.LANE_FULL(count), "full")
         return Outcome(says=says, kind="dead", dead="LANE_FULL")
 
     def _refusal(self, message: Inbound) -> str | None:
@@ -477,7 +479,7 @@ class Turns:
             line = words.unknown_command(name, near[0] if near else None, prefix)
             return Outcome(says=[Say(text=line)], kind="command")
         if not self.may_use(command, message, binding):
-            return Outcome(says=[Say(text=words.NOT_ALLOWED.format(prefix=prefix, name=name))], kind="refused")
+            return Outcome(says=[Say(text=words.NOT_ALLOWED(prefix=prefix, name=name))], kind="refused")
         call = CommandCall(
             name=name,
             args=_arguments(rest),
@@ -498,7 +500,7 @@ class Turns:
             return error.public
         except TimeoutError:
             if limit.expired():
-                raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG) from None
+                raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG()) from None
             raise
         if not isinstance(said, str | None):
             raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")

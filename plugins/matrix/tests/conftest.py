@@ -231,6 +231,13 @@ class MemoryStore:
     async def scan(self, prefix: str = "") -> Mapping[str, bytes]:
         return {key: value for key, value in sorted(self.rows.items()) if key.startswith(prefix)}
 
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+
 
 class _Supervised(Surface):
     """A surface that is run as the host runs it: again after a while when it was `Unavailable`."""

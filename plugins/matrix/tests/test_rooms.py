@@ -78,6 +78,15 @@ class MemoryStore:
     async def scan(self, prefix: str = "") -> Mapping[str, bytes]:
         return {key: value for key, value in self.rows.items() if key.startswith(prefix)}
 
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        self.steps.begin()
+        for key, value in changes.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+        self.steps.end()
+
 
 class SlowStore(MemoryStore):
     """Others get many turns before anything is written."""
