@@ -31,6 +31,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/hooks.md": contracts.hooks_page,
     "reference/contracts.md": contracts.contracts_page,
     "reference/values.md": contracts.values_page,
+    "reference/languages.md": contracts.languages_page,
     "reference/errors.md": failures.errors_page,
     "reference/log-events.md": failures.logs_page,
     "reference/metrics.md": measures.metrics_page,

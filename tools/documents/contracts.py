@@ -126,3 +126,11 @@ def hooks_page() -> Page:
     for member, doc in documented(specs.body):
         if isinstance(member, ast.FunctionDef):
             yield from (f"## `{member.name}`", "", "```python", f"def {signature(member)}: ...", "```", "", doc, "")
+
+
+def languages_page() -> Page:
+    """How a plugin speaks the language of whoever reads it."""
+    module = import_module("surfaces_core.i18n")
+    yield from ("# Languages", "", GENERATED, "", inspect.getdoc(module) or "", "")
+    for name, node, doc in public(parsed(module)):
+        yield from described(name, node, doc)
