@@ -1,0 +1,1 @@
+"""End-to-end encryption for one account; needs the extra `surfaces-matrix[e2ee]`."""
