@@ -9,45 +9,41 @@ stop short.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-DEFAULT_CONFIG = "surfaces.yaml"
+from surfaces_core._engine.arguments import Parser, add_config
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(os.EX_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+OWN = frozenset({"run", "demo", "plugins", "check", "queue", "dead", "export", "version"})
+"""Commands that no plugin is asked for."""
+EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix doctor`; each has a --help."
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    whole = _Parser(prog="surfaces", description="Connects messengers to AI agents.")
+    whole = Parser(prog="surfaces", description="Connects messengers to AI agents.", epilog=EPILOG)
     whole.add_argument("--debug", action="store_true", help="show tracebacks and log everything")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="run the host")
-    _config(run)
+    add_config(run)
     demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     plugins = commands.add_parser("plugins", help="what is installed")
     inner = plugins.add_subparsers(dest="plugins", metavar="COMMAND", required=True)
     listed = inner.add_parser("list", help="every installed plugin, enabled or not")
-    _config(listed)
+    add_config(listed)
     show = inner.add_parser("show", help="one plugin: its settings, commands and hooks")
     show.add_argument("name", help="the name of an entry point, like matrix, or GROUP:NAME")
-    _config(show)
+    add_config(show)
     check = commands.add_parser("check", help="check the config and its plugins")
-    _config(check)
+    add_config(check)
     queue = commands.add_parser("queue", help="what waits to be answered and to be sent, oldest first")
-    _config(queue)
+    add_config(queue)
     _json(queue)
     _dead(commands.add_parser("dead", help="what was given up"))
     export = commands.add_parser("export", help="print every stored row as JSON lines")
-    _config(export)
+    add_config(export)
     commands.add_parser("version", help="versions of everything")
     return whole
 
@@ -68,7 +64,7 @@ def _dead(dead: argparse.ArgumentParser) -> None:
         _conversation(command)
         command.set_defaults(refuse=command.error)
     for command in (listed, show, retry, drop):
-        _config(command)
+        add_config(command)
 
 
 def _number(text: str) -> int:
@@ -85,10 +81,13 @@ def _json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="as one JSON document, for programs")
 
 
-def _config(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-c", "--config", type=Path, default=Path(DEFAULT_CONFIG), metavar="FILE", help="default: %(default)s"
-    )
+def _is_driver(arguments: Sequence[str]) -> bool:
+    """Whether a surface's driver is named, which may have reports."""
+    if not arguments or arguments[0] in OWN or arguments[0].startswith("-"):
+        return False
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group="surfaces.surface", name=arguments[0]))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -103,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["demo"]:  # everything behind it belongs to the demo, `--help` included
         options = argparse.Namespace(command="demo", rest=arguments[1:], debug=False)
+    elif _is_driver(arguments):
+        options = argparse.Namespace(command="report", driver=arguments[0], rest=arguments[1:], debug=False)
     else:
         options = parser().parse_args(arguments)
         _check(options)

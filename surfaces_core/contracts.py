@@ -246,6 +246,9 @@ class Surface(Driver):
     pace: Pace | None = None
     """None: `show` is never called."""
 
+    reports: ClassVar[Mapping[str, str]] = {}
+    """What an operator may ask by `surfaces DRIVER REPORT`, each with what it tells, like `the state of …`."""
+
     @classmethod
     def account(cls, settings: Any) -> str:
         """Which account these settings speak for: two surfaces of one config may not share it; empty, they may."""
@@ -259,6 +262,15 @@ class Surface(Driver):
     def condition(self) -> Condition:
         """How it is right now; asked often, so without I/O."""
         return Condition()
+
+    def commands(self) -> Sequence[Command]:
+        """Commands that are there in this surface's own conversations alone; asked once, at start."""
+        return ()
+
+    async def report(self, name: str) -> AsyncIterator[str]:
+        """One of `reports`, line by line; asked of an open surface, whether it runs or not. `Unavailable`."""
+        raise Rejected(f"{self.context.name} has no report {name}")
+        yield ""
 
     @abstractmethod
     async def run(self, intake: Intake) -> None:

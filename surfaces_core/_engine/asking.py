@@ -9,9 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 
-from surfaces_core._engine import control, log
+from surfaces_core._engine import control, host, log
 from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.letters import Letters
@@ -19,13 +20,15 @@ from surfaces_core._engine.queue import stored
 from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core._engine.settings import Config, load
 from surfaces_core._engine.tables import cut, span, table
-from surfaces_core.contracts import Context, Storage
+from surfaces_core.contracts import Context, Storage, Surface
 from surfaces_core.errors import StateError
 
 PATIENCE_S = 10.0
 """How long a state may be held by a host that does not open its door, as one that starts."""
 NEEDED = ("storage", "host")
 """Sections of the config that matter here: nobody needs the secrets of the others to look into a queue."""
+REPORTED = (*NEEDED, "surfaces")
+"""A report may log in."""
 REASON = 34
 """Characters of a reason that a table shows."""
 
@@ -33,8 +36,13 @@ REASON = 34
 def run(options: argparse.Namespace) -> int:
     """What was asked for; the exit code."""
     name = options.dead if options.command == "dead" else options.command
+    return guarded(lambda: _COMMANDS[name](options))
+
+
+def guarded(act: Callable[[], object]) -> int:
+    """Do something, and say it where it was refused; the exit code."""
     try:
-        _COMMANDS[name](options)
+        act()
     except Refusal as error:
         sys.stderr.write(f"surfaces: {error.code}: {error}\n")
         return error.exit_code
@@ -43,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _queue(options: argparse.Namespace) -> None:
     lanes: list[Line] = []
-    end = _ask(options, Request(do="queue"), lanes.append)
+    end = ask(options, Request(do="queue"), lanes.append)
     if options.json:
         _say(json.dumps({**end, "lanes": lanes}))
         return
@@ -74,7 +82,7 @@ def _lane(lane: Line) -> Sequence[str]:
 
 def _list(options: argparse.Namespace) -> None:
     letters: list[Line] = []
-    _ask(options, Request(do="list", conversation=options.conversation), letters.append)
+    ask(options, Request(do="list", conversation=options.conversation), letters.append)
     if options.json:
         _say(json.dumps({"letters": letters}))
         return
@@ -93,16 +101,16 @@ def _letter(letter: Line, now: float) -> Sequence[str]:
 
 def _show(options: argparse.Namespace) -> None:
     request = Request(do="show", numbers=(options.number,), content=options.content)
-    _ask(options, request, lambda letter: _say(json.dumps(letter, indent=2)))  # which also makes it harmless to print
+    ask(options, request, lambda letter: _say(json.dumps(letter, indent=2)))  # which also makes it harmless to print
 
 
 def _retry(options: argparse.Namespace) -> None:
-    end = _ask(options, _chosen("retry", options), lambda letter: _say(f"{letter['number']}: queued again"))
+    end = ask(options, _chosen("retry", options), lambda letter: _say(f"{letter['number']}: queued again"))
     _say(f"{end['retried']} queued again" + (f", {end['stuck']} cannot be tried again" if end["stuck"] else ""))
 
 
 def _drop(options: argparse.Namespace) -> None:
-    end = _ask(options, _chosen("drop", options), lambda letter: _say(f"{letter['number']}: dropped"))
+    end = ask(options, _chosen("drop", options), lambda letter: _say(f"{letter['number']}: dropped"))
     _say(f"{end['dropped']} dropped")
 
 
@@ -111,7 +119,7 @@ def _chosen(do: str, options: argparse.Namespace) -> Request:
 
 
 def _export(options: argparse.Namespace) -> None:
-    _ask(options, Request(do="export"), lambda row: _say(json.dumps(row)))
+    ask(options, Request(do="export"), lambda row: _say(json.dumps(row)))
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
@@ -140,7 +148,7 @@ def _place(row: Line) -> str:
 # Whom to ask --------------------------------------------------------------------------------------
 
 
-def _ask(options: argparse.Namespace, request: Request, each: Callable[[Line], None]) -> Line:
+def ask(options: argparse.Namespace, request: Request, each: Callable[[Line], None]) -> Line:
     """Ask whoever holds the state, or look into it: `each` gets every row; the end. Raises `Refusal`."""
     config = load(options.config, needed=NEEDED)
     log.configure("debug" if options.debug else "error")
@@ -155,7 +163,7 @@ def _ask(options: argparse.Namespace, request: Request, each: Callable[[Line], N
         except control.NobodyThere:
             pass
         try:
-            return asyncio.run(_resting(storage, config, request, each))
+            return asyncio.run(_resting(storage, options.config, config, request, each))
         except StateError as error:
             if error.exit_code != os.EX_TEMPFAIL:
                 raise
@@ -176,23 +184,37 @@ def _running(storage: Storage, request: Request, each: Callable[[Line], None]) -
     raise AssertionError("an answer that ends without its end")
 
 
-async def _resting(storage: Storage, config: Config, request: Request, each: Callable[[Line], None]) -> Line:
+def _surfaces(request: Request, path: Path, journal: Journal) -> Mapping[str, Surface]:
+    """The surface that is asked for a report, as a start would make it. Raises `ConfigError`."""
+    if request.do != "report":
+        return {}
+    return {request.surface: host.lone_surface(load(path, needed=REPORTED), journal, request.surface)}
+
+
+async def _resting(
+    storage: Storage, path: Path, config: Config, request: Request, each: Callable[[Line], None]
+) -> Line:
     async with storage:
         async with storage.transaction() as tx:
             if await tx.get(key("meta", "layout")) is None:
                 raise Refusal("this state is empty: no host has run on it; paths in the config start at this folder")
         journal = Journal(storage, lease_s=config.host.lease_s)
+        surfaces = _surfaces(request, path, journal)
         backlog = await journal.open()
         try:
-            host = Asked(
+            asked = Asked(
                 journal=journal,
                 letters=Letters(journal, dict.fromkeys(config.surfaces, lambda: "")),
                 lanes=lambda: stored(backlog, journal.now()),
                 reasons=lambda: (),
                 running=False,
+                surfaces=surfaces,
                 folder=None if storage.control is None else storage.control.parent,
             )
-            return await _heard(host, request, each)
+            async with AsyncExitStack() as stack:
+                for surface in surfaces.values():
+                    await stack.enter_async_context(surface)
+                return await _heard(asked, request, each)
         finally:
             await journal.lease.release()
 

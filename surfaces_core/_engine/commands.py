@@ -12,7 +12,7 @@ from importlib.metadata import entry_points, version
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import asking, host, log
+from surfaces_core._engine import asking, host, log, reports
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
 from surfaces_core._engine.ending import LAST_S, Deadline, explain, first
 from surfaces_core._engine.settings import Config
@@ -28,6 +28,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return run(options)
         case "demo":
             return demo(options.rest)
+        case "report":
+            return reports.run(options.driver, options.rest)
         case "plugins" if options.plugins == "list":
             return plugins_list(options)
         case "plugins":

@@ -21,7 +21,8 @@ class Doors:
     book: Book
     staging: Staging
     questions: Questions
-    commands: Mapping[str, Command]
+    commands: Callable[[str], Mapping[str, Command]]
+    """Those at a surface, by name and alias."""
     may_use: Callable[[Command, Inbound, Binding | None], bool]
     stop: Callable[[Inbound], bool]
     behind: Callable[[Inbound], int]
@@ -110,5 +111,5 @@ class DeskAt:
 
     def commands(self) -> Sequence[Command]:
         """Those that this person may use here, by name."""
-        there = {command.name: command for command in self._doors.commands.values()}
+        there = {command.name: command for command in self._doors.commands(self._message.address.surface).values()}
         return [there[name] for name in sorted(there) if self._doors.may_use(there[name], self._message, self._binding)]

@@ -165,7 +165,9 @@ class Hooks:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(HookSpecs)
         self.commands: dict[str, Command] = {}
-        """By name and alias."""
+        """By name and alias; those of all surfaces."""
+        self._own: dict[str, dict[str, Command]] = {}
+        """By the surface's name: with those that it alone has."""
         self.shapers: list[Shaper] = []
 
     def add(self, offer: Offer, plugin: object) -> None:
@@ -200,13 +202,27 @@ class Hooks:
     def _others(self, plugin: object) -> list[object]:
         return [other for other in self.manager.get_plugins() if other is not plugin]
 
+    def add_own(self, surface: str, commands: Sequence[Command]) -> None:
+        """Take the commands that one surface alone has, after all plugins were added. Raises `ConfigError`."""
+        self._own[surface] = dict(self.commands)
+        for command in commands:
+            _add(self._own[surface], f"surfaces.{surface}", command)
+
+    def at(self, surface: str) -> Mapping[str, Command]:
+        """The commands that there are at one surface, by name and alias."""
+        return self._own.get(surface, self.commands)
+
     def _add_command(self, offer: Offer, command: Command) -> None:
-        for name in (command.name, *command.aliases):
-            if name in self.commands:
-                raise ConfigError("", f"{offer}: the command {name} is there already; take one of the two out of hooks")
-            if name != name.lower() or any(char.isspace() for char in name) or not name:
-                raise ConfigError("", f"{offer}: a command cannot be named {name!r}; use lower case without spaces")
-            self.commands[name] = command
+        _add(self.commands, str(offer), command)
+
+
+def _add(commands: dict[str, Command], whose: str, command: Command) -> None:
+    for name in (command.name, *command.aliases):
+        if name in commands:
+            raise ConfigError("", f"{whose}: the command {name} is there already; take one of the two out of hooks")
+        if name != name.lower() or any(char.isspace() for char in name) or not name:
+            raise ConfigError("", f"{whose}: a command cannot be named {name!r}; use lower case without spaces")
+        commands[name] = command
 
 
 _CONTRIBUTE = ("surfaces_commands", "surfaces_shapers")

@@ -93,19 +93,7 @@ def build(config: Config) -> Engine:
     }
     check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
     journal = Journal(storage, lease_s=config.host.lease_s)
-
-    def context(name: str) -> SurfaceContext:
-        return SurfaceContext(
-            name=name,
-            log=log.logger(surface=name),
-            store=InstanceStore(journal, name),
-            files=files,
-            prefix=config.host.prefix,
-        )
-
-    surfaces = {
-        name: make("surfaces.surface", Surface, instance, context(name)) for name, instance in config.surfaces.items()
-    }
+    surfaces = {name: lone_surface(config, journal, name, files) for name in config.surfaces}
     check_accounts(config.surfaces.values())
     return Engine(
         drivers=Drivers(storage=storage, files=files, transports=transports, surfaces=surfaces),
@@ -116,6 +104,18 @@ def build(config: Config) -> Engine:
         ops=config.ops,
         log=log.logger(),
     )
+
+
+def lone_surface(config: Config, journal: Journal, name: str, files: Files | None = None) -> Surface:
+    """One of the surfaces that a config names. Raises `ConfigError`."""
+    context = SurfaceContext(
+        name=name,
+        log=log.logger(surface=name),
+        store=InstanceStore(journal, name),
+        files=files or NoFiles(),
+        prefix=config.host.prefix,
+    )
+    return make("surfaces.surface", Surface, config.surfaces[name], context)
 
 
 # Running it ---------------------------------------------------------------------------------------

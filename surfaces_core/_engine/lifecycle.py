@@ -92,6 +92,8 @@ class Engine:
 
     def _assemble(self) -> None:
         surfaces, journal = self.drivers.surfaces, self.journal
+        for name, surface in surfaces.items():
+            self.hooks.add_own(name, surface.commands())
         self.deliveries = {
             name: Delivery(name=name, surface=surface, journal=journal, observe=self.observe, gate=Gate(), log=self.log)
             for name, surface in surfaces.items()
@@ -135,7 +137,7 @@ class Engine:
             book=self.book,
             staging=staging,
             questions=questions,
-            commands=self.hooks.commands,
+            commands=self.hooks.at,
             may_use=self.turns.may_use,
             stop=self.turns.stop,
             behind=self.turns.behind,

@@ -76,6 +76,7 @@ class Operations:
             reasons=lambda: self.health.report().reasons,
             running=True,
             taken=taken,
+            surfaces=surfaces,
             folder=None if self._control is None else self._control.parent,
         )
         self._metrics = None if settings is None else self._counted()

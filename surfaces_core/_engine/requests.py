@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from surfaces_core._engine.export import exported
 from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
 from surfaces_core._engine.letters import Letters, NoSuchLetter, Taken
 from surfaces_core._engine.queue import Waiting
+from surfaces_core.contracts import Surface
 from surfaces_core.errors import SurfacesError
 
 NAMED = 10
@@ -27,10 +28,12 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    do: Literal["queue", "list", "show", "retry", "drop", "export"]
+    do: Literal["queue", "list", "show", "retry", "drop", "export", "report"]
     numbers: tuple[int, ...] = Field((), description="Of dead letters; without any all are meant.")
     conversation: str | None = Field(None, description="Only those of one conversation.")
     content: bool = Field(False, description="With what was said.")
+    surface: str = Field("", description="Which one is to report.")
+    report: str = Field("", description="The report's name.")
 
 
 class Refusal(SurfacesError):
@@ -62,6 +65,8 @@ class Asked:
     """Takes up what came back."""
     folder: Path | None = None
     """Where there is room to write."""
+    surfaces: Mapping[str, Surface] = field(default_factory=dict)
+    """Those that can report."""
 
 
 async def answer(host: Asked, request: Request) -> AsyncGenerator[Line, None]:
@@ -79,6 +84,8 @@ async def answer(host: Asked, request: Request) -> AsyncGenerator[Line, None]:
             lines = _drop(host, request)
         case "export":
             lines = _export(host)
+        case "report":
+            lines = _report(host, request)
     async for line in lines:
         yield line
 
@@ -104,6 +111,17 @@ async def _export(host: Asked) -> AsyncIterator[Line]:
         count += 1
         yield {"row": row}
     yield {"end": {"rows": count}}
+
+
+async def _report(host: Asked, request: Request) -> AsyncIterator[Line]:
+    surface = host.surfaces.get(request.surface)
+    if surface is None or request.report not in surface.reports:
+        raise Refusal(f"no surface {request.surface} with a report {request.report} is there; was the config changed?")
+    count = 0
+    async for line in surface.report(request.report):
+        count += 1
+        yield {"row": {"line": line}}
+    yield {"end": {"lines": count}}
 
 
 # Dead letters -------------------------------------------------------------------------------------

@@ -457,7 +457,10 @@ class Turns:
         match = self._command.fullmatch(message.text.strip())
         if match is None:
             return None, None
-        return self._hooks.commands.get(match[1].lower()), (match[1].lower(), (match[2] or "").strip())
+        return self._hooks.at(message.address.surface).get(match[1].lower()), (
+            match[1].lower(),
+            (match[2] or "").strip(),
+        )
 
     def may_use(self, command: Command, message: Inbound, binding: Binding | None) -> bool:
         """Decided by the sender's native id alone."""
@@ -475,7 +478,7 @@ class Turns:
         name, rest = typed
         message, prefix = entry.message, self._settings.prefix
         if command is None:
-            near = difflib.get_close_matches(name, self._hooks.commands, n=1)
+            near = difflib.get_close_matches(name, self._hooks.at(message.address.surface), n=1)
             line = words.unknown_command(name, near[0] if near else None, prefix)
             return Outcome(says=[Say(text=line)], kind="command")
         if not self.may_use(command, message, binding):

@@ -16,7 +16,7 @@ from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import Drivers, Engine
 from surfaces_core._engine.settings import HostSettings, Registry, Source
 from surfaces_core._engine.store import InstanceStore
-from surfaces_core.contracts import Files, Pace, Storage, SurfaceContext, Transport
+from surfaces_core.contracts import Command, Files, Pace, Storage, SurfaceContext, Transport
 from surfaces_core.events import Agent
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
@@ -43,6 +43,8 @@ class TestBot:
     hooks: Sequence[object] = ()
     """Modules or objects with `@hookimpl` functions."""
     settings: HostSettings = field(default_factory=HostSettings)
+    own: Sequence[Command] = ()
+    """Commands of the surface itself."""
     rooms: bool = False
     """Whether the surface can hold several conversations with one person."""
     pace: Pace | None = None
@@ -87,7 +89,9 @@ class TestBot:
         context = SurfaceContext(
             name=NAME, log=log, store=InstanceStore(journal, NAME), files=self.files, prefix=self.settings.prefix
         )
-        self.surface = MemorySurface(self.messenger, context=context, rooms=self.rooms, pace=self.pace, now=self.now)
+        self.surface = MemorySurface(
+            self.messenger, context=context, rooms=self.rooms, pace=self.pace, now=self.now, own=self.own
+        )
         self.engine = Engine(
             drivers=Drivers(
                 storage=journal.storage,

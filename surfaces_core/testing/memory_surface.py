@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from surfaces_core.contracts import Conversations, Files, Intake, Pace, Surface, SurfaceContext
+from surfaces_core.contracts import Command, Conversations, Files, Intake, Pace, Surface, SurfaceContext
 from surfaces_core.errors import Rejected, SurfacesError
 from surfaces_core.events import (
     Address,
@@ -201,6 +201,7 @@ class MemorySurface(Surface):
         pace: Pace | None = None,
         longest: int = 4000,
         now: Callable[[], float] = time.time,
+        own: Sequence[Command] = (),
     ) -> None:
         super().__init__(self.Settings(), context)
         self.messenger = messenger
@@ -210,6 +211,11 @@ class MemorySurface(Surface):
         """Every call of `send`, repeats included."""
         self._longest = longest
         self._now = now
+        self._own = own
+
+    def commands(self) -> Sequence[Command]:
+        """Those that it was made with."""
+        return self._own
 
     @property
     def device(self) -> str:
