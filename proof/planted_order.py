@@ -44,7 +44,7 @@ def sent_before_complete() -> None:
     original = Turns._finish
 
     async def finish(self: Turns, entry: Entry, outcome: Any, *rest: Any) -> None:
-        for part in await self._freeze(entry, outcome.says):
+        for part in await self._answers.freeze(entry, outcome.says):
             await self._surfaces[part.address.surface].send(part)
         await original(self, entry, outcome, *rest)
 

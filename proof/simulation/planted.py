@@ -10,13 +10,13 @@ from itertools import count
 from typing import Any
 
 from surfaces_core._engine import journal, lanes, turns
-from surfaces_core._engine.agent_turn import Say
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
+from surfaces_core._engine.work import Say
 from surfaces_core.testing.memory_files import MemoryFiles
 
 Plant = Callable[[Any, str, Any], None]

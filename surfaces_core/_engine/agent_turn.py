@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -15,11 +14,13 @@ from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.drafts import Drafts
 from surfaces_core._engine.foreign import contained
-from surfaces_core._engine.journal import Changes, Entry, Journal, storable
+from surfaces_core._engine.gathered import Gathered, judge
+from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
+from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
 from surfaces_core.events import (
@@ -31,7 +32,6 @@ from surfaces_core.events import (
     Confirm,
     End,
     File,
-    FileRef,
     Observed,
     Outbound,
     Progress,
@@ -42,75 +42,6 @@ from surfaces_core.events import (
 
 QUESTION_PARTS = 1000
 """Part numbers from here on, this many a try, are questions that were asked while the turn ran."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Say:
-    """Something to say; becomes one or more outbox parts."""
-
-    text: str = ""
-    file: FileRef | None = None
-    notice: bool = True
-    address: Address | None = None
-    """Elsewhere than where the message came from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an entry ended: what to say, what to store with it, and under which name it is counted."""
-
-    says: Sequence[Say] = ()
-    kind: Literal["answered", "command", "refused", "failed", "stopped", "dead", "done"] = "done"
-    changes: Changes = field(default_factory=dict)
-    dead: str = ""
-    """A reason keeps the entry as a dead letter."""
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What came back so far."""
-
-    pieces: list[str] = field(default_factory=list)
-    files: list[Say] = field(default_factory=list)
-    tokens: int = 0
-    notes: list[Say] = field(default_factory=list)
-    questions: int = 0
-    heard: bool = False
-    """The agent answered."""
-    ended: bool = False
-    """It said that this is all."""
-    failure: DriverError | None = None
-
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        return "".join(self.pieces)
-
-    @property
-    def came(self) -> bool:
-        """Something came that a person has seen or must see."""
-        return bool(self.pieces or self.files or self.questions)
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """An entry while it is worked on."""
-
-    entry: Entry
-    """As it is stored right now."""
-    task: asyncio.Task[None] | None = None
-    """Listens to the agent."""
-    stopped: bool = False
-    unwanted: bool = False
-    """The person asked to stop it, be it too late for this try."""
-    worker: asyncio.Task[None] | None = None
-    """Does the entry."""
-
-    def stop(self) -> None:
-        """Cancel it; what came already is kept. An answer that is complete stays what it is."""
-        self.unwanted = True
-        if self.task is None or self.task.cancel():
-            self.stopped = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -234,7 +165,7 @@ class AgentTurns:
         failure = gathered.failure
         if isinstance(failure, Rejected) and self._is_worth_a_repeat(work, gathered, failure, transport, agent):
             raise Unavailable(str(failure), code=failure.code, public=failure.public) from failure
-        outcome = self._judge(work, gathered, refused)
+        outcome = judge(work, gathered, refused, self._log)
         changes: dict[bytes, bytes | None] = {}
         if outcome.kind == "answered":
             changes |= await self._book.used(message.address, gathered.tokens)
@@ -374,30 +305,6 @@ class AgentTurns:
             await talk.transport.answer(talk.request, event.id, bool(approved))
         except Unavailable as error:  # the agent has the question, so this is no longer a matter of later
             raise Rejected(str(error), code=error.code, public=words.CUT_OFF()) from error
-
-    # What it comes to
-
-    def _judge(self, work: Work, gathered: Gathered, refused: Sequence[Say]) -> Outcome:
-        text, failure = gathered.text, gathered.failure
-        rest = [*gathered.files, *refused, *gathered.notes]
-        if work.stopped:
-            return Outcome(says=[_cut(text, words.STOPPED()), *rest], kind="stopped")
-        if failure is not None:
-            # one that has spoken has the question, so what it calls a matter of later is none
-            line = words.CUT_OFF() if isinstance(failure, Unavailable) else failure.public
-            self._log.info("turn.failed", turn=work.entry.turn, code=failure.code, error=str(failure))
-            return Outcome(says=[_cut(text, line), *rest], kind="failed")
-        if text.strip():
-            return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")
-        if not gathered.files:
-            return Outcome(says=[Say(text=words.NO_ANSWER()), *rest], kind="answered")
-        # a draft that shows must become something, and files are messages of their own
-        here = [Say(text=words.HERE_IT_IS())] if work.entry.shown else []
-        return Outcome(says=[*here, *rest], kind="answered")
-
-
-def _cut(text: str, line: str) -> Say:
-    return Say(text=words.cut_off(text, line), notice=not text)
 
 
 def _status(event: Tool | Progress) -> str:

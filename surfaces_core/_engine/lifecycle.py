@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.agent_turn import AgentTurns
+from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
@@ -118,11 +119,13 @@ class Engine:
             observe=self.observe,
             log=self.log,
         )
+        calls = Calls(self.settings, self.book, self.hooks)
         self.turns = Turns(
             settings=self.settings,
             journal=journal,
             book=self.book,
             agents=agents,
+            calls=calls,
             hooks=self.hooks,
             surfaces=surfaces,
             deliveries=self.deliveries,
@@ -133,12 +136,12 @@ class Engine:
         for delivery in self.deliveries.values():
             delivery.lanes.on_failure = self._fail
         self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
-        self.turns.doors = Doors(
+        calls.doors = Doors(
             book=self.book,
             staging=staging,
             questions=questions,
             commands=self.hooks.at,
-            may_use=self.turns.may_use,
+            may_use=calls.may_use,
             stop=self.turns.stop,
             behind=self.turns.behind,
             agent_label=self._agent_label,

@@ -7,44 +7,40 @@ the transaction that ends the entry.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import math
-import re
-import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
-from surfaces_core._engine.agent_turn import AgentTurns, Outcome, Say, Work
+from surfaces_core._engine.agent_turn import AgentTurns
+from surfaces_core._engine.answers import Answers
 from surfaces_core._engine.basics import listing
+from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
-from surfaces_core._engine.desk import DeskAt, Doors
+from surfaces_core._engine.desk import DeskAt
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
-from surfaces_core._engine.journal import Entry, Journal, begun, storable
+from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
-from surfaces_core.contracts import Command, CommandCall, Surface
-from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
-from surfaces_core.events import Address, Binding, Draft, Inbound, Kind, Observed, Outbound, Postponed, TurnEnded
+from surfaces_core._engine.work import Outcome, Say, Work
+from surfaces_core.contracts import Surface
+from surfaces_core.errors import StateError, SurfacesError, Unavailable
+from surfaces_core.events import Address, Draft, Inbound, Kind, Observed, Postponed, TurnEnded
 
-LONG_CHARS = 8192
-"""Cutting a longer answer may take long enough to hold up others, so a thread does it."""
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
 ALONE_S = 5.0
 """So long the last try of an entry keeps those of others off: what is put aside must be what kills."""
 LOOK_AGAIN_S = 0.25
 URGENT_AT_ONCE = 8
-LONGEST_COMMAND_S = 300.0
-"""A command that takes longer is given up: its conversation would wait for it in every life."""
 LONGEST_WAIT_S = 3600.0
 """A far side that asks for more is tried again all the same."""
 
@@ -59,6 +55,7 @@ class Turns:
         journal: Journal,
         book: Book,
         agents: AgentTurns,
+        calls: Calls,
         hooks: Hooks,
         surfaces: Mapping[str, Surface],
         deliveries: Mapping[str, Delivery],
@@ -70,15 +67,15 @@ class Turns:
         self._book = book
         self._agents = agents
         self._hooks = hooks
+        self._calls = calls
+        self._answers = Answers(journal, surfaces)
         self._surfaces = surfaces
         self._deliveries = deliveries
         self._observe = observe
         self._log = log
-        self.doors: Doors
         self.lanes: Lanes[Entry] = Lanes(self._work, settings.max_concurrent_turns)
         self.urgent: Lanes[Entry] = Lanes(self._work, URGENT_AT_ONCE)
         """What must not wait for a place among the turns: it may be what frees one."""
-        self._command = re.compile(rf"{re.escape(settings.prefix)}([^\W\d_][\w-]*)(?:\s+(.*))?", re.DOTALL)
         self._told: set[tuple[Address, str]] = set()
         """What is said once a conversation while the process lives, or until it is taken out."""
         self._works: dict[tuple[bool, Address], Work] = {}
@@ -95,7 +92,7 @@ class Turns:
         self._lanes(entry).put(entry.message.address, entry)
 
     def _lanes(self, entry: Entry) -> Lanes[Entry]:
-        command = self._parse(entry.message)[0]
+        command = self._calls.parse(entry.message)[0]
         return self.urgent if entry.overflow or (command is not None and command.urgent) else self.lanes
 
     def behind(self, message: Inbound) -> int:
@@ -122,7 +119,7 @@ class Turns:
         return admit
 
     def _is_full(self, message: Inbound, coming: int) -> bool:
-        if message.kind is not Kind.MESSAGE or self._parse(message)[0] is not None:
+        if message.kind is not Kind.MESSAGE or self._calls.parse(message)[0] is not None:
             return False
         return self.lanes.depth(message.address) + coming >= self._settings.max_lane_depth
 
@@ -144,7 +141,7 @@ class Turns:
         """Whether an entry is a question to the agent, which can be stopped."""
         message, binding = entry.message, self._book.at(entry.message.address)
         owned = binding is None or binding.owner == message.sender
-        return owned and message.kind is Kind.MESSAGE and self._parse(message)[1] is None
+        return owned and message.kind is Kind.MESSAGE and self._calls.parse(message)[1] is None
 
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
@@ -258,7 +255,7 @@ class Turns:
         """Whether to try again: an invite always, a command as long as the far side names its wait, others so often."""
         if entry.message.kind is not Kind.MESSAGE:
             return True
-        told_to_wait = error.retry_after is not None and self._parse(entry.message)[1] is not None
+        told_to_wait = error.retry_after is not None and self._calls.parse(entry.message)[1] is not None
         return told_to_wait or entry.failures + 1 < self._settings.max_tries
 
     async def _put_off(self, work: Work, error: Unavailable) -> tuple[Entry, float]:
@@ -303,11 +300,11 @@ class Turns:
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
         try:
             with contained():
-                answer = await self._freeze(entry, outcome.says)
+                answer = await self._answers.freeze(entry, outcome.says)
         except Exception:  # noqa: BLE001 - a plugin said what is no text, or its surface cannot cut it
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
             outcome = replace(outcome, kind="failed")
-            answer = [self._part(entry, 0, Say(text=words.GENERAL()), words.GENERAL())]
+            answer = [self._answers.part(entry, 0, Say(text=words.GENERAL()), words.GENERAL())]
         changes = outcome.changes
         if not outcome.dead and self._book.is_making(entry.turn):  # refused in the middle: nobody will go on with it
             changes = {**changes, **self._book.finished(entry.turn)}
@@ -320,40 +317,6 @@ class Turns:
         self._observe(ended)
         if self._asks(entry):  # who wanted to stop it came too late, and meant no later one
             self._stop_next.discard(entry.message.address)
-
-    async def _split(self, surface: Surface, text: str) -> Sequence[str]:
-        cut = surface.split(text) if len(text) < LONG_CHARS else await asyncio.to_thread(surface.split, text)
-        return cut or [text]
-
-    async def _freeze(self, entry: Entry, says: Sequence[Say]) -> list[Outbound]:
-        """The outbox parts of an answer: their keys are made from the turn alone."""
-        here = entry.message.address
-        if entry.shown and not (says and says[0].file is None and says[0].address in (None, here)):
-            says = [Say(text=words.NO_ANSWER()), *says]
-        answer: list[Outbound] = []
-        for say in says:
-            address = say.address or here
-            surface = self._surfaces[address.surface]
-            texts = [say.text] if say.file else await self._split(surface, say.text)
-            for text in texts:
-                answer.append(self._part(entry, len(answer), say, text))
-        return answer
-
-    def _part(self, entry: Entry, part: int, say: Say, text: str) -> Outbound:
-        address = say.address or entry.message.address
-        streamed = entry.shown and part == 0
-        return Outbound(
-            key=f"{entry.turn}.{part}",
-            turn=entry.turn,
-            part=part,
-            address=address,
-            text=storable(text),
-            file=say.file,
-            notice=say.notice,
-            streamed=streamed,
-            device=entry.shown_on if streamed else self._surfaces[address.surface].device,
-            frozen_at=entry.shown_at if streamed else self._journal.now(),
-        )
 
     # What an entry asks for
 
@@ -399,8 +362,8 @@ class Turns:
         binding = await self._book.create(entry.turn, surface, message.sender, message.sender_name)
         greeting = words.greeting(
             message.sender_name,
-            self.doors.agent_label(binding.agent),
-            listing(DeskAt(self.doors, message, binding, entry.turn).commands(), self._settings.prefix),
+            self._calls.doors.agent_label(binding.agent),
+            listing(DeskAt(self._calls.doors, message, binding, entry.turn).commands(), self._settings.prefix),
         )
         return Outcome(
             says=[Say(text=words.welcome(self._book.link(binding))), Say(text=greeting, address=binding.address)],
@@ -415,9 +378,9 @@ class Turns:
         if refusal is not None:
             return Outcome(says=[Say(text=refusal)], kind="refused")
         binding = await self._book.adopt(message)
-        command, rest = self._parse(message)
+        command, rest = self._calls.parse(message)
         if rest is not None:
-            outcome = await self._run_command(entry, binding, command, rest)
+            outcome = await self._calls.run(entry, binding, command, rest)
             files = await self._agents.stage(entry, binding) if binding and message.attachments else []
             return replace(outcome, says=[*outcome.says, *files])
         if binding is None:
@@ -448,75 +411,7 @@ class Turns:
         self._told.add((address, topic or line))
         return [Say(text=line)]
 
-    # Commands
-
-    def _parse(self, message: Inbound) -> tuple[Command | None, tuple[str, str] | None]:
-        """The command that a message calls, if it exists, and the name and rest as typed, if it looks like one."""
-        if message.kind is not Kind.MESSAGE or not message.text.startswith(self._settings.prefix):
-            return None, None
-        match = self._command.fullmatch(message.text.strip())
-        if match is None:
-            return None, None
-        return self._hooks.at(message.address.surface).get(match[1].lower()), (
-            match[1].lower(),
-            (match[2] or "").strip(),
-        )
-
-    def may_use(self, command: Command, message: Inbound, binding: Binding | None) -> bool:
-        """Decided by the sender's native id alone."""
-        match command.who:
-            case "anyone":
-                return True
-            case "operator":
-                return message.sender in self._settings.operators
-            case _:
-                return binding is None or binding.owner == message.sender
-
-    async def _run_command(
-        self, entry: Entry, binding: Binding | None, command: Command | None, typed: tuple[str, str]
-    ) -> Outcome:
-        name, rest = typed
-        message, prefix = entry.message, self._settings.prefix
-        if command is None:
-            near = difflib.get_close_matches(name, self._hooks.at(message.address.surface), n=1)
-            line = words.unknown_command(name, near[0] if near else None, prefix)
-            return Outcome(says=[Say(text=line)], kind="command")
-        if not self.may_use(command, message, binding):
-            return Outcome(says=[Say(text=words.NOT_ALLOWED(prefix=prefix, name=name))], kind="refused")
-        call = CommandCall(
-            name=name,
-            args=_arguments(rest),
-            rest=rest,
-            prefix=prefix,
-            message=message,
-            desk=DeskAt(self.doors, message, binding, entry.turn),
-        )
-        said = await self._handled(command, call)
-        says = [Say(text=said)] if said else []
-        return Outcome(says=says, kind="command", changes=self._book.finished(entry.turn))
-
-    async def _handled(self, command: Command, call: CommandCall) -> str:
-        try:
-            async with asyncio.timeout(LONGEST_COMMAND_S) as limit:
-                said = await command.handler(call)
-        except (CommandError, Rejected) as error:
-            return error.public
-        except TimeoutError:
-            if limit.expired():
-                raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG()) from None
-            raise
-        if not isinstance(said, str | None):
-            raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")
-        return said or ""
-
 
 def _is_suspect(entry: Entry) -> bool:
     """Whether one more crash puts an entry aside, though it may only have been there when others crashed."""
     return entry.crashes == MAX_CRASHES - 1
-
-
-def _arguments(rest: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(rest))
-    except ValueError:  # a quote that does not close is just a quote
-        return tuple(rest.split())

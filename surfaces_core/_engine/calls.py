@@ -1,0 +1,97 @@
+"""Calls of commands: what looks like one, who may use it, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import shlex
+
+from surfaces_core._engine import words
+from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.desk import DeskAt, Doors
+from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.journal import Entry
+from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.work import Outcome, Say
+from surfaces_core.contracts import Command, CommandCall
+from surfaces_core.errors import CommandError, Rejected
+from surfaces_core.events import Binding, Inbound, Kind
+
+LONGEST_COMMAND_S = 300.0
+"""A command that takes longer is given up: its conversation would wait for it in every life."""
+
+
+class Calls:
+    """Runs commands."""
+
+    def __init__(self, settings: HostSettings, book: Book, hooks: Hooks) -> None:
+        self._settings = settings
+        self._book = book
+        self._hooks = hooks
+        self._looks = re.compile(rf"{re.escape(settings.prefix)}([^\W\d_][\w-]*)(?:\s+(.*))?", re.DOTALL)
+        self.doors: Doors
+
+    def parse(self, message: Inbound) -> tuple[Command | None, tuple[str, str] | None]:
+        """The command that a message calls, if it exists, and the name and rest as typed, if it looks like one."""
+        if message.kind is not Kind.MESSAGE or not message.text.startswith(self._settings.prefix):
+            return None, None
+        match = self._looks.fullmatch(message.text.strip())
+        if match is None:
+            return None, None
+        known = self._hooks.at(message.address.surface)
+        return known.get(match[1].lower()), (match[1].lower(), (match[2] or "").strip())
+
+    def may_use(self, command: Command, message: Inbound, binding: Binding | None) -> bool:
+        """Decided by the sender's native id alone."""
+        match command.who:
+            case "anyone":
+                return True
+            case "operator":
+                return message.sender in self._settings.operators
+            case _:
+                return binding is None or binding.owner == message.sender
+
+    async def run(
+        self, entry: Entry, binding: Binding | None, command: Command | None, typed: tuple[str, str]
+    ) -> Outcome:
+        name, rest = typed
+        message, prefix = entry.message, self._settings.prefix
+        if command is None:
+            near = difflib.get_close_matches(name, self._hooks.at(message.address.surface), n=1)
+            line = words.unknown_command(name, near[0] if near else None, prefix)
+            return Outcome(says=[Say(text=line)], kind="command")
+        if not self.may_use(command, message, binding):
+            return Outcome(says=[Say(text=words.NOT_ALLOWED(prefix=prefix, name=name))], kind="refused")
+        call = CommandCall(
+            name=name,
+            args=_arguments(rest),
+            rest=rest,
+            prefix=prefix,
+            message=message,
+            desk=DeskAt(self.doors, message, binding, entry.turn),
+        )
+        said = await self._handled(command, call)
+        says = [Say(text=said)] if said else []
+        return Outcome(says=says, kind="command", changes=self._book.finished(entry.turn))
+
+    async def _handled(self, command: Command, call: CommandCall) -> str:
+        try:
+            async with asyncio.timeout(LONGEST_COMMAND_S) as limit:
+                said = await command.handler(call)
+        except (CommandError, Rejected) as error:
+            return error.public
+        except TimeoutError:
+            if limit.expired():
+                raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG()) from None
+            raise
+        if not isinstance(said, str | None):
+            raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")
+        return said or ""
+
+
+def _arguments(rest: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(rest))
+    except ValueError:  # a quote that does not close is just a quote
+        return tuple(rest.split())

@@ -1,0 +1,54 @@
+"""An entry while it is worked on, and what it comes to: the values that pass between those who do the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from surfaces_core._engine.journal import Changes, Entry
+from surfaces_core.events import Address, FileRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """Something to say; becomes one or more outbox parts."""
+
+    text: str = ""
+    file: FileRef | None = None
+    notice: bool = True
+    address: Address | None = None
+    """Elsewhere than where the message came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an entry ended: what to say, what to store with it, and under which name it is counted."""
+
+    says: Sequence[Say] = ()
+    kind: Literal["answered", "command", "refused", "failed", "stopped", "dead", "done"] = "done"
+    changes: Changes = field(default_factory=dict)
+    dead: str = ""
+    """A reason keeps the entry as a dead letter."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """An entry while it is worked on."""
+
+    entry: Entry
+    """As it is stored right now."""
+    task: asyncio.Task[None] | None = None
+    """Listens to the agent."""
+    stopped: bool = False
+    unwanted: bool = False
+    """The person asked to stop it, be it too late for this try."""
+    worker: asyncio.Task[None] | None = None
+    """Does the entry."""
+
+    def stop(self) -> None:
+        """Cancel it; what came already is kept. An answer that is complete stays what it is."""
+        self.unwanted = True
+        if self.task is None or self.task.cancel():
+            self.stopped = True
