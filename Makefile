@@ -29,12 +29,15 @@ setup: .venv/.stamp ## make .venv with the host, all plugins and the tools
 .PHONY: synapse
 synapse: .synapse/.stamp ## make .synapse with the homeserver for demos and tests
 
+.PHONY: web
+web: node_modules/.stamp ## make .node and node_modules: Node, and the Matrix client of another family for tests
+
 .PHONY: demo
 demo: setup synapse ## show a person talking to their agent, on this machine alone
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
 
 .PHONY: test
-test: lint synapse ## run everything: lint, types, layers, all tests
+test: lint synapse web ## run everything: lint, types, layers, all tests
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 .PHONY: quick
@@ -72,10 +75,11 @@ lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer ve
 	$(COMPILE) -o requirements/dev.txt --extra testing --extra e2ee $(MEMBERS) pyproject.toml $(PLUGINS) requirements/dev.in
 	$(COMPILE) -o requirements/synapse.txt requirements/synapse.in
 	$(COMPILE) -o requirements/bench.txt requirements/bench.in
+	$(COMPILE) -o requirements/node.txt requirements/node.in
 
 .PHONY: clean
 clean: ## remove everything that make made
-	rm -rf .venv .uv .synapse .bench var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .synapse .bench .node node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment tools/uv pyproject.toml $(PLUGINS)
@@ -84,6 +88,14 @@ clean: ## remove everything that make made
 
 .synapse/.stamp: requirements/synapse.txt requirements/uv.txt tools/environment tools/uv
 	tools/environment .synapse requirements/synapse.txt
+	@touch $@
+
+.node/.stamp: requirements/node.txt requirements/uv.txt tools/environment tools/uv
+	tools/environment .node requirements/node.txt
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json .npmrc tools/npm .node/.stamp
+	tools/npm ci --no-progress --loglevel error
 	@touch $@
 
 .bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment tools/uv
