@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from surfaces_core import Catalogue
+
+_ = Catalogue("surfaces_matrix")
+
 MISSED_AWAY = "I was away for a while and passed over some messages here. Please say again what still matters."
 MISSED_FLOOD = (
     "More came in here than I could take, so I passed over some messages. Please say again what still matters."
@@ -11,8 +15,26 @@ FILE_TOO_BIG_IN = "That file is too big for me."
 FILE_GONE = "I can't find that file any more. Please send it again."
 FILE_TOO_BIG_OUT = "The file is too big for this chat."
 DRAFT_MARK = "…"
+VERIFY_HELP = _("compares pictures, so that your client and I trust each other")
+VERIFY_FALLBACK = _("I ask to verify your session, but your client does not know how.")
+VERIFY_ASKED = _("I have asked your client to verify. Accept there; then both of us show seven pictures.")
+VERIFY_NOT_READY = _("I can't verify anybody yet. Please ask the operator of this service.")
+VERIFY_NOTHING = _("There are no pictures to compare. `{prefix}verify` begins.")
+VERIFY_PICTURES = _("Does your client show these pictures, in this order?")
+VERIFY_ANSWER = _("If it does, say so there, too, and write `{prefix}verify yes` here; if not, `{prefix}verify no`.")
+VERIFY_DONE = _("Verified: your client and I know each other now.")
+VERIFY_MISMATCH = _(
+    "The pictures did not match, so nothing was verified. Somebody may be listening in: please tell the operator."
+)
+VERIFY_CANCELLED = _("The verification was broken off.")
+VERIFY_USAGE = _("That is `{prefix}verify`, `{prefix}verify yes` or `{prefix}verify no`.")
 
 
 def location(description: str, geo_uri: str) -> str:
     """A place that a person sent, for the agent to read; `geo_uri` as in RFC 5870."""
     return f"📍 {description} ({geo_uri})" if description else f"📍 {geo_uri}"
+
+
+def verify_pictures(pictures: str, prefix: str) -> str:
+    """What a person is to compare, and how to answer."""
+    return f"{VERIFY_PICTURES()}\n\n{pictures}\n\n{VERIFY_ANSWER(prefix=prefix)}"
