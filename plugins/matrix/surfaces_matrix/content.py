@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from surfaces_core import FileKind, FileRef
+from surfaces_core import Draft, FileKind, FileRef, Outbound
 from surfaces_matrix.markdown import to_html
 
 Content = dict[str, Any]
 
 MARK = "io.surfaces.id"
 """Says in each message of the bot which part of which answer it is."""
+KEY = "io.surfaces.key"
+"""Says in a message under which key it was said, where that can't be told from its `MARK`."""
 _MSGTYPES = {FileKind.IMAGE: "m.image", FileKind.AUDIO: "m.audio", FileKind.VIDEO: "m.video", FileKind.OTHER: "m.file"}
 
 
@@ -39,20 +42,40 @@ def file_content(file: FileRef, uri: str, caption: str, *, turn: str, part: int)
     return _finished(content, caption, turn, part)
 
 
+def placed(content: Content, what: Outbound | Draft) -> Content:
+    """The content, in the thread and as the reply that it is to be ("Threading", "Rich replies").
+
+    In a thread every message names another one, for clients that know no threads.
+    """
+    if what.thread:
+        replied = {"event_id": what.reply_to or what.thread}
+        relation = {"rel_type": "m.thread", "event_id": what.thread, "m.in_reply_to": replied}
+        return {**content, "m.relates_to": {**relation, "is_falling_back": not what.reply_to}}
+    if what.reply_to:
+        return {**content, "m.relates_to": {"m.in_reply_to": {"event_id": what.reply_to}}}
+    return content
+
+
 def edit_content(event_id: str, new: Content) -> Content:
-    """Replaces an event's content with `new`.
+    """Replaces an event's content with `new`; where it stands can't be changed.
 
     The fallback for clients that know no edits is plain: HTML a second time would cost half of
     what an event may hold.
     """
+    new = unplaced(new)
     return {
         "msgtype": new["msgtype"],
         "body": f"* {new['body']}",
         "m.mentions": {},
-        MARK: new[MARK],
+        **{name: new[name] for name in (MARK, KEY) if name in new},
         "m.new_content": new,
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
+
+
+def unplaced(content: Mapping[str, Any]) -> Content:
+    """The content, wherever it stands."""
+    return {name: value for name, value in content.items() if name != "m.relates_to"}
 
 
 def _finished(content: Content, text: str, turn: str, part: int) -> Content:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from surfaces_core import Draft, Rejected
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
-from surfaces_matrix.content import Content, edit_content, text_content
+from surfaces_matrix.content import Content, edit_content, placed, text_content
 from surfaces_matrix.lookup import Key, Lookup
 from surfaces_matrix.say import Say
 from surfaces_matrix.split import split
@@ -90,7 +90,7 @@ class Drafts:
             # One at a time: an older request must not take effect behind a newer one.
             await self._put(shown, *shown.unsettled)
         if shown.event_id is None:
-            await self._put(shown, draft.key, content)
+            await self._put(shown, draft.key, placed(content, draft))
             if draft.attempt == 1:
                 shown.body = body
                 return

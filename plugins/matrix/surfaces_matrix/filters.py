@@ -19,8 +19,10 @@ STATE_TYPES = (
 """The state that says which conversations there are, whose, and where the bot may talk."""
 LIVE_STATE_TYPES = ("m.room.encryption", "m.room.member")
 """The state whose changes matter while the bot runs."""
-MESSAGE_TYPES = ("m.room.message", "m.sticker")
-"""What `translate` makes messages of."""
+MESSAGE_TYPES = ("m.room.message", "m.sticker", "m.poll.start", "org.matrix.msc3381.poll.start")
+"""What `translate` makes messages of,"""
+SIGN_TYPES = ("m.reaction", "m.room.redaction")
+"""and what is said about them."""
 _STATE_FIELDS = ("type", "state_key", "sender", "content", "origin_server_ts", "event_id")
 _NOTHING = {"not_types": ["*"]}
 
@@ -31,13 +33,13 @@ def live_filter(me: str, limit: int) -> str:
     The bot's own events are left out by the homeserver, so that its edits push nobody's message out
     of the timeline.
     """
-    timeline = {**messages_filter(me), "limit": limit, "types": (*MESSAGE_TYPES, *LIVE_STATE_TYPES)}
+    timeline = {**messages_filter(me), "limit": limit, "types": (*MESSAGE_TYPES, *SIGN_TYPES, *LIVE_STATE_TYPES)}
     return _json({"timeline": timeline, "state": {"types": LIVE_STATE_TYPES, "lazy_load_members": True}})
 
 
 def messages_filter(me: str) -> Mapping[str, object]:
     """Which events of a timeline matter."""
-    return {"not_senders": [me], "types": MESSAGE_TYPES}
+    return {"not_senders": [me], "types": (*MESSAGE_TYPES, *SIGN_TYPES)}
 
 
 def snapshot_filter() -> str:

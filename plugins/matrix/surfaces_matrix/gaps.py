@@ -11,7 +11,7 @@ from surfaces_core import Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.cursor import Reach
 from surfaces_matrix.errors import Refused
-from surfaces_matrix.filters import messages_filter
+from surfaces_matrix.filters import SIGN_TYPES, messages_filter
 from surfaces_matrix.shapes import mapping, seconds, text
 
 PAGE = 100
@@ -33,7 +33,7 @@ class Filled:
 
 
 class Filler:
-    """Fills gaps of one account's rooms; at most `most` events for each."""
+    """Fills gaps of one account's rooms; at most `most` messages for each."""
 
     def __init__(self, client: Client, *, most: int, timeout_s: float) -> None:
         self._client = client
@@ -53,14 +53,17 @@ class Filler:
 
     async def _pages(self, room_id: str, start: str, reach: Reach) -> Filled:
         newest_first: list[Any] = []
+        messages: list[int] = []
         end = reach.token if reach.known else None
         for _ in range(2 + 2 * self.most // PAGE):
             # One more than may be had tells whether there is more.
-            page = await self._page(room_id, start, end, min(PAGE, self.most + 1 - len(newest_first)))
+            page = await self._page(room_id, start, end, min(PAGE, self.most + 1 - len(messages)))
             newest_first += page["chunk"]
-            if len(newest_first) > self.most:
-                kept = newest_first[: self.most]
-                return Filled(events=kept[::-1], left_out=_sent_at(newest_first[self.most]), reach=reach)
+            messages = [n for n, event in enumerate(newest_first) if mapping(event).get("type") not in SIGN_TYPES]
+            if len(messages) > self.most:
+                first_left_out = messages[self.most]
+                kept = newest_first[:first_left_out]
+                return Filled(events=kept[::-1], left_out=_sent_at(newest_first[first_left_out]), reach=reach)
             following = text(page.get("end"))
             if following in (None, start, end) or _older(newest_first, reach.floor):
                 return Filled(events=newest_first[::-1], reach=reach)

@@ -17,7 +17,7 @@ import orjson
 
 from surfaces_core import Draft, Outbound, Rejected, Unavailable
 from surfaces_matrix.client import Client, quote
-from surfaces_matrix.content import MARK, mark
+from surfaces_matrix.content import KEY, MARK, mark
 from surfaces_matrix.login import Login
 from surfaces_matrix.shapes import mapping, text
 
@@ -26,6 +26,8 @@ PAGE = 100
 """So many of the bot's last messages are looked at whatever the clocks say."""
 MOST_PAGES = 50
 """Before that it is found: a conversation's parts are sent one after the other, so few can come behind one."""
+FEW_PAGES = 5
+"""So far back is what something else may show in the place of."""
 MARGIN_S = 3600.0
 """How much older than the part a message must be to end the search.
 
@@ -124,6 +126,20 @@ class Lookup:
             raise Rejected(f"{key.txn} may be a message that was taken back", code="UNSURE")
         return None
 
+    async def named(self, room_id: str, key: str, *, timeout_s: float) -> str | None:
+        """The message that lately was said under a key, or that shows in the place of one that was. As `__call__`."""
+        start = ""
+        for _ in range(FEW_PAGES):
+            page = await self._page(room_id, start, timeout_s)
+            for event in filter(self._is_own, map(mapping, page["chunk"])):
+                if _is_named(event, key):
+                    return _original(event)[0]
+            following = text(page.get("end"))
+            if following in (None, start):
+                return None
+            start = str(following)
+        return None
+
     def _is_own(self, event: Mapping[str, Any]) -> bool:
         return event.get("sender") == self._client.user_id and event.get("type") == MESSAGE
 
@@ -150,12 +166,26 @@ def _judge(event: Mapping[str, Any], key: Key) -> Found | None:
     """The message that an event is, or edits, if it is the one; they come newest first, so an edit says what shows."""
     content, event_id = mapping(event.get("content")), text(event.get("event_id"))
     if content.get(MARK) == mark(key.turn, key.part):
-        relation = mapping(content.get("m.relates_to"))
-        if relation.get("rel_type") == "m.replace":
-            event_id, content = text(relation.get("event_id")), mapping(content.get("m.new_content"))
+        event_id, content = _original(event)
     elif mapping(event.get("unsigned")).get("transaction_id") != key.txn:
         return None
     return None if event_id is None else Found(event_id=event_id, content=content)
+
+
+def _original(event: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
+    """The message that an event is, or edits, and what it makes it say."""
+    content = mapping(event.get("content"))
+    relation = mapping(content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.replace":
+        return text(relation.get("event_id")), mapping(content.get("m.new_content"))
+    return text(event.get("event_id")), content
+
+
+def _is_named(event: Mapping[str, Any], key: str) -> bool:
+    content = mapping(event.get("content"))
+    marked = mapping(content.get(MARK))
+    said_as = content.get(KEY, f"{marked.get('turn')}.{marked.get('part')}")
+    return key in (said_as, mapping(event.get("unsigned")).get("transaction_id"))
 
 
 def _is_blank(event: Mapping[str, Any]) -> bool:

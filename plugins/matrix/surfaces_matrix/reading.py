@@ -19,8 +19,10 @@ from surfaces_matrix.declines import Declines
 from surfaces_matrix.gaps import PAGE, Filled, Filler
 from surfaces_matrix.memberships import departures, invites, joined_rooms, rooms_of
 from surfaces_matrix.people import People
+from surfaces_matrix.quotes import Quotes
+from surfaces_matrix.saying import Skipped
 from surfaces_matrix.shapes import mapping, seconds, sequence, text
-from surfaces_matrix.translate import Skipped, translate
+from surfaces_matrix.translate import translate
 
 TOO_OLD = "TOO_OLD"
 """Causes of gaps: older than `catch_up_max_age_s`,"""
@@ -96,6 +98,7 @@ class Reader:
     people: People
     filler: Filler
     declines: Declines
+    quotes: Quotes
     log: FilteringBoundLogger
     backoff: Backoff
     """Between two tries of filling while they fail."""
@@ -134,7 +137,7 @@ class Reader:
                 entries += found
             await breath()
         # Whoever was not tried is tried before those that failed now.
-        return Read(entries=entries, holes={**waiting, **failed})
+        return Read(entries=await self.quotes.filled(entries), holes={**waiting, **failed})
 
     def invited(self, response: Mapping[str, Any]) -> list[Inbound]:
         """The invites to answer; the others are declined."""
@@ -207,13 +210,14 @@ class Reader:
             elif not self.people.allowed(found.sender):
                 self.log.debug("event.skipped", room=room_id, reason="sender not allowed")
             else:
+                self.quotes.heard(found, event)
                 messages.append(found)
         return messages
 
     def _settled(self, room_id: str, messages: list[Inbound], filled: Filled, window: Window) -> list[Inbound]:
         """What is to be stored of a room's messages: those within bounds, and a gap where something is missing."""
         recent = [message for message in messages if message.sent_at >= filled.reach.floor]
-        kept = recent if window.most is None else recent[max(0, len(recent) - window.most) :]
+        kept = recent if window.most is None else _latest(recent, window.most)
         cause = _cause(messages, recent, kept, filled)
         if not cause:
             return kept
@@ -231,12 +235,23 @@ class Reader:
         return [gap, *kept]
 
 
-def _cause(messages: list[Inbound], recent: list[Inbound], kept: list[Inbound], filled: Filled) -> str:
-    """Why something of a room is passed over that was not read before; empty where nothing is."""
+def _latest(entries: list[Inbound], most: int) -> list[Inbound]:
+    """The last so many messages, and what was said about them in their midst."""
+    places = [n for n, entry in enumerate(entries) if entry.kind is Kind.MESSAGE]
+    return entries if len(places) <= most else entries[places[-most] :] if most else []
+
+
+def _cause(entries: list[Inbound], recent: list[Inbound], kept: list[Inbound], filled: Filled) -> str:
+    """Why something of a room is passed over that was not read before; empty where nothing is.
+
+    What is said about messages (edits, reactions) and comes too late for it is not missed by anybody.
+    """
     reach, seen_until, left_out = filled.reach, filled.reach.seen_until, filled.left_out
+    messages = [entry for entry in entries if entry.kind is Kind.MESSAGE]
+    passed = [entry for entry in recent[: len(recent) - len(kept)] if entry.kind is Kind.MESSAGE]
     if any(message.sent_at > seen_until for message in messages if message.sent_at < reach.floor):
         return TOO_OLD
-    if any(message.sent_at > seen_until for message in recent[: len(recent) - len(kept)]):
+    if any(message.sent_at > seen_until for message in passed):
         return TOO_MANY
     if left_out is not None and left_out > seen_until:
         return TOO_OLD if left_out < reach.floor else TOO_MANY

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from surfaces_core import FileRef, Files, Outbound, Receipt, Rejected, Store
 from surfaces_matrix.client import Client
-from surfaces_matrix.content import Content, edit_content, file_content, text_content
+from surfaces_matrix.content import KEY, Content, edit_content, file_content, placed, text_content, unplaced
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.lookup import Found, Key, Looked, Lookup
 from surfaces_matrix.media import upload
+from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.say import Say
 from surfaces_matrix.settings import MatrixSettings
+
+MOST_SENT = 4096
 
 
 class Sender:
@@ -26,6 +31,7 @@ class Sender:
         store: Store,
         files: Files,
         drafts: Drafts,
+        quotes: Quotes,
         settings: MatrixSettings,
     ) -> None:
         self._client = client
@@ -34,6 +40,9 @@ class Sender:
         self._store = store
         self._files = files
         self._drafts = drafts
+        self._quotes = quotes
+        self._sent: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """What was said lately, by room and key; what is not here is looked for."""
         self._settings = settings
 
     async def send(self, message: Outbound) -> Receipt:
@@ -43,8 +52,27 @@ class Sender:
         elif message.streamed:
             event_id = await self._replace(message)
         else:
-            event_id = (await self._once(message, _content(message))).event_id
+            event_id = await self._instead(message) or (await self._once(message, _content(message))).event_id
+        self._remember(message, event_id)
         return Receipt(remote_id=event_id)
+
+    def _remember(self, message: Outbound, event_id: str) -> None:
+        room_id = message.address.conversation
+        self._quotes.said(room_id, event_id, message.text or (message.file.name if message.file else ""))
+        self._sent[room_id, message.key] = event_id
+        while len(self._sent) > MOST_SENT:
+            self._sent.popitem(last=False)
+
+    async def _instead(self, message: Outbound) -> str | None:
+        """Show a part in the place of an earlier one, if that is there; an edit may be repeated for ever."""
+        if not message.replaces:
+            return None
+        room_id, timeout_s = message.address.conversation, self._settings.request_timeout_s
+        event_id = self._sent.get((room_id, message.replaces))
+        event_id = event_id or await self._lookup.named(room_id, message.replaces, timeout_s=timeout_s)
+        if event_id is not None:
+            await self._say(message, edit_content(event_id, _content(message)))
+        return event_id
 
     async def _once(self, message: Outbound, content: Content) -> Found:
         """What shows of a part, however often it was said."""
@@ -73,7 +101,7 @@ class Sender:
         if event_id is None:
             found = await self._once(message, content)
             event_id = found.event_id
-            if found.content == content:
+            if unplaced(found.content) == unplaced(content):
                 return event_id
         await self._say(message, edit_content(event_id, content), ".f")
         return event_id
@@ -95,7 +123,7 @@ class Sender:
             return looked.found.event_id
         uri = await self._uploaded(message.address.conversation, file, row)
         content = file_content(file, uri, message.text, turn=message.turn, part=message.part)
-        return await self._say(message, content, session=looked.session)
+        return await self._say(message, placed(content, message), session=looked.session)
 
     async def _uploaded(self, room_id: str, file: FileRef, row: str) -> str:
         """Where a file is in the media repository."""
@@ -110,4 +138,7 @@ class Sender:
 
 
 def _content(message: Outbound) -> Content:
-    return text_content(message.text, turn=message.turn, part=message.part, notice=message.notice)
+    content = text_content(message.text, turn=message.turn, part=message.part, notice=message.notice)
+    if message.key != f"{message.turn}.{message.part}":
+        content[KEY] = message.key
+    return placed(content, message)

@@ -27,6 +27,7 @@ from surfaces_matrix.login import Login
 from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import download
 from surfaces_matrix.people import People
+from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.say import Say
 from surfaces_matrix.send import Sender
@@ -47,10 +48,11 @@ class MatrixSurface(Surface):
         self._client = Client(settings.homeserver, settings.user_id, timeout_s=settings.request_timeout_s)
         self._encryption = Encryption(self._client, context.log)
         self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
+        quotes = Quotes(self._client, context.log)
         say = Say(self._client, self._encryption, self._login)
         lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s)
         self._drafts = Drafts(self._client, say, lookup, timeout_s=settings.request_timeout_s)
-        self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, settings)
+        self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, quotes, settings)
         rooms = Rooms(
             surface=context.name,
             client=self._client,
@@ -65,6 +67,7 @@ class MatrixSurface(Surface):
             settings=settings,
             people=self._people,
             encryption=self._encryption,
+            quotes=quotes,
             rooms=rooms,
             login=self._login,
             account=self._account,

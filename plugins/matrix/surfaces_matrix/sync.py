@@ -24,6 +24,7 @@ from surfaces_matrix.login import Login
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.patience import AWAY_S, Patience
 from surfaces_matrix.people import People
+from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.reading import Read, Reader, Window
 from surfaces_matrix.reconcile import bindings
 from surfaces_matrix.rooms import Rooms
@@ -53,6 +54,7 @@ class Sync:
     rooms: Rooms
     """Told what the rooms show, at each start."""
     encryption: Encryption
+    quotes: Quotes
     log: FilteringBoundLogger
     backoff: Backoff
     clock: Callable[[], float] = time.time
@@ -69,6 +71,7 @@ class Sync:
             people=self.people,
             filler=Filler(self.client, most=settings.catch_up_max_messages, timeout_s=timeout_s),
             declines=self._declines,
+            quotes=self.quotes,
             log=self.log,
             backoff=replace(self.backoff),
             made=self.rooms.made,

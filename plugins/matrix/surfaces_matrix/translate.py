@@ -8,80 +8,50 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from surfaces_core import Address, Attachment, Inbound
-from surfaces_matrix import words
-from surfaces_matrix.shapes import mapping, seconds, text
-
-Reason = Literal[
-    "not_an_object",
-    "malformed",
-    "own_event",
-    "state_event",
-    "encrypted",
-    "unknown_type",
-    "redacted",
-    "edit",
-    "notice",
-    "unknown_msgtype",
-    "bad_attachment",
-    "empty",
-]
+from surfaces_core import Address, Inbound, Kind
+from surfaces_matrix.relations import event_id, relation, replied_to, thread_of
+from surfaces_matrix.saying import Said, Skipped, clean, poll, say, sticker
+from surfaces_matrix.shapes import LONGEST_ID, mapping, seconds, text
 
 _USER_ID = re.compile(r"@[^:\x00-\x20\x7f]*:[^\x00-\x20\x7f]+")
-_EVENT_ID = re.compile(r"\$[^\x00-\x20\x7f]+")
-_MXC = re.compile(r"mxc://[A-Za-z0-9.:\[\]-]{1,255}/[A-Za-z0-9_-]{1,255}")
-_MIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
-_GEO = re.compile(r"geo:[-+.,;=%A-Za-z0-9]{1,200}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_FALLBACK = re.compile(r"> (?:\* )?<@")
-_LONGEST_ID = 255
-_LONGEST_NAME = 255
+_LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
+"""How an emoji is drawn and which skin it has: whoever nods, nods."""
+_LONGEST_REACTION = 64
 _EPOCH_S = 1_400_000_000.0
 """Matrix did not exist before: an earlier time is a wrong one, and so is one more than a day ahead."""
 _DAY_S = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An event that is not for the host."""
-
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What an event says: text, a file or both."""
-
-    text: str = ""
-    attachment: Attachment | None = None
 
 
 def translate(surface: str, room_id: str, event: object, *, me: str) -> Inbound | Skipped:
     """One event of a room's timeline, as `/sync` and `/messages` show it; `me` is the bot's user id."""
     if not isinstance(event, dict):
         return Skipped("not_an_object")
-    sender, event_id = _identifier(event.get("sender"), _USER_ID), _identifier(event.get("event_id"), _EVENT_ID)
-    if sender is None or event_id is None:
+    sender, own_id = _user_id(event.get("sender")), event_id(event.get("event_id"))
+    if sender is None or not own_id:
         return Skipped("malformed")
-    said = Skipped("own_event") if sender == me else _said(event, sender)
+    said = Skipped("own_event") if sender == me else _read(event, sender)
     if isinstance(said, Skipped):
         return said
     return Inbound(
         address=Address(surface=surface, conversation=room_id),
-        event_id=event_id,
+        event_id=own_id,
         sender=sender,
         sent_at=_sent_at(event.get("origin_server_ts")),
+        kind=said.kind,
         text=said.text,
-        attachments=() if said.attachment is None else (said.attachment,),
+        attachments=said.attachments,
+        target=said.target,
+        thread=thread_of(event) if said.kind is Kind.MESSAGE else "",
+        quote=said.quote if replied_to(event) else "",
     )
 
 
-def _identifier(value: object, pattern: re.Pattern[str]) -> str | None:
-    if isinstance(value, str) and len(value) <= _LONGEST_ID and pattern.fullmatch(value):
+def _user_id(value: object) -> str | None:
+    if isinstance(value, str) and len(value) <= LONGEST_ID and _USER_ID.fullmatch(value):
         return value
     return None
 
@@ -93,100 +63,63 @@ def _sent_at(value: object) -> float:
     return claimed if _EPOCH_S <= claimed <= now + _DAY_S else now
 
 
-def _said(event: Mapping[str, Any], sender: str) -> _Said | Skipped:
+def _read(event: Mapping[str, Any], sender: str) -> Said | Skipped:
+    kind = event.get("type")
     if "state_key" in event:
         return Skipped("state_event")
-    kind, content = event.get("type"), mapping(event.get("content"))
     if kind == "m.room.encrypted":
         return Skipped("encrypted")
-    if kind not in ("m.room.message", "m.sticker"):
+    if kind == "m.room.redaction":
+        return _redaction(event)
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
         return Skipped("unknown_type")
+    content = mapping(event.get("content"))
     if not content or "redacted_because" in mapping(event.get("unsigned")):
         return Skipped("redacted")
-    if mapping(content.get("m.relates_to")).get("rel_type") == "m.replace":
-        return Skipped("edit")
-    return _file(content, "sticker") if kind == "m.sticker" else _message(content, sender)
+    if relation(event).get("rel_type") == "m.replace":
+        return _edit(event, reader, sender)
+    return reader(content, sender)
 
 
-def _message(content: Mapping[str, Any], sender: str) -> _Said | Skipped:
-    """A message by its msgtype ("m.room.message msgtypes")."""
-    msgtype = text(content.get("msgtype"))
-    if msgtype == "m.notice":
-        # Notices are what bots say: two that answered each other's would never stop.
-        return Skipped("notice")
-    reader = _READERS.get(msgtype or "")
-    return Skipped("unknown_msgtype") if reader is None else reader(content, sender)
+def _edit(event: Mapping[str, Any], reader: _Reader, sender: str) -> Said | Skipped:
+    """A person's second thoughts ("Event replacements"); their files stay what they were."""
+    target = event_id(relation(event).get("event_id"))
+    if not target:
+        return Skipped("bad_relation")
+    said = reader(mapping(mapping(event["content"]).get("m.new_content")), sender)
+    if isinstance(said, Skipped):
+        return said
+    return Said(kind=Kind.EDIT, text=said.text, target=target)
 
 
-def _text(content: Mapping[str, Any], _: str) -> _Said | Skipped:
-    body = _body(content)
-    return _Said(body) if body.strip() else Skipped("empty")
+def _redaction(event: Mapping[str, Any]) -> Said | Skipped:
+    """What it takes back stands in the content since room version 11 ("m.room.redaction"), before it beside that.
+
+    There homeservers repeat it for older clients, so that this place is right wherever both are filled.
+    """
+    target = event_id(event.get("redacts")) or event_id(mapping(event.get("content")).get("redacts"))
+    return Said(kind=Kind.REDACTION, target=target) if target else Skipped("bad_relation")
 
 
-def _emote(content: Mapping[str, Any], sender: str) -> _Said | Skipped:
-    body = _body(content)
-    return _Said(f"* {sender[1:].partition(':')[0]} {body}") if body.strip() else Skipped("empty")
+def _reaction(content: Mapping[str, Any], _: str) -> Said | Skipped:
+    """An emoji at a message ("Event annotations and reactions"); a picture for an emoji has a name beside it."""
+    annotation = mapping(content.get("m.relates_to"))
+    target, key = event_id(annotation.get("event_id")), text(annotation.get("key")) or ""
+    if annotation.get("rel_type") != "m.annotation" or not target:
+        return Skipped("bad_relation")
+    if key.startswith("mxc://"):
+        key = text(content.get("shortcode")) or text(content.get("com.beeper.reaction.shortcode")) or ""
+    key = clean(unicodedata.normalize("NFC", key)).strip()[:_LONGEST_REACTION]
+    bare = _LOOKS.sub("", key) or key
+    return Said(kind=Kind.REACTION, text=bare, target=target) if bare else Skipped("empty")
 
 
-def _location(content: Mapping[str, Any], _: str) -> _Said | Skipped:
-    body, place = _body(content).strip(), text(content.get("geo_uri")) or ""
-    if _GEO.fullmatch(place):
-        return _Said(words.location(body, place))
-    return _Said(body) if body else Skipped("empty")
-
-
-def _file(content: Mapping[str, Any], default_name: str) -> _Said | Skipped:
-    """A file, with its caption as text where `body` is one ("Media captions")."""
-    if "file" in content and "url" not in content:
-        return Skipped("encrypted")
-    uri = text(content.get("url"))
-    if uri is None or not _MXC.fullmatch(uri):
-        return Skipped("bad_attachment")
-    body, filename = _body(content), text(content.get("filename"))
-    info = mapping(content.get("info"))
-    attachment = Attachment(
-        ref=uri,
-        name=_clean(filename or body).replace("\n", " ").strip()[:_LONGEST_NAME] or default_name,
-        mime=_mime(info.get("mimetype")),
-        size=_size(info.get("size")),
-    )
-    caption = body if filename is not None and body != filename and body.strip() else ""
-    return _Said(caption, attachment)
-
-
-def _mime(value: object) -> str:
-    bare = value.partition(";")[0].strip() if isinstance(value, str) else ""
-    return bare.lower() if _MIME.fullmatch(bare) else "application/octet-stream"
-
-
-def _size(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
-        return value
-    return None
-
-
-def _body(content: Mapping[str, Any]) -> str:
-    """The text, without the quotation that older clients put before a reply ("Rich replies")."""
-    body = _clean(text(content.get("body")) or "")
-    relation = mapping(content.get("m.relates_to"))
-    if "m.in_reply_to" not in relation or not _FALLBACK.match(body):
-        return body
-    lines = body.split("\n")
-    quoted = next((n for n, line in enumerate(lines) if not line.startswith(">")), len(lines))
-    return "\n".join(lines[quoted:]).removeprefix("\n")
-
-
-def _clean(value: str) -> str:
-    """Without control characters but tab and line feed."""
-    return _CONTROL.sub("", value.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, Any], str], _Said | Skipped]] = {
-    "m.text": _text,
-    "m.emote": _emote,
-    "m.location": _location,
-    "m.image": lambda content, _: _file(content, "image"),
-    "m.audio": lambda content, _: _file(content, "audio"),
-    "m.video": lambda content, _: _file(content, "video"),
-    "m.file": lambda content, _: _file(content, "file"),
+_Reader = Callable[[Mapping[str, Any], str], Said | Skipped]
+_READERS: Mapping[str, _Reader] = {
+    "m.room.message": say,
+    "m.sticker": sticker,
+    "m.reaction": _reaction,
+    "m.poll.start": poll,
+    "org.matrix.msc3381.poll.start": poll,
 }

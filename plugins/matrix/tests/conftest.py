@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +70,9 @@ class Request:
 
 
 Answer = Any
-"""A dict; (status, dict or text); (status, dict or text, headers); bytes; or a function of the request giving one."""
+"""A dict; (status, dict or text); (status, dict or text, headers); bytes; or a function of the request giving one.
+
+The function may wait."""
 
 
 class Stage:
@@ -136,6 +138,8 @@ class Stage:
         answer = await self._answer(seen)
         while callable(answer):
             answer = answer(seen)
+        if isinstance(answer, Awaitable):
+            answer = await answer
         if isinstance(answer, web.StreamResponse):
             return answer
         return _response(answer)

@@ -66,6 +66,7 @@ from surfaces_matrix.gaps import Filled, Filler
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.parsing import parse
 from surfaces_matrix.people import People
+from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.reading import Read, Reader, Window
 from surfaces_testing.homeserver import (
     COMMON,
@@ -231,6 +232,7 @@ def _reader(filler: Filler | None = None) -> Reader:
         people=People(["*"]),
         filler=filler or Filler(client, most=5, timeout_s=1),
         declines=Declines(client, log, timeout_s=1),
+        quotes=Quotes(client, log),
         log=log,
         backoff=Backoff(),
     )

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_core import Address, Attachment, Inbound, Kind
-from surfaces_matrix.translate import Reason, Skipped, translate
+from surfaces_matrix.saying import Reason, Skipped
+from surfaces_matrix.translate import translate
 
 ME = "@bot:e.org"
 CASES = json.loads(Path(__file__).with_name("translations.json").read_text())
@@ -33,9 +34,11 @@ def test_table(case: dict[str, Any]) -> None:
         event_id="$e1",
         sender="@ann:e.org",
         sent_at=1_750_000_000.0,
-        kind=Kind.MESSAGE,
-        text=case["want"].get("text", ""),
-        attachments=tuple(Attachment(**each) for each in case["want"].get("attachments", [])),
+        **{
+            **case["want"],
+            "kind": Kind(case["want"].get("kind", "message")),
+            "attachments": tuple(Attachment(**each) for each in case["want"].get("attachments", [])),
+        },
     )
 
 
@@ -96,6 +99,8 @@ def test_nothing_raises(event: object) -> None:
     found = read(event)
     if isinstance(found, Inbound):
         assert found.sender not in ("", ME)
-        assert found.text.strip() or found.attachments
+        assert found.text.strip() or found.attachments or found.kind in (Kind.REDACTION, Kind.EDIT)
+        assert bool(found.target) is (found.kind is not Kind.MESSAGE)
+        assert not (found.quote or found.thread) or found.kind is Kind.MESSAGE
         assert not any(ord(sign) < 32 and sign not in "\n\t" for sign in found.text)
         assert not any(ord(sign) < 32 for each in found.attachments for sign in each.name)
