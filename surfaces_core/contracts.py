@@ -11,9 +11,9 @@ Which checks a driver must pass stands in `surfaces_core.testing`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -112,8 +112,15 @@ class Intake(Protocol):
         """
         ...
 
-    async def restore(self, found: Sequence[Binding]) -> Reconciled:
-        """Tell the host every binding that the messenger's own state shows, before live messages."""
+    async def restore(
+        self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
+    ) -> Reconciled:
+        """Tell the host every binding that the messenger's own state shows, before live messages.
+
+        One whose agent and context are empty is completed by the host, and comes back in the answer
+        for the messenger to keep. `rooms_seen` and `skipped` (native id to a stable word) are for
+        whoever watches.
+        """
         ...
 
     def ready(self) -> None:
@@ -130,8 +137,10 @@ class Reconciled:
     repaired: int = 0
     """Known otherwise before, or no longer there."""
     unchanged: int = 0
-    conflicts: tuple[str, ...] = ()
-    """A sentence for each binding that was not believed."""
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    """Why a binding contradicts another or could not be completed, as a stable word by native id."""
+    completed: tuple[Binding, ...] = ()
+    """Bindings that came without agent and context, as the host completed them."""
 
 
 # What plugins implement --------------------------------------------------------------------------
@@ -173,21 +182,37 @@ class Conversations(ABC):
     async def enter(self, entry: Address, person: str) -> bool:
         """Come to the place a person called from; False when the call is not one to answer."""
 
+    async def is_shared(self, address: Address) -> bool:
+        """Whether several people talk at a place that is no conversation yet: it then belongs to the place itself."""
+        return False
+
+    def manages(self, address: Address, person: str) -> bool:
+        """Whether a person may change a shared conversation; without I/O."""
+        return False
+
     @abstractmethod
     async def open(self, opening: Opening) -> Address:
         """Make a conversation, let its owner in and record its binding there."""
 
     @abstractmethod
     async def find(self, address: Address) -> Binding | None:
-        """The binding that the messenger itself shows at an address, if one does."""
+        """The binding that the messenger itself shows at an address, if one does.
+
+        Its agent and context are empty where those are lost. `Rejected` with the code
+        `LOST_CONVERSATION` where it is a conversation but nobody can say whose.
+        """
+
+    async def follow(self, address: Address, target: Address) -> Binding | None:
+        """Go on at `target`, where a conversation's place was moved to; the binding there, None where that is wrong."""
+        return None
 
     @abstractmethod
     async def record(self, binding: Binding) -> None:
         """Write a changed binding (name, context, archived) where `find` will see it, and show it."""
 
     @abstractmethod
-    async def recall(self, person: str, live: Sequence[Binding]) -> None:
-        """Let a person in again wherever they are neither in nor invited."""
+    async def recall(self, person: str, live: Sequence[Binding]) -> Collection[Address]:
+        """Let a person in again wherever they are neither in nor invited; where the bot itself no longer is."""
 
     @abstractmethod
     def link(self, address: Address) -> str:

@@ -29,7 +29,10 @@ class Kind(StrEnum):
     START = "start"
     """A person wants to begin (a Matrix invite); `address` is the place they called from."""
     LEFT = "left"
-    """The bot can no longer talk at `address` (kicked, banned, room gone)."""
+    """The bot can no longer talk at `address` (kicked, banned, room gone).
+
+    Where it goes on at another place, `target` is that place's native id.
+    """
     GAP = "gap"
     """Messages at `address` were passed over for good; `text` is the sentence to say about it."""
     EDIT = "edit"
@@ -76,7 +79,7 @@ class Inbound:
     cause: str = ""
     """Why messages were passed over, as a stable word (`GAP`)."""
     target: str = ""
-    """The native event id that an edit, a redaction or a reaction is about."""
+    """The native event id that an edit, a redaction or a reaction is about; for `LEFT` where it goes on."""
     thread: str = ""
     """The native id of the thread it was said in: a lane of its own in the same context, answered there."""
     quote: str = ""

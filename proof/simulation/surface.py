@@ -66,9 +66,10 @@ class Rooms(Conversations):
         self._surface.messenger.rooms[binding.address.conversation] = binding
         await self._surface.called(binding.owner)
 
-    async def recall(self, person: str, live: Sequence[Binding]) -> None:
+    async def recall(self, person: str, live: Sequence[Binding]) -> list[Address]:
         """Let a person in again."""
         await self._surface.call(person)
+        return []
 
     def link(self, address: Address) -> str:
         """A link."""

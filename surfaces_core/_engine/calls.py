@@ -50,7 +50,12 @@ class Calls:
             case "operator":
                 return message.sender in self._settings.operators
             case _:
-                return binding is None or binding.owner == message.sender
+                return binding is None or binding.owner == message.sender or self._manages(message, binding)
+
+    def _manages(self, message: Inbound, binding: Binding) -> bool:
+        """Whether a person may change a conversation that several share."""
+        door = self._book.door(message.address.surface)
+        return binding.shared and door is not None and door.manages(binding.address, message.sender)
 
     async def run(
         self, entry: Entry, binding: Binding | None, command: Command | None, typed: tuple[str, str]

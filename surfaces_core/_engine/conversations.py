@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from surfaces_core._engine import words
 from surfaces_core._engine.journal import Changes, Journal, Rows, key, place, turn_id
@@ -61,6 +63,7 @@ class Book:
         self._bindings: dict[Address, Binding] = {}
         self._usages: dict[Address, Usage] = {}
         self._binding = asyncio.Lock()
+        self._welcoming: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._making: dict[str, Opening] = {}
         """Conversations that are being made, by what caused them."""
         self._touched: dict[Address, int] = {}
@@ -111,8 +114,39 @@ class Book:
             return await self._bind(message)
         found = await door.find(message.address)
         if found is not None:
-            await self.restore(message.address.surface, [found], complete=False)
-        return found
+            return await self._found(found, door)
+        if await door.is_shared(message.address):
+            return await self._share(message, door)
+        return None
+
+    async def _found(self, found: Binding, door: Conversations) -> Binding:
+        """Take over what a messenger shows of one conversation that was not known."""
+        binding = self._whole(found)
+        if binding != found:
+            await door.record(binding)
+        moved = [b for b in self._bindings.values() if _is_same(b, binding) and not b.left]
+        await self.restore(binding.address.surface, [binding], complete=False)
+        for old in moved:
+            await self.move(old.address, binding)
+        return binding
+
+    async def _share(self, message: Inbound, door: Conversations) -> Binding:
+        """Bind a place where several people talk to the place itself; its agent is that of who called first."""
+        address = message.address
+        async with self._binding:
+            known = self.at(address)
+            if known is not None and not known.left:
+                return known
+            cause = turn_id(address.surface, message.event_id)
+            opening = await self._opening(cause, address.surface, address.conversation, "", caller=message.sender)
+            binding = replace(_binding(opening, address), shared=True)
+            await door.record(binding)
+            await self._keep(binding, self.finished(cause))
+        return binding
+
+    def welcoming(self, surface: str, person: str) -> AbstractAsyncContextManager[object]:
+        """One at a time for each person: two calls at one instant must not both make a first conversation."""
+        return self._welcoming.setdefault((surface, person), asyncio.Lock())
 
     async def _bind(self, message: Inbound) -> Binding:
         """Bind a conversation to its first sender; its first question and an urgent command may come together."""
@@ -141,14 +175,16 @@ class Book:
         await self._keep(binding, {})
         return binding
 
-    async def _opening(self, cause: str, surface: str, owner: str, owner_name: str, name: str) -> Opening:
+    async def _opening(
+        self, cause: str, surface: str, owner: str, owner_name: str, name: str = "", caller: str = ""
+    ) -> Opening:
         row = key("opening", cause)
         async with self._journal.changing() as tx:
             begun = await tx.get(row)
             if begun is not None:
                 opening = OPENINGS.load(begun)
             else:
-                opening = await self._next(tx, cause, surface, owner, owner_name, name)
+                opening = await self._next(tx, cause, surface, owner, owner_name, name, caller)
                 await tx.put(row, OPENINGS.dump(opening))
         self._making[cause] = opening
         return opening
@@ -177,10 +213,10 @@ class Book:
         self._making.pop(cause, None)
 
     async def _next(
-        self, tx: Tx, cause: str, surface: str, owner: str, owner_name: str = "", name: str = ""
+        self, tx: Tx, cause: str, surface: str, owner: str, owner_name: str = "", name: str = "", caller: str = ""
     ) -> Opening:
-        """A person's next conversation, whose number is taken with the transaction."""
-        agent = self._registry.of(owner)
+        """An owner's next conversation, whose number is taken with the transaction."""
+        agent = self._registry.of(caller or owner)
         if agent is None:
             raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT())
         counter = key("number", surface, owner)
@@ -241,6 +277,25 @@ class Book:
             await self._keep(replace(binding, left=True), {})
             await self.forget(binding)
 
+    async def renamed(self, address: Address, name: str) -> None:
+        """The messenger shows another name of a conversation."""
+        binding = self.at(address)
+        if binding is not None and not binding.left:
+            await self._keep(replace(binding, name=name or binding.label), {})
+
+    async def move(self, old: Address, binding: Binding) -> None:
+        """A conversation goes on elsewhere: same number, agent and context, and what it has used."""
+        rows: dict[bytes, bytes | None] = {}
+        usage = await self.usage(old)
+        if usage != Usage():
+            rows = {key("stat", *place(old)): None, key("stat", *place(binding.address)): USAGES.dump(usage)}
+            self._usages[binding.address] = self._usages.pop(old)
+        left = self.at(old)
+        if left is not None and not left.left:
+            rows[key("conv", *place(old))] = BINDINGS.dump(replace(left, left=True))
+            self._remember(replace(left, left=True))
+        await self._keep(binding, rows)
+
     async def _keep(self, binding: Binding, changes: Changes) -> None:
         if self._bindings.get(binding.address) == binding and not changes:
             return
@@ -265,14 +320,22 @@ class Book:
         rows: dict[bytes, bytes | None] = {}
         restored = repaired = unchanged = 0
         taken: dict[tuple[str, int], Address] = {}
-        conflicts: list[str] = []
-        for binding in found:
-            if self._is_newer(binding.address, since):
+        conflicts: dict[str, str] = {}
+        completed: list[Binding] = []
+        for shown in found:
+            if self._is_newer(shown.address, since):
                 unchanged += 1
                 continue
+            try:
+                binding = self._whole(shown)
+            except Rejected as error:
+                conflicts[shown.address.conversation] = error.code
+                continue
+            if binding != shown:
+                completed.append(binding)
             other = taken.setdefault((binding.owner, binding.number), binding.address)
             if other != binding.address:
-                conflicts.append(f"{binding.label} of {binding.owner} stands for two conversations")
+                conflicts[binding.address.conversation] = "NUMBER_TAKEN"
             known = self.at(binding.address)
             restored += known is None
             repaired += known is not None and known != binding
@@ -283,7 +346,26 @@ class Book:
         if complete:
             repaired += self._mark_left(surface, {binding.address for binding in found}, since, rows)
         await self._raise_numbers(surface, found, rows)
-        return Reconciled(restored=restored, repaired=repaired, unchanged=unchanged, conflicts=tuple(conflicts))
+        return Reconciled(
+            restored=restored,
+            repaired=repaired,
+            unchanged=unchanged,
+            conflicts=conflicts,
+            completed=tuple(completed),
+        )
+
+    def _whole(self, shown: Binding) -> Binding:
+        """A binding with agent and context. Where the messenger lost them the book's are taken, else fresh ones."""
+        if shown.agent and shown.context:
+            return shown
+        known = self.at(shown.address)
+        if known is not None:
+            return replace(shown, agent=known.agent, context=known.context)
+        agent = self._registry.of(shown.owner)
+        if agent is None:
+            raise Rejected(f"{shown.owner} has no agent", code="NO_AGENT", public=words.NO_AGENT())
+        fresh = context_id(shown.owner, f"found {shown.address.conversation}")
+        return replace(shown, agent=agent.id, context=fresh)
 
     def _is_newer(self, address: Address, since: int | None) -> bool:
         return since is not None and self._touched.get(address, 0) > since
@@ -326,6 +408,15 @@ class Book:
         now = Usage(messages=before.messages + 1, tokens=before.tokens + tokens, last_active=self._journal.now())
         self._usages[address] = now
         return {key("stat", *place(address)): USAGES.dump(now)}
+
+
+def _is_same(one: Binding, other: Binding) -> bool:
+    """Whether two are one conversation, at different places: nothing else shares a context."""
+    return one.address != other.address and (one.owner, one.number, one.context) == (
+        other.owner,
+        other.number,
+        other.context,
+    )
 
 
 def _binding(opening: Opening, address: Address) -> Binding:

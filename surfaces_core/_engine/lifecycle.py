@@ -10,6 +10,7 @@ what they said is sent if it can be, everything else is in the journal.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -341,18 +342,14 @@ class SurfaceIntake:
         self._engine.release(self._name)
         await self._engine.take_in(self._name, [_storable(message) for message in batch], cursor)
 
-    async def restore(self, found: Sequence[Binding]) -> Reconciled:
+    async def restore(
+        self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
+    ) -> Reconciled:
         """Bring the book in step."""
         result = await self._engine.book.restore(self._name, found, since=self._since)
         self._engine.release(self._name)
-        self._engine.log.info(
-            "surface.reconciled",
-            surface=self._name,
-            restored=result.restored,
-            repaired=result.repaired,
-            unchanged=result.unchanged,
-            conflicts=list(result.conflicts),
-        )
+        seen = len(found) if rooms_seen is None else rooms_seen
+        self._engine.operations.reconciled(self._name, result, seen, Counter((skipped or {}).values()))
         return result
 
     def ready(self) -> None:

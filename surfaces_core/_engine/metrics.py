@@ -7,13 +7,14 @@ No conversation and no person is ever one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 from surfaces_core._engine.health import Report
 from surfaces_core._engine.pulse import Pulse
 from surfaces_core._engine.queue import Waiting
+from surfaces_core.contracts import Reconciled
 from surfaces_core.events import Accepted, Delivered, Kind, Observed, Postponed, TurnEnded
 
 OUTCOMES = ("answered", "command", "refused", "failed", "stopped", "dead", "done")
@@ -181,6 +183,13 @@ class Metrics:
         self._gaps = Counter(
             "surfaces_gaps_total", "Times that messages were passed over for good.", ["cause"], registry=registry
         )
+        self._reconciled = Gauge(
+            "surfaces_reconciled",
+            "Conversations in the last look at what a messenger shows: `rooms_seen`, `restored`, `repaired`, "
+            "`unchanged`, `skipped` and `conflicts`, the last two with a reason each.",
+            ["surface", "result", "reason"],
+            registry=registry,
+        )
         self._delivered = Counter(
             "surfaces_delivered_total", "Parts of answers that messengers took.", registry=registry
         )
@@ -208,6 +217,28 @@ class Metrics:
                 self._delivered.inc()
             case _:
                 pass
+
+    def reconciled(
+        self,
+        surface: str,
+        result: Reconciled,
+        rooms_seen: int,
+        skipped: Mapping[str, int],
+        conflicts: Mapping[str, int],
+    ) -> None:
+        """Show the last look at what a messenger shows; of the one before nothing is left."""
+        self._reconciled.remove_by_labels({"surface": surface})
+        counts = {
+            "rooms_seen": {"": rooms_seen},
+            "restored": {"": result.restored},
+            "repaired": {"": result.repaired},
+            "unchanged": {"": result.unchanged},
+            "skipped": skipped or {"": 0},
+            "conflicts": conflicts or {"": 0},
+        }
+        for name, by_reason in counts.items():
+            for reason, count in by_reason.items():
+                self._reconciled.labels(surface, name, self._reasons(reason) if reason else "").set(count)
 
     def text(self) -> bytes:
         """Everything, as `content_type` says."""

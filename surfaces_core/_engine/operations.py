@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
@@ -23,7 +24,7 @@ from surfaces_core._engine.pulse import Pulse
 from surfaces_core._engine.queue import Waiting
 from surfaces_core._engine.requests import Asked
 from surfaces_core._engine.turns import Turns
-from surfaces_core.contracts import Storage, Surface
+from surfaces_core.contracts import Reconciled, Storage, Surface
 from surfaces_core.events import Observed
 
 if TYPE_CHECKING:
@@ -100,6 +101,22 @@ class Operations:
         """Count what happened."""
         if self._metrics is not None:
             self._metrics.observe(event)
+
+    def reconciled(self, surface: str, result: Reconciled, rooms_seen: int, skipped: Mapping[str, int]) -> None:
+        """Say what came of bringing the book in step with what a messenger shows."""
+        conflicts = Counter(result.conflicts.values())
+        self._log.info(
+            "surface.reconciled",
+            surface=surface,
+            rooms_seen=rooms_seen,
+            restored=result.restored,
+            repaired=result.repaired,
+            unchanged=result.unchanged,
+            skipped=dict(skipped),
+            conflicts=dict(conflicts),
+        )
+        if self._metrics is not None:
+            self._metrics.reconciled(surface, result, rooms_seen, skipped, conflicts)
 
     async def run(self) -> None:
         """Measure the loop and keep the door, as far as the config wants, until cancelled."""

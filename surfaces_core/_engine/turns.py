@@ -18,11 +18,10 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core._engine import words
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.answers import Answers
-from surfaces_core._engine.basics import listing
 from surfaces_core._engine.calls import Calls
+from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
-from surfaces_core._engine.desk import DeskAt
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.foreign import contained
@@ -32,7 +31,7 @@ from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Surface
-from surfaces_core.errors import StateError, SurfacesError, Unavailable
+from surfaces_core.errors import Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Address, Draft, Inbound, Kind, Observed, Postponed, TurnEnded
 
 MAX_CRASHES = 3
@@ -41,6 +40,10 @@ ALONE_S = 5.0
 """So long the last try of an entry keeps those of others off: what is put aside must be what kills."""
 LOOK_AGAIN_S = 0.25
 URGENT_AT_ONCE = 8
+LOST = "LOST_CONVERSATION"
+"""The code of a surface that can't say whose a conversation is."""
+LONG_WAIT_S = 5.0
+"""A person who has to wait longer is told at once."""
 LONGEST_WAIT_S = 3600.0
 """A far side that asks for more is tried again all the same."""
 
@@ -68,6 +71,7 @@ class Turns:
         self._agents = agents
         self._hooks = hooks
         self._calls = calls
+        self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, surfaces=surfaces, log=log)
         self._answers = Answers(journal, surfaces)
         self._surfaces = surfaces
         self._deliveries = deliveries
@@ -140,7 +144,7 @@ class Turns:
     def _asks(self, entry: Entry) -> bool:
         """Whether an entry is a question to the agent, which can be stopped."""
         message, binding = entry.message, self._book.at(entry.message.address)
-        owned = binding is None or binding.owner == message.sender
+        owned = binding is None or binding.shared or binding.owner == message.sender
         return owned and message.kind is Kind.MESSAGE and self._calls.parse(message)[1] is None
 
     def _must_ask(self, entry: Entry) -> bool:
@@ -267,7 +271,7 @@ class Turns:
         work.entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
         where = entry.message.address
         self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
-        if tries > 1 and not work.unwanted:
+        if (tries > 1 or wait > LONG_WAIT_S) and not work.unwanted:
             await self._show_waiting(work)
         if work.unwanted:
             self._stop_next.add(where)
@@ -277,7 +281,8 @@ class Turns:
         """Tell the person, in the message that the answer will replace, that it takes longer."""
         message = work.entry.message
         surface = self._surfaces[message.address.surface]
-        if not surface.pace or not surface.pace.budget or message.kind is not Kind.MESSAGE:
+        making = self._book.is_making(work.entry.turn)
+        if not surface.pace or not surface.pace.budget or not (making or message.kind is Kind.MESSAGE):
             return
         if self._deliveries[message.address.surface].behind(message.address):
             return  # where a message first shows, there it stays
@@ -291,7 +296,7 @@ class Turns:
             address=message.address,
             attempt=entry.attempts,
             version=1,
-            status=words.WAITING(),
+            status=words.SETTING_UP() if making else words.WAITING(),
             device=entry.shown_on,
             first_at=entry.shown_at,
         )
@@ -329,9 +334,12 @@ class Turns:
         message = entry.message
         match message.kind:
             case Kind.START:
-                return await self._start(entry)
+                return await self._comings.start(entry)
             case Kind.LEFT:
-                await self._book.leave(message.address)
+                await self._comings.leave(message)
+                return Outcome()
+            case Kind.RENAMED:
+                await self._book.renamed(message.address, message.text)
                 return Outcome()
             case Kind.GAP:
                 return Outcome(says=[Say(text=message.text)], kind="dead", dead=message.cause or "PASSED_OVER")
@@ -340,36 +348,6 @@ class Turns:
             case _:
                 return Outcome()
 
-    async def _start(self, entry: Entry) -> Outcome:
-        message = entry.message
-        door = self._book.door(message.address.surface)
-        if door is None or not await door.enter(message.address, message.sender):
-            return Outcome()
-        if await self._book.adopt(message) is not None:  # called back into a conversation, not to a new one
-            return Outcome()
-        return await self._welcome(entry)
-
-    async def _welcome(self, entry: Entry) -> Outcome:
-        """Lead a person who called from outside to their conversations, making the first where there is none."""
-        message = entry.message
-        surface = message.address.surface
-        door = self._book.door(surface)
-        live = self._book.live(surface, message.sender)
-        if live and door is not None and not await self._book.begun(entry.turn):
-            await door.recall(message.sender, live)
-            links = [self._book.link(binding) for binding in live]
-            return Outcome(says=[Say(text=words.recalled(links, self._settings.prefix))])
-        binding = await self._book.create(entry.turn, surface, message.sender, message.sender_name)
-        greeting = words.greeting(
-            message.sender_name,
-            self._calls.doors.agent_label(binding.agent),
-            listing(DeskAt(self._calls.doors, message, binding, entry.turn).commands(), self._settings.prefix),
-        )
-        return Outcome(
-            says=[Say(text=words.welcome(self._book.link(binding))), Say(text=greeting, address=binding.address)],
-            changes=self._book.finished(entry.turn),
-        )
-
     async def _message(self, work: Work) -> Outcome:
         entry, message = work.entry, work.entry.message
         if entry.overflow:
@@ -377,17 +355,25 @@ class Turns:
         refusal = self._refusal(message)
         if refusal is not None:
             return Outcome(says=[Say(text=refusal)], kind="refused")
-        binding = await self._book.adopt(message)
+        lost = ""
+        try:
+            binding = await self._book.adopt(message)
+        except Rejected as error:
+            if error.code != LOST:
+                raise
+            binding, lost = None, error.public
         command, rest = self._calls.parse(message)
         if rest is not None:
             outcome = await self._calls.run(entry, binding, command, rest)
             files = await self._agents.stage(entry, binding) if binding and message.attachments else []
             return replace(outcome, says=[*outcome.says, *files])
+        if lost:
+            return Outcome(says=self._once(message.address, lost), kind="failed")
         if binding is None:
-            return await self._welcome(entry)
+            return await self._comings.welcome(entry)
         if not self.behind(message) and not self.urgent.depth(message.address):
             self._told.discard((message.address, "full"))
-        if message.sender != binding.owner:
+        if message.sender != binding.owner and not binding.shared:
             return Outcome(says=self._once(message.address, words.NOT_YOURS()), kind="refused")
         if binding.archived:
             return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")

@@ -51,6 +51,8 @@ RECALLED = _.plural(
     "You have {count} conversations: {links}. I have invited you again where you were missing; "
     "`{prefix}new` starts another.",
 )
+SETTING_UP = _("I am preparing your conversation. The server asks me to wait a moment.")
+GROUP_GREETING = _("Hello! Mention me, or reply to what I said, and **{agent}** answers.")
 STAGED = _.plural(
     "Got {names}. {count} waiting for your next message.", "Got {names}. {count} waiting for your next message."
 )

@@ -182,8 +182,9 @@ class MemoryRooms(Conversations):
     async def record(self, binding: Binding) -> None:
         self._messenger.rooms[binding.address.conversation] = binding
 
-    async def recall(self, person: str, live: Sequence[Binding]) -> None:
+    async def recall(self, person: str, live: Sequence[Binding]) -> list[Address]:
         self._messenger.recalled.append(person)
+        return [binding.address for binding in live if binding.address.conversation not in self._messenger.rooms]
 
     def link(self, address: Address) -> str:
         return f"memory:{address.conversation}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from surfaces_core.contracts import Reconciled, Surface
@@ -23,6 +23,8 @@ class RecordingIntake:
         """All cursors that were stored, in order."""
         self.bindings: list[Binding] = []
         """What the last `restore` told."""
+        self.rooms_seen: int | None = None
+        self.skipped: Mapping[str, str] = {}
         self.held = asyncio.Event()
         """Set when a batch came in while it was held up; see `hold`."""
         self._cursor = cursor
@@ -52,9 +54,11 @@ class RecordingIntake:
             self.cursors.append(cursor)
             self._changed.notify_all()
 
-    async def restore(self, found: Sequence[Binding]) -> Reconciled:
+    async def restore(
+        self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
+    ) -> Reconciled:
         """Remember the bindings."""
-        self.bindings = list(found)
+        self.bindings, self.rooms_seen, self.skipped = list(found), rooms_seen, skipped or {}
         return Reconciled(restored=len(found))
 
     def ready(self) -> None:

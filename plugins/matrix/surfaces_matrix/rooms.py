@@ -157,8 +157,12 @@ class Rooms(Conversations):
             space = await self._maker.known(_space_key(binding.owner))
             await self._showing.show(binding, None if space is None else space.room)
 
-    async def recall(self, person: str, live: Sequence[Binding]) -> None:
-        """Invite a person to their Space and conversations again, wherever they are neither in nor invited."""
+    async def recall(self, person: str, live: Sequence[Binding]) -> list[Address]:
+        """Invite a person to their Space and conversations again, wherever they are neither in nor invited.
+
+        Those where the bot itself is no longer are the answer.
+        """
+        gone = []
         async with self._lock(person):
             space = await self._space(person, None)
             await self._let_in(space, person)
@@ -167,7 +171,11 @@ class Rooms(Conversations):
                     await self._showing.show(binding, space)
                     await self._let_in_by(space, binding.address.conversation, person)
                 except Refused as error:
-                    self._log.warning("recall.refused", room=binding.address.conversation, errcode=error.errcode)
+                    room = binding.address.conversation
+                    self._log.warning("recall.refused", room=room, errcode=error.errcode)
+                    if await self._state.membership(room, self._me) != "join":
+                        gone.append(binding.address)
+        return gone
 
     def link(self, address: Address) -> str:
         """Where a link leads: a matrix.to address ("matrix.to navigation"), with the bot's homeserver as the way in."""

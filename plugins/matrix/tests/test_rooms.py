@@ -527,7 +527,7 @@ async def test_a_room_that_is_gone_does_not_stop_the_others(home: Home) -> None:
         if who is ann:
             await ann.call("POST", f"{path}/join", {})
         await who.call("POST", f"{path}/leave", {})
-    await rooms.recall(ann.user_id, live)
+    assert await rooms.recall(ann.user_id, live) == [live[0].address]
     state = await home.state(live[1].address.conversation)
     assert state["m.room.member", ann.user_id]["membership"] == "invite"
 
