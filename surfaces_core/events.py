@@ -144,6 +144,8 @@ class Outbound:
     """The thread to say it in."""
     reply_to: str = ""
     """The native event id that it answers; where several people talk it shows as a reply."""
+    asker: str = ""
+    """The native id of the person that it answers, where several people talk."""
     replaces: str = ""
     """The key of an earlier `Outbound` that it shows in the place of; without a trace of that one it is said anew."""
 
@@ -182,6 +184,8 @@ class Draft:
     """The thread it shows in."""
     reply_to: str = ""
     """The native event id that it answers."""
+    asker: str = ""
+    """The native id of the person that it answers, where several people talk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

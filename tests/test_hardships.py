@@ -36,6 +36,7 @@ from surfaces_core import (
 )
 from surfaces_core._engine.journal import SEEN_LEAST, Journal, key
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.spots import Spot
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
@@ -159,7 +160,7 @@ async def test_stop_said_twice_still_says_that_the_answer_is_not_whole() -> None
         bot.surface.show = slow  # type: ignore[method-assign]
         await bot.push("go")
         await bot.messenger.until(lambda: bot.messenger.texts() == ["Half an"])
-        work = bot.engine.turns._agents.running[bot.messenger.incoming[0].address]
+        work = bot.engine.turns._works[False, Spot.of(bot.messenger.incoming[0])]
         work.stop()
         await until(lambda: work.task is not None and work.task.done())
         work.stop()
@@ -202,7 +203,7 @@ async def test_stop_while_a_file_comes_stops_the_turn() -> None:
         await bot.push("look", files={"a.txt": b"aaa"})
         await download.begun.wait()
         await bot.push("!stop")
-        await until(lambda: bot.engine.turns._agents.running[bot.messenger.incoming[0].address].stopped)
+        await until(lambda: bot.engine.turns._works[False, Spot.of(bot.messenger.incoming[0])].stopped)
         download.gate.set()
         assert await bot.pop() == "Stopped."
     assert bot.transport.requests == []  # type: ignore[attr-defined]
@@ -529,7 +530,7 @@ async def test_stop_finds_the_question_that_waits_and_nothing_else() -> None:
         await until(lambda: bool(transport.requests))
         await bot.push("!help stop")
         await bot.push("question")
-        await until(lambda: bot.engine.turns.lanes.depth(bot.messenger.incoming[1].address) == 2)
+        await until(lambda: bot.engine.turns.lanes.depth(Spot.of(bot.messenger.incoming[1])) == 2)
         await bot.push("!stop")
         await until(lambda: bool(bot.engine.turns._stop_next))
         gate.set()

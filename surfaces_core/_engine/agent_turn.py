@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
-from surfaces_core._engine.drafts import Drafts
+from surfaces_core._engine.drafts import Drafts, draft_of
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gathered import Gathered, judge
 from surfaces_core._engine.journal import Entry, Journal, storable
@@ -97,16 +97,11 @@ class AgentTurns:
         self._shapers = shapers
         self._observe = observe
         self._log = log
-        self.running: dict[Address, Work] = {}
 
-    async def run(self, work: Work, binding: Binding) -> Outcome:
-        """Ask the agent. Raises `Unavailable` while the agent has seen nothing of the question."""
-        address = work.entry.message.address
-        self.running[address] = work
-        try:
-            return await self._run(work, binding)
-        finally:
-            del self.running[address]
+    async def withdraw(self, entry: Entry) -> Outcome:
+        """What a message comes to that its person took back: as little as possible."""
+        says = [Say(text=words.STOPPED())] if entry.shown else []  # a draft that shows must become something
+        return Outcome(says=says, kind="stopped", changes=await self._staging.withdraw(entry))
 
     def away(self, address: Address) -> bool:
         """Whether the agent of a conversation is known to be away."""
@@ -125,7 +120,7 @@ class AgentTurns:
             return [Say(text=words.AGENT_GONE())]
         message = entry.message
         stored, refused = await self._take_in(entry, agent)
-        waiting = len(self._staging.waiting(message.address, message.sender))
+        waiting = len(self._staging.waiting(message.address, message.sender, message.thread))
         return [*([Say(text=words.staged(stored, waiting))] if stored else []), *refused]
 
     async def _take_in(self, entry: Entry, agent: Agent) -> tuple[list[str], list[Say]]:
@@ -133,7 +128,8 @@ class AgentTurns:
         stored, lines = await self._staging.take_in(entry, surface, agent, self._settings.prefix)
         return stored, [Say(text=line) for line in lines]
 
-    async def _run(self, work: Work, binding: Binding) -> Outcome:
+    async def run(self, work: Work, binding: Binding) -> Outcome:
+        """Ask the agent. Raises `Unavailable` while the agent has seen nothing of the question."""
         message = work.entry.message
         if not message.text.strip():
             return Outcome(says=await self.stage(work.entry, binding))
@@ -149,9 +145,9 @@ class AgentTurns:
             work.entry = await self._journal.keep(replace(work.entry, asked=True))
         if work.stopped:
             return Outcome(says=[Say(text=words.STOPPED()), *refused], kind="stopped")
-        waiting = self._staging.waiting(message.address, message.sender)
+        waiting = self._staging.waiting(message.address, message.sender, message.thread)
         request = AgentRequest(
-            turn=work.entry.turn,
+            turn=work.entry.revision or work.entry.turn,
             agent=agent,
             context=binding.context,
             text=message.text,
@@ -162,9 +158,12 @@ class AgentTurns:
             if not isinstance(request, AgentRequest):
                 raise TypeError(f"a shaper made a {type(request).__name__} of the request")
         gathered = await self._converse(work, request, transport)
+        if work.amendments:  # it begins anew, with the same files
+            return Outcome()
         failure = gathered.failure
         if isinstance(failure, Rejected) and self._is_worth_a_repeat(work, gathered, failure, transport, agent):
             raise Unavailable(str(failure), code=failure.code, public=failure.public) from failure
+        work.closed = True
         outcome = judge(work, gathered, refused, self._log)
         changes: dict[bytes, bytes | None] = {}
         if outcome.kind == "answered":
@@ -228,9 +227,7 @@ class AgentTurns:
         return Drafts(
             surface=surface,
             pace=surface.pace,
-            address=address,
-            turn=entry.turn,
-            attempt=entry.attempts,
+            base=replace(draft_of(entry, self._book.asker(entry.message)), device="", first_at=0.0),
             before_first=before_first,
             behind=lambda: self._deliveries[address.surface].behind(address),
             log=self._log,
@@ -251,7 +248,7 @@ class AgentTurns:
                 if not talk.gathered.heard:
                     talk.gathered.heard = True
                     self._peers.reached(talk.request.agent.id)
-                self._observe(TurnEvent(turn=talk.request.turn, address=talk.address, event=event))
+                self._observe(TurnEvent(turn=talk.work.entry.turn, address=talk.address, event=event))
                 await self._take(event, talk)
 
     async def _take(self, event: AgentEvent, talk: Talk) -> None:
@@ -284,17 +281,21 @@ class AgentTurns:
 
     async def _confirm(self, event: Confirm, talk: Talk) -> None:
         """Ask the person and pass the answer on. A try of its own asks anew: the agent may ask something else."""
-        gathered, attempt = talk.gathered, talk.work.entry.attempts
+        gathered, attempt, message = talk.gathered, talk.work.entry.attempts, talk.work.entry.message
         gathered.questions += 1
+        asker = self._book.asker(message)
         question = Outbound(
-            key=f"{talk.request.turn}.q{attempt}-{gathered.questions}",
-            turn=talk.request.turn,
+            key=f"{talk.work.entry.turn}.q{attempt}-{gathered.questions}",
+            turn=talk.work.entry.turn,
             part=QUESTION_PARTS * attempt + gathered.questions,
             address=talk.address,
             text=words.question(storable(event.text), self._settings.prefix),
             notice=True,
             device=self._surfaces[talk.address.surface].device,
             frozen_at=self._journal.now(),
+            thread=message.thread,
+            reply_to=message.event_id if asker else "",
+            asker=asker,
         )
         # a stop must not come between storing and queueing
         await asyncio.shield(talk.group.create_task(self._say(question)))

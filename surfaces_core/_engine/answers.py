@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from surfaces_core._engine import words
+from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.work import Say
 from surfaces_core.contracts import Surface
@@ -18,9 +19,10 @@ LONG_CHARS = 8192
 class Answers:
     """Makes outbox parts for all surfaces."""
 
-    def __init__(self, journal: Journal, surfaces: Mapping[str, Surface]) -> None:
+    def __init__(self, journal: Journal, surfaces: Mapping[str, Surface], book: Book) -> None:
         self._journal = journal
         self._surfaces = surfaces
+        self._book = book
 
     async def _split(self, surface: Surface, text: str) -> Sequence[str]:
         cut = surface.split(text) if len(text) < LONG_CHARS else await asyncio.to_thread(surface.split, text)
@@ -41,7 +43,10 @@ class Answers:
         return answer
 
     def part(self, entry: Entry, part: int, say: Say, text: str) -> Outbound:
-        address = say.address or entry.message.address
+        message = entry.message
+        address = say.address or message.address
+        here = address == message.address
+        asker = self._book.asker(message) if here else ""
         streamed = entry.shown and part == 0
         return Outbound(
             key=f"{entry.turn}.{part}",
@@ -54,4 +59,7 @@ class Answers:
             streamed=streamed,
             device=entry.shown_on if streamed else self._surfaces[address.surface].device,
             frozen_at=entry.shown_at if streamed else self._journal.now(),
+            thread=message.thread if here else "",
+            reply_to=message.event_id if asker else "",
+            asker=asker,
         )

@@ -85,6 +85,11 @@ class Book:
         """The binding of a conversation."""
         return self._bindings.get(address)
 
+    def asker(self, message: Inbound) -> str:
+        """Whom an answer to a message is for, where several people talk; empty where only one does."""
+        binding = self.at(message.address)
+        return message.sender if binding is not None and binding.shared else ""
+
     def live(self, surface: str, owner: str) -> list[Binding]:
         """A person's conversations that can be talked in, by number."""
         mine = [b for b in self._bindings.values() if b.live and (b.address.surface, b.owner) == (surface, owner)]

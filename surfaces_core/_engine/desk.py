@@ -91,11 +91,12 @@ class DeskAt:
 
     async def staged(self) -> Sequence[Staged]:
         """The person's files that wait here."""
-        return self._doors.staging.listed(self._here().address, self._message.sender)
+        return self._doors.staging.listed(self._here().address, self._message.sender, self._message.thread)
 
     async def unstage(self, number: int | None = None) -> Sequence[Staged]:
         """Drop one of them (from 1), or all."""
-        return await self._doors.staging.drop(self._here().address, self._message.sender, number)
+        message = self._message
+        return await self._doors.staging.drop(self._here().address, message.sender, message.thread, number)
 
     async def stop_turn(self) -> bool:
         """Cancel the running turn."""

@@ -15,7 +15,7 @@ from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.journal import Entry
 from surfaces_core.contracts import Pace, Surface
 from surfaces_core.errors import DriverError, Unavailable
-from surfaces_core.events import Address, Draft
+from surfaces_core.events import Draft
 
 LONGEST_S = 15.0
 """Showing one draft may take so long; the final answer waits behind it."""
@@ -33,16 +33,14 @@ class Drafts:
         *,
         surface: Surface,
         pace: Pace,
-        address: Address,
-        turn: str,
-        attempt: int,
+        base: Draft,
         before_first: Callable[[], Awaitable[Entry]],
         behind: Callable[[], bool],
         log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
         self._pace = pace
-        self._base = Draft(key=f"{turn}.0", turn=turn, part=0, address=address, attempt=attempt, version=0)
+        self._base = base
         self._before_first = before_first
         self._behind = behind
         """Whether something that comes before this turn does not show yet."""
@@ -132,24 +130,31 @@ class Drafts:
             return False
 
     def _draft(self, *, text: bool, done: bool = False) -> Draft:
-        base = self._base
-        return Draft(
-            key=base.key,
-            turn=base.turn,
-            part=base.part,
-            address=base.address,
-            attempt=base.attempt,
-            version=self._version if text else 0,
-            text="".join(self._pieces) if text else "",
-            status=self._status if text else "",
-            done=done,
-            device=base.device,
-            first_at=base.first_at,
-        )
+        if not text:
+            return replace(self._base, done=done)
+        return replace(self._base, version=self._version, text="".join(self._pieces), status=self._status, done=done)
 
     async def _show(self, draft: Draft) -> float:
         """Show one draft; the least seconds to wait before the next."""
         return await show(self._surface, draft, self._pace, self._log)
+
+
+def draft_of(entry: Entry, asker: str) -> Draft:
+    """The draft of this try while there is nothing to show; `asker` as in `Draft`."""
+    message = entry.message
+    return Draft(
+        key=f"{entry.turn}.0",
+        turn=entry.turn,
+        part=0,
+        address=message.address,
+        attempt=entry.attempts,
+        version=0,
+        device=entry.shown_on,
+        first_at=entry.shown_at,
+        thread=message.thread,
+        reply_to=message.event_id if asker else "",
+        asker=asker,
+    )
 
 
 async def show(surface: Surface, draft: Draft, pace: Pace, log: FilteringBoundLogger) -> float:

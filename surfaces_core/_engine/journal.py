@@ -128,6 +128,10 @@ class Entry:
     """Something of the answer may show."""
     overflow: bool = False
     """Came when its lane was full."""
+    revision: str = ""
+    """The turn of the edit whose words it has: to the agent another question."""
+    withdrawn: bool = False
+    """The person took it back."""
     not_before: float = 0.0
     """Unix seconds of the next try."""
     error: str = ""
@@ -269,10 +273,22 @@ class Journal:
         point("begin.after")
         return entry
 
-    async def keep(self, entry: Entry) -> Entry:
-        """Store an entry as it now is."""
-        await self.write({key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
+    async def keep(self, entry: Entry, *, instead_of: Sequence[Entry] = ()) -> Entry:
+        """Store an entry as it now is, and forget those that made it so."""
+        gone: dict[bytes, bytes | None] = {key("in", ordinal(other.seq)): None for other in instead_of}
+        await self.write({**gone, key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
         return entry
+
+    async def amend(self, amendment: Entry, amended: Entry | None) -> None:
+        """Forget an edit or a redaction, together with storing what it made of an entry that nobody has begun since."""
+        rows: dict[bytes, bytes | None] = {key("in", ordinal(amendment.seq)): None}
+        async with self.changing() as tx:
+            if amended is not None:
+                row = key("in", ordinal(amended.seq))
+                stored = await tx.get(row)
+                if stored is not None and ENTRIES.load(stored).attempts == amended.attempts:
+                    rows[row] = ENTRIES.dump(amended)
+            await apply(tx, rows)
 
     async def mark_shown(self, entry: Entry, *, partly: bool, device: str) -> Entry:
         """Remember that a draft may show, before it does; `partly` when it holds some of the answer."""

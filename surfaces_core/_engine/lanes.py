@@ -92,6 +92,20 @@ class Lanes(Generic[T]):
             self._rejoin(lane)
         return True
 
+    def names(self) -> list[Hashable]:
+        """Every lane that is not empty."""
+        return list(self._lanes)
+
+    def waiting_in(self, name: Hashable) -> Sequence[T]:
+        """The items of one lane that are not worked on."""
+        lane = self._lanes.get(name)
+        return () if lane is None else tuple(lane.items)[1 if lane.busy else 0 :]
+
+    def replace(self, name: Hashable, old: T, new: T) -> None:
+        """Put one item in the place of another that is not worked on."""
+        items = self._lanes[name].items
+        items[next(index for index, item in enumerate(items) if item is old)] = new
+
     def items(self, name: Hashable) -> Sequence[T]:
         """The items of one lane that are not done."""
         lane = self._lanes.get(name)

@@ -370,6 +370,9 @@ def _storable(message: Inbound) -> Inbound:
         sender=storable(message.sender),
         sender_name=storable(message.sender_name),
         text=storable(message.text),
+        target=storable(message.target),
+        thread=storable(message.thread),
+        quote=storable(message.quote),
         attachments=files,
     )
     return message if clean == message else clean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,10 +32,10 @@ class Peers:
         self._watched: set[str] = set()
         self.down: dict[str, Trouble] = {}
         """Agents that could not be reached when they were last tried."""
-        self.waiting: Callable[[str], list[Address]] = lambda agent: []
-        """Conversations whose next question waits for an agent."""
-        self.wake: Callable[[Address], object] = lambda address: None
-        """Lets the next question of a conversation be tried at once."""
+        self.waiting: Callable[[str], Iterable[Hashable]] = lambda agent: ()
+        """Lanes whose next question waits for an agent."""
+        self.wake: Callable[[Hashable], object] = lambda lane: None
+        """Lets the next question of a lane be tried at once."""
 
     def away(self, agent: str) -> bool:
         """Whether questions have to ask for their turn."""
@@ -64,8 +64,8 @@ class Peers:
         if gate is None:
             return
         gate.succeeded()
-        for address in self.waiting(agent):
-            self.wake(address)
+        for lane in self.waiting(agent):
+            self.wake(lane)
 
     async def run(self) -> None:
         """Look at agents that are down until cancelled."""
@@ -84,7 +84,7 @@ class Peers:
 
     async def _look(self, agent: str) -> bool:
         """Whether to go on looking."""
-        if not self.waiting(agent):  # the next question finds out by itself
+        if not list(self.waiting(agent)):  # the next question finds out by itself
             self._gates.pop(agent).succeeded()
             return False
         if self._gates[agent].idle_s < PROBE_S / 2:  # it was tried just now

@@ -9,6 +9,7 @@ from typing import Literal
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Backlog, Entry, Part
 from surfaces_core._engine.lanes import Lanes, Standing
+from surfaces_core._engine.spots import Spot
 from surfaces_core.events import Address
 
 State = Literal["running", "waiting", "ready", "held", "stored"]
@@ -72,9 +73,9 @@ def _state(standing: Standing[Entry] | Standing[Part]) -> State:
 
 
 def _by_lane(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    lanes: dict[Address, list[Entry]] = {}
+    lanes: dict[Spot, list[Entry]] = {}
     for entry in entries:
-        lanes.setdefault(entry.message.address, []).append(entry)
+        lanes.setdefault(Spot.of(entry.message), []).append(entry)
     return lanes.values()
 
 

@@ -70,6 +70,9 @@ class HostSettings(Settings):
 
     locale: Literal["en"] = Field("en", description="The language people are spoken to in.")
     max_concurrent_turns: int = Field(64, ge=1, le=10_000, description="How many turns run side by side.")
+    edit_window_s: float = Field(
+        300.0, ge=0, description="How long after a message an edit of it restarts its turn, while that still runs."
+    )
     max_lane_depth: int = Field(100, ge=1, description="How many messages of one conversation may wait.")
     shutdown_grace_s: float = Field(20, ge=0, description="How long running turns may go on after SIGTERM.")
     operators: tuple[str, ...] = Field((), description="Native ids of people who may use operator commands.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from surfaces_core._engine import words
-from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, ordinal, place
+from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, ordinal, place, prefix
 from surfaces_core.contracts import Files, Staged, Surface
 from surfaces_core.errors import Rejected
 from surfaces_core.events import Address, Agent, Attachment, FileRef
@@ -19,6 +19,7 @@ class Waiting:
     sender: str
     file: FileRef
     staged_at: float
+    thread: str = ""
 
 
 WAITING = Rows(Waiting)
@@ -40,9 +41,11 @@ class Staging:
             address = Address(surface=surface, conversation=conversation)
             self._waiting.setdefault(address, {})[row] = WAITING.load(value)
 
-    def waiting(self, address: Address, person: str) -> dict[bytes, Waiting]:
-        """A person's files that wait in a conversation, oldest first, by their rows."""
-        return {row: item for row, item in self._waiting.get(address, {}).items() if item.sender == person}
+    def waiting(self, address: Address, person: str, thread: str | None = None) -> dict[bytes, Waiting]:
+        """A person's files that wait in a conversation, or in one thread of it, oldest first, by their rows."""
+        here = self._waiting.get(address, {})
+        mine = {row: item for row, item in here.items() if item.sender == person}
+        return mine if thread is None else {row: item for row, item in mine.items() if item.thread == thread}
 
     async def take_in(self, entry: Entry, surface: Surface, agent: Agent, prefix: str) -> tuple[list[str], list[str]]:
         """Fetch and stage what a message carries: the names that were stored, the lines to say.
@@ -76,23 +79,33 @@ class Staging:
             mime=attachment.mime,
             key=f"{entry.turn}.{index}",
         )
-        waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now())
+        waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now(), thread=message.thread)
         await self._journal.write({row: WAITING.dump(waiting)})
         self._waiting.setdefault(message.address, {})[row] = waiting
         return file
 
-    def listed(self, address: Address, person: str) -> Sequence[Staged]:
+    def listed(self, address: Address, person: str, thread: str | None = None) -> Sequence[Staged]:
         """As commands see it."""
-        return [Staged(file=item.file, staged_at=item.staged_at) for item in self.waiting(address, person).values()]
+        waiting = self.waiting(address, person, thread).values()
+        return [Staged(file=item.file, staged_at=item.staged_at) for item in waiting]
 
-    async def drop(self, address: Address, person: str, number: int | None) -> Sequence[Staged]:
+    async def drop(self, address: Address, person: str, thread: str, number: int | None) -> Sequence[Staged]:
         """Remove the n-th file (from 1) or all, and the stored files; what was removed."""
-        waiting = list(self.waiting(address, person).items())
+        waiting = list(self.waiting(address, person, thread).items())
         chosen = waiting if number is None else waiting[number - 1 : number] if number > 0 else []
         for row, item in chosen:
             await self._files.remove(item.file.workspace, item.file.path)
             await self._journal.write(self.consume(address, [row]))
         return [Staged(file=item.file, staged_at=item.staged_at) for _, item in chosen]
+
+    async def withdraw(self, entry: Entry) -> Changes:
+        """Remove the stored files of a message that was taken back; the rows to forget with it."""
+        address = entry.message.address
+        mine = prefix("staged", *place(address), ordinal(entry.seq))
+        files = {row: item.file for row, item in self._waiting.get(address, {}).items() if row.startswith(mine)}
+        for file in files.values():
+            await self._files.remove(file.workspace, file.path)
+        return self.consume(address, files)
 
     def consume(self, address: Address, rows: Iterable[bytes]) -> Changes:
         """These wait no longer; the rows to forget with what they were used for."""

@@ -17,28 +17,32 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
 from surfaces_core._engine.agent_turn import AgentTurns
+from surfaces_core._engine.amendments import AMENDING, Amendments
 from surfaces_core._engine.answers import Answers
 from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.discovery import Hooks
-from surfaces_core._engine.drafts import show
+from surfaces_core._engine.drafts import draft_of, show
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, SurfacesError, Unavailable
-from surfaces_core.events import Address, Draft, Inbound, Kind, Observed, Postponed, TurnEnded
+from surfaces_core.events import Inbound, Kind, Observed, Postponed, TurnEnded
 
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
 ALONE_S = 5.0
 """So long the last try of an entry keeps those of others off: what is put aside must be what kills."""
 LOOK_AGAIN_S = 0.25
+AT_ONCE = (*AMENDING, Kind.REACTION)
+"""What does not wait behind the running turn: it may be about it."""
 URGENT_AT_ONCE = 8
 LOST = "LOST_CONVERSATION"
 """The code of a surface that can't say whose a conversation is."""
@@ -72,7 +76,7 @@ class Turns:
         self._hooks = hooks
         self._calls = calls
         self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, surfaces=surfaces, log=log)
-        self._answers = Answers(journal, surfaces)
+        self._answers = Answers(journal, surfaces, book)
         self._surfaces = surfaces
         self._deliveries = deliveries
         self._observe = observe
@@ -80,43 +84,57 @@ class Turns:
         self.lanes: Lanes[Entry] = Lanes(self._work, settings.max_concurrent_turns)
         self.urgent: Lanes[Entry] = Lanes(self._work, URGENT_AT_ONCE)
         """What must not wait for a place among the turns: it may be what frees one."""
-        self._told: set[tuple[Address, str]] = set()
+        self._told: set[tuple[Spot, str]] = set()
         """What is said once a conversation while the process lives, or until it is taken out."""
-        self._works: dict[tuple[bool, Address], Work] = {}
+        self._works: dict[tuple[bool, Spot], Work] = {}
         """What is worked on now, urgent or not, until its answer is to be stored."""
         self._alone_until = 0.0
         """On the loop's clock: until then no other suspect may begin."""
-        self._stop_next: set[Address] = set()
-        """Conversations whose waiting turn is to be stopped instead of tried again."""
+        self._stop_next: set[Spot] = set()
+        """Lanes whose waiting turn is to be stopped instead of tried again."""
+        self._amendments = Amendments(
+            journal=journal,
+            lanes=self.lanes,
+            works=self._works.values(),
+            calls=calls,
+            edit_window_s=settings.edit_window_s,
+            log=log,
+        )
 
     # The lanes
 
     def put(self, entry: Entry) -> None:
         """Queue a stored entry; urgent commands do not wait behind the running turn."""
-        self._lanes(entry).put(entry.message.address, entry)
+        if entry.message.kind in AMENDING and self._amendments.apply(entry):
+            return
+        self._lanes(entry).put(Spot.of(entry.message), entry)
 
     def _lanes(self, entry: Entry) -> Lanes[Entry]:
+        if entry.overflow or entry.message.kind in AT_ONCE:
+            return self.urgent
         command = self._calls.parse(entry.message)[0]
-        return self.urgent if entry.overflow or (command is not None and command.urgent) else self.lanes
+        return self.urgent if command is not None and command.urgent else self.lanes
 
     def behind(self, message: Inbound) -> int:
         """How many messages of a conversation wait behind the one that is worked on."""
-        return max(0, self.lanes.depth(message.address) - 1)
+        return max(0, self.lanes.depth(Spot.of(message)) - 1)
 
     def admission(self) -> Callable[[Entry], Entry]:
         """What happens to the entries of one batch as they come in: too much for its lane, or begun at once."""
-        coming: Counter[tuple[bool, Address]] = Counter()
+        coming: Counter[tuple[bool, Spot]] = Counter()
 
         def admit(entry: Entry) -> Entry:
-            address = entry.message.address
-            if not (self.lanes.depth(address) or self.urgent.depth(address) or coming[False, address]):
-                self._told.discard((address, "full"))  # what was too much then is answered: this is another time
-            if self._is_full(entry.message, coming[False, address]):
+            if entry.message.kind in AMENDING:
+                return entry
+            spot = Spot.of(entry.message)
+            if not (self.lanes.depth(spot) or self.urgent.depth(spot) or coming[False, spot]):
+                self._told.discard((spot, "full"))  # what was too much then is answered: this is another time
+            if self._is_full(entry.message, coming[False, spot]):
                 entry = replace(entry, overflow=True)
             lanes = self._lanes(entry)
-            lane = (lanes is self.urgent, address)
+            lane = (lanes is self.urgent, spot)
             held = self._must_ask(entry) or self._must_follow(entry)
-            first = not coming[lane] and lanes.starts_now(address, len(coming)) and not held
+            first = not coming[lane] and lanes.starts_now(spot, len(coming)) and not held
             coming[lane] += 1
             return begun(entry) if first else entry
 
@@ -125,19 +143,20 @@ class Turns:
     def _is_full(self, message: Inbound, coming: int) -> bool:
         if message.kind is not Kind.MESSAGE or self._calls.parse(message)[0] is not None:
             return False
-        return self.lanes.depth(message.address) + coming >= self._settings.max_lane_depth
+        return self.lanes.depth(Spot.of(message)) + coming >= self._settings.max_lane_depth
 
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try; none that came behind who asks."""
-        asking = self._works.get((True, message.address))
+        spot = Spot.of(message)
+        asking = self._works.get((True, spot))
         before = math.inf if asking is None else asking.entry.seq
-        work = self._agents.running.get(message.address) or self._works.get((False, message.address))
+        work = self._works.get((False, spot))
         if work is not None and self._asks(work.entry) and work.entry.seq < before:
             work.stop()
             return True
-        if any(self._asks(entry) and entry.seq < before for entry in self.lanes.items(message.address)):
-            self._stop_next.add(message.address)
-            self.lanes.wake(message.address)
+        if any(self._asks(entry) and entry.seq < before for entry in self.lanes.items(spot)):
+            self._stop_next.add(spot)
+            self.lanes.wake(spot)
             return True
         return False
 
@@ -145,7 +164,8 @@ class Turns:
         """Whether an entry is a question to the agent, which can be stopped."""
         message, binding = entry.message, self._book.at(entry.message.address)
         owned = binding is None or binding.shared or binding.owner == message.sender
-        return owned and message.kind is Kind.MESSAGE and self._calls.parse(message)[1] is None
+        question = message.kind is Kind.MESSAGE and self._calls.parse(message)[1] is None
+        return owned and question and not entry.withdrawn
 
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
@@ -158,11 +178,11 @@ class Turns:
             return False
         return self._book.is_made_by_another(entry.turn, message.address, message.sender)
 
-    def waiting_for(self, agent: str) -> list[Address]:
-        """Conversations whose next question waits for an agent."""
+    def waiting_for(self, agent: str) -> list[Spot]:
+        """Where the next question waits for an agent."""
         first = [entry for entry in self.lanes.next_items() if self._asks(entry)]
-        bound = [(entry.message.address, self._book.at(entry.message.address)) for entry in first]
-        return [address for address, binding in bound if binding is not None and binding.agent == agent]
+        bound = [(Spot.of(entry.message), self._book.at(entry.message.address)) for entry in first]
+        return [spot for spot, binding in bound if binding is not None and binding.agent == agent]
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -191,10 +211,13 @@ class Turns:
             await self._journal.suspend(work.entry)
 
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
-        address, urgent = entry.message.address, self._lanes(entry) is self.urgent
-        stopped = not urgent and address in self._stop_next and self._asks(entry)
+        if entry.message.kind in AMENDING:
+            await self._amendments.settle(entry)
+            return None
+        spot, urgent = Spot.of(entry.message), self._lanes(entry) is self.urgent
+        stopped = not urgent and spot in self._stop_next and self._asks(entry)
         if stopped:
-            self._stop_next.discard(address)
+            self._stop_next.discard(spot)
         elif entry.state == "queued":
             wait, entry = self._wait(entry)
             if wait > 0:
@@ -202,19 +225,19 @@ class Turns:
         if _is_suspect(entry):
             self._alone_until = asyncio.get_running_loop().time() + ALONE_S
         started = time.perf_counter()
-        work = self._works[urgent, address] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
+        work = self._works[urgent, spot] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
         try:
             if entry.state != "running":  # else it was counted when it came
                 work.entry = await self._journal.begin(entry)
             try:
-                outcome = await self._outcome(work)
+                outcome = await self._settled(work)
             except Unavailable as error:
                 return await self._put_off(work, error)
         except asyncio.CancelledError:
             await self._journal.suspend(work.entry)
             raise
         finally:
-            del self._works[urgent, address]
+            del self._works[urgent, spot]
             if _is_suspect(entry):
                 self._alone_until = 0.0
         await self._finish(work.entry, outcome, time.perf_counter() - started)
@@ -225,6 +248,8 @@ class Turns:
 
         The wall clock is asked once, after a restart; it may have jumped, so it is not believed in everything.
         """
+        if entry.withdrawn:
+            return 0.0, entry
         if entry.not_before:
             wait = min(entry.not_before - self._journal.now(), self._settings.retry_cap_s)
             entry = replace(entry, not_before=0.0)
@@ -235,6 +260,19 @@ class Turns:
         if self._must_follow(entry):
             return LOOK_AGAIN_S, entry
         return (self._agents.ask(entry.message.address) if self._must_ask(entry) else 0.0), entry
+
+    async def _settled(self, work: Work) -> Outcome:
+        """What an entry comes to, however often the person changes it meanwhile. Raises like `_outcome`."""
+        while True:
+            try:
+                outcome = await self._outcome(work)
+            except Unavailable:
+                if not work.amendments:
+                    raise
+            else:
+                if not work.amendments:
+                    return outcome
+            await self._amendments.begin_anew(work)
 
     async def _outcome(self, work: Work) -> Outcome:
         """What an entry comes to. Raises `Unavailable` when it is worth another try, and `StateError`."""
@@ -273,8 +311,11 @@ class Turns:
         self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
         if (tries > 1 or wait > LONG_WAIT_S) and not work.unwanted:
             await self._show_waiting(work)
+        while work.amendments:
+            await self._amendments.begin_anew(work)
+            wait = 0.0
         if work.unwanted:
-            self._stop_next.add(where)
+            self._stop_next.add(Spot.of(entry.message))
         return replace(work.entry, not_before=0.0), 0.0 if work.unwanted else wait
 
     async def _show_waiting(self, work: Work) -> None:
@@ -288,19 +329,9 @@ class Turns:
             return  # where a message first shows, there it stays
         if not work.entry.shown:
             work.entry = await self._journal.mark_shown(work.entry, partly=False, device=surface.device)
-        entry = work.entry
-        draft = Draft(
-            key=f"{entry.turn}.0",
-            turn=entry.turn,
-            part=0,
-            address=message.address,
-            attempt=entry.attempts,
-            version=1,
-            status=words.SETTING_UP() if making else words.WAITING(),
-            device=entry.shown_on,
-            first_at=entry.shown_at,
-        )
-        await show(surface, draft, surface.pace, self._log)
+        draft = draft_of(work.entry, self._book.asker(message))
+        status = words.SETTING_UP() if making else words.WAITING()
+        await show(surface, replace(draft, version=1, status=status), surface.pace, self._log)
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
         try:
@@ -321,7 +352,7 @@ class Turns:
         self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
         if self._asks(entry):  # who wanted to stop it came too late, and meant no later one
-            self._stop_next.discard(entry.message.address)
+            self._stop_next.discard(Spot.of(entry.message))
 
     # What an entry asks for
 
@@ -332,6 +363,8 @@ class Turns:
         if entry.crashes >= MAX_CRASHES:
             return Outcome(says=[Say(text=words.POISON())], kind="dead", dead="CRASHED")
         message = entry.message
+        if entry.withdrawn:
+            return await self._agents.withdraw(entry)
         match message.kind:
             case Kind.START:
                 return await self._comings.start(entry)
@@ -368,20 +401,20 @@ class Turns:
             files = await self._agents.stage(entry, binding) if binding and message.attachments else []
             return replace(outcome, says=[*outcome.says, *files])
         if lost:
-            return Outcome(says=self._once(message.address, lost), kind="failed")
+            return Outcome(says=self._once(message, lost), kind="failed")
         if binding is None:
             return await self._comings.welcome(entry)
-        if not self.behind(message) and not self.urgent.depth(message.address):
-            self._told.discard((message.address, "full"))
+        if not self.behind(message) and not self.urgent.depth(Spot.of(message)):
+            self._told.discard((Spot.of(message), "full"))
         if message.sender != binding.owner and not binding.shared:
-            return Outcome(says=self._once(message.address, words.NOT_YOURS()), kind="refused")
+            return Outcome(says=self._once(message, words.NOT_YOURS()), kind="refused")
         if binding.archived:
             return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")
         return await self._agents.run(work, binding)
 
     def _overflowed(self, message: Inbound) -> Outcome:
-        count = self.lanes.depth(message.address)
-        says = self._once(message.address, words.LANE_FULL(count), "full")
+        count = self.lanes.depth(Spot.of(message))
+        says = self._once(message, words.LANE_FULL(count), "full")
         return Outcome(says=says, kind="dead", dead="LANE_FULL")
 
     def _refusal(self, message: Inbound) -> str | None:
@@ -391,10 +424,11 @@ class Turns:
             raise TypeError(f"a plugin refused with a {type(answer).__name__}")
         return answer
 
-    def _once(self, address: Address, line: str, topic: str = "") -> list[Say]:
-        if (address, topic or line) in self._told:
+    def _once(self, message: Inbound, line: str, topic: str = "") -> list[Say]:
+        told = (Spot.of(message), topic or line)
+        if told in self._told:
             return []
-        self._told.add((address, topic or line))
+        self._told.add(told)
         return [Say(text=line)]
 
 

@@ -46,9 +46,22 @@ class Work:
     """The person asked to stop it, be it too late for this try."""
     worker: asyncio.Task[None] | None = None
     """Does the entry."""
+    amendments: list[Entry] = field(default_factory=list)
+    """What the person has changed since this try began."""
+    closed: bool = False
+    """The answer stands, whatever is changed now."""
 
     def stop(self) -> None:
         """Cancel it; what came already is kept. An answer that is complete stays what it is."""
         self.unwanted = True
         if self.task is None or self.task.cancel():
             self.stopped = True
+
+    def amend(self, amendment: Entry) -> bool:
+        """Begin anew with what the person has changed; False when it is too late for that."""
+        if self.closed or self.unwanted:
+            return False
+        self.amendments.append(amendment)
+        if self.task is not None:
+            self.task.cancel()
+        return True

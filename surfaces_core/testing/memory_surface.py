@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
@@ -43,6 +44,8 @@ class Shown:
     file: FileRef | None = None
     versions: tuple[str, ...] = ()
     """Every text it has had, oldest first."""
+    thread: str = ""
+    reply_to: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -61,6 +64,8 @@ class MemoryMessenger:
     rooms: dict[str, Binding] = field(default_factory=dict)
     """The bindings that the messenger itself knows."""
     typing: set[str] = field(default_factory=set)
+    acknowledged: list[tuple[str, bool]] = field(default_factory=list)
+    """Event ids of what the bot has taken up, and with True of what waits behind others."""
     recalled: list[str] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
     faults: list[SurfacesError] = field(default_factory=list)
@@ -82,8 +87,10 @@ class MemoryMessenger:
         files: Mapping[str, bytes] | None = None,
         kind: Kind = Kind.MESSAGE,
         event_id: str | None = None,
+        voice: bool = False,
+        **more: Any,
     ) -> Inbound:
-        """A person says something, or sends files."""
+        """A person says something, sends files (or a `voice` message), or does what `more` of `Inbound` says."""
         number = len(self.incoming) + 1
         uploads = enumerate((files or {}).items())
         attachments = tuple(self._upload(f"upload-{number}-{index}", name, data) for index, (name, data) in uploads)
@@ -92,10 +99,10 @@ class MemoryMessenger:
             event_id=event_id or f"$e{number}",
             sender=sender,
             sender_name=sender.removeprefix("@").title(),
-            sent_at=float(number),
             kind=kind,
             text=text,
-            attachments=attachments,
+            attachments=tuple(replace(file, voice=voice) for file in attachments),
+            **{"sent_at": float(number), **more},
         )
         self.incoming.append(message)
         await self.change()
@@ -272,6 +279,11 @@ class MemorySurface(Surface):
                 self.messenger.edit(name, text, final=False)
         await self.messenger.change()
 
+    async def acknowledge(self, message: Inbound, *, waiting: bool) -> None:
+        """Show that a message was seen."""
+        self.messenger.acknowledged.append((message.event_id, waiting))
+        await self.messenger.change()
+
     def _posted(self, message: Shown, device: str, since: float) -> str:
         """Post a message, after a look for it where its key may be forgotten; its name in `shown`."""
         forgotten = device != self.device or not 0 <= self._now() - since < WINDOW_S
@@ -294,7 +306,16 @@ class MemorySurface(Surface):
 def _shown(what: Outbound | Draft, text: str, *, final: bool, file: FileRef | None = None) -> Shown:
     """A message as it shows at first."""
     place = what.address.conversation
-    return Shown(key=what.key, text=text, conversation=place, final=final, file=file, versions=(text,))
+    return Shown(
+        key=what.key,
+        text=text,
+        conversation=place,
+        final=final,
+        file=file,
+        versions=(text,),
+        thread=what.thread,
+        reply_to=what.reply_to,
+    )
 
 
 def memory_context(name: str = NAME, **parts: object) -> SurfaceContext:
