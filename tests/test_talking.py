@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
@@ -46,12 +47,12 @@ class Gated:
         return [request.text for request in self.transport.stopped]
 
 
-async def edit(bot: TestBot, target: str, text: str, **more: object) -> None:
+async def edit(bot: TestBot, target: str, text: str, **more: Any) -> None:
     """A person puts other words in the place of what they said."""
     await bot.messenger.say(text, kind=Kind.EDIT, target=target, **more)
 
 
-async def redact(bot: TestBot, target: str, **more: object) -> None:
+async def redact(bot: TestBot, target: str, **more: Any) -> None:
     """A person takes back what they said."""
     await bot.messenger.say(kind=Kind.REDACTION, target=target, **more)
 
@@ -134,7 +135,7 @@ async def test_an_edit_that_comes_while_the_agent_is_tried_again_is_asked() -> N
         await until(lambda: len(inbox(bot)) == 1 and b'"what"' in inbox(bot)[0])
 
 
-REFUSED_EDITS = {
+REFUSED_EDITS: dict[str, dict[str, Any]] = {
     "by somebody else": {"sender": "@bob"},
     "after the window": {"sent_at": 10_000.0},
     "into a command": {"text": "!help"},
@@ -150,7 +151,8 @@ async def test_an_edit_that_is_not_to_be_followed_changes_nothing(how: str) -> N
     async with bot.running():
         await bot.messenger.say("question", event_id="$q")
         await until(lambda: agent.asked == ["question"])
-        await bot.messenger.say(**{"text": "other", "kind": Kind.EDIT, "target": "$q"} | REFUSED_EDITS[how])
+        said: dict[str, Any] = {"text": "other"} | REFUSED_EDITS[how]
+        await edit(bot, "$q", **said)
         await until(lambda: len(inbox(bot)) == 1)
         agent.open()
         assert await bot.pop() == "You said question"
