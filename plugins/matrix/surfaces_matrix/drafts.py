@@ -6,13 +6,14 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from surfaces_core import Draft, Rejected
+from surfaces_core import Draft, Rejected, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import Content, edit_content, placed, text_content
 from surfaces_matrix.lookup import Key, Lookup
 from surfaces_matrix.say import Say
 from surfaces_matrix.split import split
+from surfaces_matrix.tempo import Tempo
 
 TYPING_S = 30
 """How long the homeserver believes that the bot types."""
@@ -43,10 +44,11 @@ class _Shown:
 class Drafts:
     """The drafts of one account."""
 
-    def __init__(self, client: Client, say: Say, lookup: Lookup, *, timeout_s: float) -> None:
+    def __init__(self, client: Client, say: Say, lookup: Lookup, tempo: Tempo, *, timeout_s: float) -> None:
         self._client = client
         self._say = say
         self._lookup = lookup
+        self._tempo = tempo
         self._timeout_s = min(timeout_s, PATIENCE_S)
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._typing: dict[str, float] = {}
@@ -59,9 +61,9 @@ class Drafts:
             if draft.done:
                 await self._stop_typing(room_id)
                 return
+            await self._type(room_id)
             if draft.version > 0:
                 await self._show_text(draft)
-            await self._type(room_id)
         except Rejected:
             # The answer itself will be refused too, and there it is dealt with.
             return
@@ -84,8 +86,18 @@ class Drafts:
         body = _body(draft)
         content = text_content(body, turn=draft.turn, part=draft.part)
         shown = self._remembered(draft)
-        if shown.refused:
+        if shown.refused or (shown.body == body and shown.unsettled is None):
             return
+        self._tempo.take()
+        try:
+            await self._bring(shown, draft, body, content)
+        except Unavailable as error:
+            self._tempo.failed(error)
+            raise
+        self._tempo.succeeded()
+
+    async def _bring(self, shown: _Shown, draft: Draft, body: str, content: Content) -> None:
+        """Make a draft's message say what it is to say now."""
         if shown.unsettled is not None:
             # One at a time: an older request must not take effect behind a newer one.
             await self._put(shown, *shown.unsettled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -42,6 +42,13 @@ class MatrixSettings(Settings):
     stream_first_chars: int = Field(default=40, ge=0, description="Characters that the first version waits for")
     stream_first_s: float = Field(default=1.0, ge=0, description="Seconds that the first version waits")
     stream_budget: int = Field(default=30, ge=1, le=500, description="The most edits that one answer may cost")
+
+    stream_edits_per_s: float = Field(
+        default=10.0, gt=0, description="The most edits a second over all rooms; fewer while the homeserver limits them"
+    )
+    read_receipts: Literal["public", "private", "off"] = Field(
+        default="public", description="Who sees how far the bot has read: people, nobody but the bot, or there is none"
+    )
 
     catch_up_max_age_s: float = Field(
         default=86_400, ge=0, description="Older messages are passed over after a time away; 0 passes over all"

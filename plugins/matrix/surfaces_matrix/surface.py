@@ -11,6 +11,7 @@ from surfaces_core import (
     Condition,
     Conversations,
     Draft,
+    Inbound,
     Intake,
     Outbound,
     Pace,
@@ -28,12 +29,14 @@ from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import download
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
+from surfaces_matrix.receipts import Receipts
 from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.say import Say
 from surfaces_matrix.send import Sender
 from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.split import split
 from surfaces_matrix.sync import Sync
+from surfaces_matrix.tempo import Tempo
 
 
 class MatrixSurface(Surface):
@@ -51,7 +54,9 @@ class MatrixSurface(Surface):
         quotes = Quotes(self._client, context.log)
         say = Say(self._client, self._encryption, self._login)
         lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s)
-        self._drafts = Drafts(self._client, say, lookup, timeout_s=settings.request_timeout_s)
+        tempo = Tempo(settings.stream_edits_per_s)
+        self._drafts = Drafts(self._client, say, lookup, tempo, timeout_s=settings.request_timeout_s)
+        self._receipts = Receipts(self._client, settings.read_receipts)
         self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, quotes, settings)
         rooms = Rooms(
             surface=context.name,
@@ -68,6 +73,7 @@ class MatrixSurface(Surface):
             people=self._people,
             encryption=self._encryption,
             quotes=quotes,
+            receipts=self._receipts,
             rooms=rooms,
             login=self._login,
             account=self._account,
@@ -130,6 +136,11 @@ class MatrixSurface(Surface):
     async def show(self, draft: Draft) -> None:
         """Show a running turn by typing and, from its first version on, by one edited message."""
         await self._drafts.show(draft)
+
+    async def acknowledge(self, message: Inbound, *, waiting: bool) -> None:
+        """Show that a message was taken up, by a read receipt that goes out when it may."""
+        if not waiting:
+            self._receipts.take_up(message)
 
     def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of a file that a person sent, within `max_file_bytes` and `transfer_timeout_s`."""

@@ -26,6 +26,7 @@ from surfaces_matrix.patience import AWAY_S, Patience
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.reading import Read, Reader, Window
+from surfaces_matrix.receipts import Receipts
 from surfaces_matrix.reconcile import bindings
 from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.settings import MatrixSettings
@@ -55,6 +56,8 @@ class Sync:
     """Told what the rooms show, at each start."""
     encryption: Encryption
     quotes: Quotes
+    receipts: Receipts
+    """Sent while this receives."""
     log: FilteringBoundLogger
     backoff: Backoff
     clock: Callable[[], float] = time.time
@@ -105,6 +108,7 @@ class Sync:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._declines.run())
+                group.create_task(self.receipts.run())
                 await self.account.claim()
                 group.create_task(self.account.keep())
                 await self._receive(intake)

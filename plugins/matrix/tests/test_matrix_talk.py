@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from surfaces_core import Inbound, Kind
-from surfaces_matrix import quotes
+from surfaces_core import Address, Inbound, Kind
+from surfaces_matrix import quotes, receipts
 
-from .conftest import ANN, ME, Bot, Stage, Workspace, a_file, batch, draft, message, outbound
+from .conftest import ANN, ME, ROOM, Bot, Stage, Workspace, a_file, batch, draft, message, outbound
 
 EVENT = "GET /_matrix/client/v3/rooms/%21room%3Ahs/event/"
 
@@ -208,3 +208,65 @@ async def test_a_key_that_the_mark_does_not_tell_stands_beside_it(stage: Stage, 
     async with bot.live() as surface:
         await surface.send(replace(outbound("may I?", part=1001), key="turn.q1-1"))
     assert (sent(stage)[0]["io.surfaces.id"]["part"], sent(stage)[0]["io.surfaces.key"]) == (1001, "turn.q1-1")
+
+
+# Receipts
+
+
+RECEIPT = "POST /_matrix/client/v3/rooms/%21room%3Ahs/receipt/"
+
+
+def taken_up(event_id: str, room: str = ROOM, kind: Kind = Kind.MESSAGE) -> Inbound:
+    """A message that the host takes up."""
+    place = Address(surface="work", conversation=room)
+    return Inbound(address=place, event_id=event_id, sender=ANN, sent_at=1.0, kind=kind)
+
+
+@pytest.mark.parametrize(("kind", "path"), [("public", "m.read/%24q"), ("private", "m.read.private/%24q")])
+async def test_people_see_that_a_message_was_taken_up(stage: Stage, bot: Bot, kind: str, path: str):
+    """As far as the operator wants it, and not before it is taken up."""
+    async with bot.live(read_receipts=kind) as surface:
+        await surface.acknowledge(taken_up("$p"), waiting=True)
+        await surface.acknowledge(taken_up("$q"), waiting=False)
+        await stage.until(lambda: stage.count("/receipt/") > 0)
+    assert [request.path.partition("/receipt/")[2] for request in stage.sent(RECEIPT)] == [path]
+
+
+async def test_receipts_are_few(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
+    """A flood is one at once and one for all the rest; each room has its own."""
+    monkeypatch.setattr(receipts, "EVERY_S", 0.3)
+    async with bot.live() as surface:
+        for n in range(50):
+            await surface.acknowledge(taken_up(f"$a{n}"), waiting=False)
+            await asyncio.sleep(0)
+        await surface.acknowledge(taken_up("$b", room="!other:hs"), waiting=False)
+        await stage.until(lambda: stage.count("%24a49") > 0)
+    assert stage.count(RECEIPT) <= 2
+    assert stage.count("/receipt/") == stage.count(RECEIPT) + 1
+
+
+async def test_without_receipts_nothing_is_sent(stage: Stage, bot: Bot):
+    """Nor for what is no message."""
+    async with bot.live(read_receipts="off") as surface:
+        await surface.acknowledge(taken_up("$q"), waiting=False)
+        await heard(bot, stage, message("$1", "one"))
+    async with bot.live() as surface:
+        for entry in (taken_up("gap:!room:hs:s1"), taken_up("$r", kind=Kind.REACTION)):
+            await surface.acknowledge(entry, waiting=False)
+        await heard(bot, stage, message("$2", "two"))
+    assert stage.count("/receipt/") == 0
+
+
+@pytest.mark.parametrize(
+    "trouble", [(502, "x"), (429, {"errcode": "M_LIMIT_EXCEEDED"}), (403, {"errcode": "M_FORBIDDEN"})]
+)
+async def test_a_receipt_that_fails_is_not_repeated(stage: Stage, bot: Bot, trouble: Any):
+    """Nor does it stop the bot, or the answers."""
+    await stage.then("/receipt/", *[trouble] * 10)
+    async with bot.live() as surface:
+        await surface.acknowledge(taken_up("$q"), waiting=False)
+        await stage.until(lambda: stage.count("/receipt/") > 0)
+        await surface.acknowledge(taken_up("$r"), waiting=False)
+        await heard(bot, stage, message("$1", "one"))
+        await surface.send(outbound("an answer"))
+    assert stage.count("/receipt/") == 1
