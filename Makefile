@@ -64,6 +64,10 @@ bench: setup .bench/.stamp ## measure against a plain nio loop and write the tab
 docs: setup ## write the generated pages of docs/reference
 	$(BIN)/python tools/docs.py
 
+.PHONY: words
+words: setup ## bring the translations in step with the code, and say what is missing
+	$(BIN)/python tools/words.py
+
 .PHONY: wheels
 wheels: setup ## build a wheel of every distribution into dist/
 	for folder in . $(PLUGIN_FOLDERS); do \

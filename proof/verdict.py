@@ -15,15 +15,15 @@ from surfaces_matrix.words import MISSED_AWAY, MISSED_FLOOD
 NOTICES: Mapping[str, str] = {
     words.INTERRUPTED(): "interrupted",
     words.CUT_OFF(): "cut_off",
-    agent.CUT_OFF: "cut_off",
+    agent.CUT_OFF(): "cut_off",
     words.POISON(): "poison",
     words.GAVE_UP(): "gave_up",
     words.GENERAL(): "general",
     words.NO_ANSWER(): "no_answer",
     words.STOPPED(): "stopped",
     words.PART_LOST(): "part_lost",
-    MISSED_AWAY: "passed_over",
-    MISSED_FLOOD: "flood",
+    MISSED_AWAY(): "passed_over",
+    MISSED_FLOOD(): "flood",
 }
 """What the host says where an answer can't stand, and its cause."""
 

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from surfaces_core.events import TurnEvent as TurnEvent
     from surfaces_core.hooks import hookimpl as hookimpl
     from surfaces_core.i18n import Catalogue as Catalogue
+    from surfaces_core.i18n import Plural as Plural
+    from surfaces_core.i18n import Sentence as Sentence
 
 _HOMES = {
     "surfaces_core.contracts": (
@@ -81,7 +83,7 @@ _HOMES = {
         "TurnEvent"
     ),
     "surfaces_core.hooks": "hookimpl",
-    "surfaces_core.i18n": "Catalogue",
+    "surfaces_core.i18n": "Catalogue Plural Sentence",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -36,7 +36,10 @@ from surfaces_core.events import (
     Outbound,
     Receipt,
 )
+from surfaces_core.i18n import Catalogue, Sentence
 
+_ = Catalogue("surfaces_core")
+NO_FILES = _("I can't take files here.")
 CONTRACT = 1
 """The contract version of this host, one for all kinds until one of them has to move alone."""
 
@@ -317,7 +320,7 @@ class Surface(Driver):
 
     def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of a file that a person sent, in pieces. `Unavailable` or `Rejected`."""
-        raise Rejected(f"{self.context.name} has no files", public="I can't take files here.")
+        raise Rejected(f"{self.context.name} has no files", public=NO_FILES())
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into parts that each fit one message; the same text is always cut alike."""
@@ -550,6 +553,14 @@ class Desk(Protocol):
         """Answer the agent's waiting question; False when none waits."""
         ...
 
+    def language(self) -> str:
+        """The code of the language that the person is spoken to in: a key of `LANGUAGES`."""
+        ...
+
+    async def choose_language(self, code: str) -> None:
+        """Speak so to the person from now on, the answer to this call included."""
+        ...
+
     def link(self, binding: Binding) -> str:
         """A Markdown link to a conversation, or its label where the surface has no links."""
         ...
@@ -585,10 +596,10 @@ class Command:
     """
 
     name: str
-    help: str
+    help: str | Sentence
     """One line without a full stop at its end."""
     handler: Handler
-    usage: str = ""
+    usage: str | Sentence = ""
     """The arguments, like `<name>` or `[undo]`."""
     aliases: tuple[str, ...] = ()
     who: Literal["owner", "anyone", "operator"] = "owner"

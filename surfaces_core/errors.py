@@ -15,23 +15,29 @@ sentence and the host lives; in a surface's run or in the core it ends the host 
 from __future__ import annotations
 
 import os
+from typing import ClassVar
+
+from surfaces_core.i18n import Catalogue, Sentence
+
+_ = Catalogue("surfaces_core")
 
 
 class SurfacesError(Exception):
     """Base of all errors that the host expects.
 
-    `str(error)` is for the log and may name hosts and paths; `public` may be shown to a person.
+    `str(error)` is for the log and may name hosts and paths; `public` may be shown to a person, in the
+    language of the turn it was raised in.
     """
 
     code: str = "ERROR"
-    public: str = "Something went wrong on my side."
+    default: ClassVar[Sentence] = _("Something went wrong on my side.")
+    """What is shown when nothing better was said."""
 
     def __init__(self, message: str, *, code: str | None = None, public: str | None = None) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
-        if public is not None:
-            self.public = public
+        self.public = self.default() if public is None else public
 
 
 class ConfigError(SurfacesError):
@@ -70,7 +76,7 @@ class Unavailable(DriverError):
     """Not now: the same call may work later. `retry_after` in seconds where the far side named it."""
 
     code = "UNAVAILABLE"
-    public = "I can't reach what I need right now."
+    default = _("I can't reach what I need right now.")
 
     def __init__(
         self,
@@ -92,7 +98,7 @@ class Rejected(DriverError):
     """
 
     code = "REJECTED"
-    public = "That was refused."
+    default = _("That was refused.")
 
     def __init__(
         self, message: str, *, code: str | None = None, public: str | None = None, interrupted: bool = False

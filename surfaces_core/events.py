@@ -34,7 +34,8 @@ class Kind(StrEnum):
     Where it goes on at another place, `target` is that place's native id.
     """
     GAP = "gap"
-    """Messages at `address` were passed over for good; `text` is the sentence to say about it."""
+    """Messages at `address` were passed over for good; `text` is the sentence to say about it,
+    in English; where the surface's package has a translation of it, the person reads that."""
     EDIT = "edit"
     """A person put `text` in the place of what they said as `target`."""
     REDACTION = "redaction"

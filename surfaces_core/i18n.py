@@ -3,7 +3,7 @@
 A plugin's `words.py` begins with `_ = Catalogue("surfaces_example")` and holds its sentences as
 `HELLO = _("Hello {name}.")`; `words.HELLO(name=…)` is that sentence in the `language` of the running
 turn. Translations are `locale/<language>/LC_MESSAGES/<package>.mo` beside the package's code; what
-is not translated is said in English.
+is not translated is said in English. `make words` keeps the catalogues in step with the code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import gettext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
 
 LANGUAGES = {"en": "English", "ru": "Русский", "zh": "中文"}
 """The languages that the host speaks, each by its own name."""
@@ -22,10 +23,16 @@ language: ContextVar[str] = ContextVar("language", default="en")
 
 @cache
 def _translations(package: str, code: str) -> gettext.NullTranslations:
-    if code == "en":
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    if code == "en" or not folders:  # a plugin of one module has no place for catalogues
         return gettext.NullTranslations()
-    with as_file(files(package) / "locale") as folder:
-        return gettext.translation(package, folder, [code], fallback=True)
+    return gettext.translation(package, Path(next(iter(folders))) / "locale", [code], fallback=True)
+
+
+def translated(module: str, text: str) -> str:
+    """An English sentence of the package that a module belongs to, in the language of the running turn."""
+    return _translations(module.partition(".")[0], language.get()).gettext(text) if text else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,10 @@ class Sentence:
     def __call__(self, **values: object) -> str:
         """The sentence in the language of the running turn."""
         return _translations(self.package, language.get()).gettext(self.text).format(**values)
+
+    def __str__(self) -> str:
+        """One without names, wherever text is put together for a person: translated when it is shown."""
+        return self()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Records:
         chat, text = said.chat, said.text
         reply = next((seen.text for seen in said.parts.values()), "")
         if text == "!clear":
-            done = reply == command_words.CLEARED
+            done = reply == command_words.CLEARED()
             chat.context, chat.former = "", (chat.context or chat.former) if done else ""
         elif text == "!remove all":
             done = reply.startswith(("Dropped", "No file"))

@@ -268,7 +268,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "yes": (words.AGREED(), words.NO_QUESTION()),
     "no": (words.DECLINED(), words.NO_QUESTION()),
     "help": ("- `!",),
-    "clear": (command_words.CLEARED,),
+    "clear": (command_words.CLEARED(),),
     "context": ("",),
     "list": ("",),
     "remove": ("",),

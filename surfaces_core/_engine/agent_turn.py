@@ -310,6 +310,6 @@ class AgentTurns:
 
 def _status(event: Tool | Progress) -> str:
     if isinstance(event, Tool):
-        return "" if event.done or not event.name else f"using {event.name}"
+        return "" if event.done or not event.name else words.USING(tool=event.name)
     percent = f"{event.fraction:.0%}" if event.fraction is not None else ""
     return " ".join(part for part in (event.text, percent) if part)

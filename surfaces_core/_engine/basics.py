@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from surfaces_core._engine import words
+from surfaces_core._engine.languages import known
 from surfaces_core.contracts import Command, CommandCall
 from surfaces_core.errors import CommandError
 from surfaces_core.hooks import hookimpl
+from surfaces_core.i18n import LANGUAGES
 
 
 def listing(commands: Sequence[Command], prefix: str) -> str:
@@ -26,12 +28,10 @@ async def _help(call: CommandCall) -> str:
     name = call.args[0].removeprefix(call.prefix).lower()
     for command in commands:
         if name in (command.name, *command.aliases):
-            also = (
-                f" Also: {', '.join(f'`{call.prefix}{alias}`' for alias in command.aliases)}."
-                if command.aliases
-                else ""
-            )
-            return f"`{_usage(command, call.prefix)}` – {command.help}.{also}"
+            usage, aliases = _usage(command, call.prefix), [f"`{call.prefix}{alias}`" for alias in command.aliases]
+            if not aliases:
+                return words.COMMAND(usage=usage, help=command.help)
+            return words.COMMAND_ALSO(usage=usage, help=command.help, aliases=", ".join(aliases))
     raise CommandError(words.unknown_command(name, None, call.prefix))
 
 
@@ -47,12 +47,24 @@ async def _no(call: CommandCall) -> str:
     return words.DECLINED() if await call.desk.answer_question(False) else words.NO_QUESTION()
 
 
+async def _language(call: CommandCall) -> str:
+    choices = ", ".join(f"`{code}` {name}" for code, name in LANGUAGES.items())
+    if not call.rest:
+        return words.LANGUAGE(language=LANGUAGES[call.desk.language()], choices=choices, prefix=call.prefix)
+    code = known(call.rest)
+    if code is None:
+        raise CommandError(words.NO_SUCH_LANGUAGE(choices=choices))
+    await call.desk.choose_language(code)
+    return words.LANGUAGE_CHOSEN(language=LANGUAGES[code])
+
+
 @hookimpl
 def surfaces_commands() -> Sequence[Command]:
-    """Help, stop, and the answers to an agent's question."""
+    """Help, language, stop, and the answers to an agent's question."""
     return [
-        Command(name="help", usage="[command]", help="the commands that work here", handler=_help, who="anyone"),
-        Command(name="stop", help="stops the answer that is being written", handler=_stop, urgent=True),
-        Command(name="yes", help="agrees to what the agent asks", handler=_yes, urgent=True),
-        Command(name="no", help="declines what the agent asks", handler=_no, urgent=True),
+        Command(name="help", usage=words.USAGE_HELP, help=words.HELP_HELP, handler=_help, who="anyone"),
+        Command(name="language", usage=words.USAGE_LANGUAGE, help=words.HELP_LANGUAGE, handler=_language, who="anyone"),
+        Command(name="stop", help=words.HELP_STOP, handler=_stop, urgent=True),
+        Command(name="yes", help=words.HELP_YES, handler=_yes, urgent=True),
+        Command(name="no", help=words.HELP_NO, handler=_no, urgent=True),
     ]

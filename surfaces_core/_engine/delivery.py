@@ -36,10 +36,13 @@ class Delivery:
         surface: Surface,
         journal: Journal,
         observe: Callable[[Observed], None],
+        speak: Callable[[Address], None],
         gate: Gate,
         log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
+        self._speak = speak
+        """Chooses the language that a conversation is spoken to in."""
         self._journal = journal
         self._observe = observe
         self._gate = gate
@@ -71,6 +74,7 @@ class Delivery:
         return self._failures.get(part.seq, (0, ""))
 
     async def _send(self, part: Part) -> tuple[Part, float] | None:
+        self._speak(part.outbound.address)
         await self._gate.enter()
         began = asyncio.get_running_loop().time()
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.staging import Staging
 from surfaces_core.contracts import Command, Overview, Staged
@@ -19,6 +20,7 @@ class Doors:
     """What desks lead to, the same for all of them."""
 
     book: Book
+    languages: Languages
     staging: Staging
     questions: Questions
     commands: Callable[[str], Mapping[str, Command]]
@@ -105,6 +107,15 @@ class DeskAt:
     async def answer_question(self, approved: bool) -> bool:
         """Answer the agent's question."""
         return self._doors.questions.answer(self._message.address, approved)
+
+    def language(self) -> str:
+        """The person's language."""
+        return self._doors.languages.of(self._message.address.surface, self._message.sender)
+
+    async def choose_language(self, code: str) -> None:
+        """Speak so to the person from now on."""
+        await self._doors.languages.choose(self._message.address.surface, self._message.sender, code)
+        self._doors.languages.speak_to(self._message, self._binding)
 
     def link(self, binding: Binding) -> str:
         """A link to a conversation."""

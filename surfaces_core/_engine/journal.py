@@ -16,6 +16,7 @@ their parts:
     number <surface> <owner>      the last conversation number
     opening <key>                 a conversation that is being made
     staged <surface> <native id> <seq> <i>    a file that waits
+    language <surface> <person>   the language that a person chose
     plug <instance> <key>         a driver's own
     meta <name>                   the layout's version, the last seq, who holds the state
 """

@@ -26,6 +26,7 @@ from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Entry, Journal, storable
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.letters import Taken
 from surfaces_core._engine.operations import Operations
 from surfaces_core._engine.ops import OpsSettings
@@ -37,6 +38,7 @@ from surfaces_core._engine.turns import Turns
 from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
 from surfaces_core.events import Accepted, Binding, Inbound, Observed
+from surfaces_core.i18n import language
 
 DEAF_S = 1.0
 """How long what is cut short may take to end."""
@@ -75,6 +77,7 @@ class Engine:
     on_failure: Callable[[BaseException], None] = lambda error: None
     """Told what ends the host before everything else has ended, which plugins may keep it from."""
     book: Book = field(init=False)
+    languages: Languages = field(init=False)
     staging: Staging = field(init=False)
     peers: Peers = field(init=False)
     turns: Turns = field(init=False)
@@ -96,8 +99,17 @@ class Engine:
         surfaces, journal = self.drivers.surfaces, self.journal
         for name, surface in surfaces.items():
             self.hooks.add_own(name, surface.commands())
+        self.languages = Languages(journal, self.settings.locale)
         self.deliveries = {
-            name: Delivery(name=name, surface=surface, journal=journal, observe=self.observe, gate=Gate(), log=self.log)
+            name: Delivery(
+                name=name,
+                surface=surface,
+                journal=journal,
+                observe=self.observe,
+                speak=lambda address: self.languages.speak_at(address, self.book.at(address)),
+                gate=Gate(),
+                log=self.log,
+            )
             for name, surface in surfaces.items()
         }
         self.staging = Staging(journal, self.drivers.files)
@@ -125,6 +137,7 @@ class Engine:
             settings=self.settings,
             journal=journal,
             book=self.book,
+            languages=self.languages,
             agents=agents,
             calls=calls,
             hooks=self.hooks,
@@ -139,6 +152,7 @@ class Engine:
         self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
         calls.doors = Doors(
             book=self.book,
+            languages=self.languages,
             staging=staging,
             questions=questions,
             commands=self.hooks.at,
@@ -198,12 +212,14 @@ class Engine:
 
     async def run(self) -> None:
         """Open everything, work until `stop`, close everything. Raises what ended it."""
+        language.set(self.settings.locale)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             await stack.enter_async_context(self.journal.lease.kept(self.on_failure))
             await self.book.open({entry.turn for entry in backlog.entries})
             await self.staging.open()
+            await self.languages.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
                 await stack.enter_async_context(driver)
             for part in backlog.parts:

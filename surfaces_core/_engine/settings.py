@@ -68,7 +68,9 @@ def dotted(place: Place) -> str:
 class HostSettings(Settings):
     """`host:` in the config."""
 
-    locale: Literal["en"] = Field("en", description="The language people are spoken to in.")
+    locale: Literal["en", "ru", "zh"] = Field(
+        "en", description="The language of people who have not chosen one with `!language`."
+    )
     max_concurrent_turns: int = Field(64, ge=1, le=10_000, description="How many turns run side by side.")
     edit_window_s: float = Field(
         300.0, ge=0, description="How long after a message an edit of it restarts its turn, while that still runs."

@@ -29,12 +29,14 @@ from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Inbound, Kind, Observed, Postponed, TurnEnded
+from surfaces_core.i18n import translated
 
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
@@ -61,6 +63,7 @@ class Turns:
         settings: HostSettings,
         journal: Journal,
         book: Book,
+        languages: Languages,
         agents: AgentTurns,
         calls: Calls,
         hooks: Hooks,
@@ -72,6 +75,7 @@ class Turns:
         self._settings = settings
         self._journal = journal
         self._book = book
+        self._languages = languages
         self._agents = agents
         self._hooks = hooks
         self._calls = calls
@@ -211,6 +215,7 @@ class Turns:
             await self._journal.suspend(work.entry)
 
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
+        self._languages.speak_to(entry.message, self._book.at(entry.message.address))
         if entry.message.kind in AMENDING:
             await self._amendments.settle(entry)
             return None
@@ -375,7 +380,8 @@ class Turns:
                 await self._book.renamed(message.address, message.text)
                 return Outcome()
             case Kind.GAP:
-                return Outcome(says=[Say(text=message.text)], kind="dead", dead=message.cause or "PASSED_OVER")
+                line = translated(type(self._surfaces[message.address.surface]).__module__, message.text)
+                return Outcome(says=[Say(text=line)], kind="dead", dead=message.cause or "PASSED_OVER")
             case Kind.MESSAGE:
                 return await self._message(work)
             case _:

@@ -60,6 +60,19 @@ TOO_MANY_STAGED = _.plural(
     "{count} file waits already. Write something to send it, or drop it with `{prefix}remove`.",
     "{count} files wait already. Write something to send them, or drop some with `{prefix}remove`.",
 )
+HELP_HELP = _("the commands that work here")
+HELP_STOP = _("stops the answer that is being written")
+HELP_YES = _("agrees to what the agent asks")
+HELP_NO = _("declines what the agent asks")
+HELP_LANGUAGE = _("shows or changes the language I speak with you")
+USAGE_LANGUAGE = _("[code]")
+LANGUAGE = _("Language: **{language}**. `{prefix}language` with a code changes it: {choices}.")
+LANGUAGE_CHOSEN = _("Done. Language: **{language}**.")
+NO_SUCH_LANGUAGE = _("I don't speak that. Choose one of these: {choices}.")
+USAGE_HELP = _("[command]")
+COMMAND = _("`{usage}` – {help}.")
+COMMAND_ALSO = _("`{usage}` – {help}. Also: {aliases}.")
+USING = _("using {tool}")
 
 
 def plain(text: str) -> str:

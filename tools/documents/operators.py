@@ -221,7 +221,7 @@ def _commands(plugin: Any) -> Page:
             ", ".join(
                 f"`!{name}{' ' * bool(command.usage)}{command.usage}`" for name in (command.name, *command.aliases)
             ),
-            sentence(command.help),
+            sentence(str(command.help)),
             command.who,
             "yes" if command.urgent else "",
         )

@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 
 from surfaces_agent_api import words
-from surfaces_core import DriverError, Rejected, Unavailable
+from surfaces_core import DriverError, Rejected, Sentence, Unavailable
 
 UNREACHABLE: Final = "AGENT_UNREACHABLE"
 NO_STATUS: Final = "AGENT_NO_STATUS"
@@ -22,7 +22,7 @@ CLOSED: Final = "AGENT_CLOSED"
 """This side closed the socket in mid-turn: the context was forgotten or the driver ends."""
 NOT_ASKED: Final = "AGENT_NOT_ASKED"
 
-PUBLIC: Mapping[str, str] = {
+PUBLIC: Mapping[str, Sentence] = {
     UNREACHABLE: words.UNREACHABLE,
     NO_STATUS: words.NO_STATUS,
     TIMEOUT: words.TIMEOUT,
@@ -63,12 +63,12 @@ class Ending:
 
 def rejected(code: str, detail: str, public: str = "") -> Rejected:
     """A failure that trying again by itself does not mend."""
-    return Rejected(detail, code=code, public=public or PUBLIC[code], interrupted=code == CUT_OFF)
+    return Rejected(detail, code=code, public=public or PUBLIC[code](), interrupted=code == CUT_OFF)
 
 
 def unavailable(code: str, detail: str, retry_after: float | None = None) -> Unavailable:
     """A failure while the agent has seen nothing of the question."""
-    return Unavailable(detail, code=code, public=PUBLIC[code], retry_after=retry_after)
+    return Unavailable(detail, code=code, public=PUBLIC[code](), retry_after=retry_after)
 
 
 def translate(error: Exception, *, asked: bool) -> DriverError:

@@ -31,7 +31,7 @@ class Reply:
         if not rest or self._cut:
             return kept
         self._cut = True
-        return kept + words.TOO_LONG
+        return kept + words.note(words.TOO_LONG)
 
 
 def joined(items: Iterable[Item | Text]) -> Iterator[Item | Text]:

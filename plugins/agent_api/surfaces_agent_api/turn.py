@@ -140,4 +140,4 @@ class Turn:
         self._files += 1
         if self._files <= self._settings.max_files:
             return event
-        return Text(words.TOO_MANY_FILES if self._files == self._settings.max_files + 1 else "")
+        return Text(words.note(words.TOO_MANY_FILES) if self._files == self._settings.max_files + 1 else "")

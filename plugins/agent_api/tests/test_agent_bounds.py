@@ -234,7 +234,7 @@ async def test_a_turn_that_does_not_end_is_ended(fault: str):
         here.peer.faults.script(fault)
         events, failure = await here.ask()
         assert isinstance(failure, Rejected)
-        assert (failure.code, failure.public) == ("AGENT_OVERTIME", words.OVERTIME)
+        assert (failure.code, failure.public) == ("AGENT_OVERTIME", words.OVERTIME())
         assert events
         assert await here.code() == ""
 
@@ -391,7 +391,7 @@ async def test_files_without_end():
         events, failure = await here.ask()
     assert failure is None
     assert [event.path for event in events if isinstance(event, File)] == ["0", "1", "2"]
-    assert text(events) == words.TOO_MANY_FILES + " done"
+    assert text(events) == words.note(words.TOO_MANY_FILES) + " done"
     assert isinstance(events[-1], End)
 
 

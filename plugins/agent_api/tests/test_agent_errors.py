@@ -70,8 +70,8 @@ def test_asked():
 def test_sentences():
     """Every code has a sentence for people that names no internals."""
     for code, sentence in PUBLIC.items():
-        assert code not in sentence
-        assert sentence.endswith(".")
+        assert code not in sentence()
+        assert sentence().endswith(".")
 
 
 def test_agent_options():

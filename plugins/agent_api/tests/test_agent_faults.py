@@ -207,9 +207,9 @@ async def test_error_in_turn(talking: Any):
 @pytest.mark.parametrize(
     ("message", "public"),
     [
-        ("", words.ERROR),
-        (None, words.ERROR),
-        (["x"], words.ERROR),
+        ("", words.ERROR()),
+        (None, words.ERROR()),
+        (["x"], words.ERROR()),
         ("a\nb\x00\x1b[31mc\ud800", "a b [31mc"),
         ("\u202eevil", "evil"),
         ("x" * 10_000, "x" * 499 + "…"),
@@ -345,8 +345,8 @@ async def test_flood(talking: Any):
     """Text is joined and cut at the limit, with one note; the turn ends well."""
     async with talking("flood", max_reply_chars=1000) as talk:
         heard = await talk.ask()
-    assert len(heard.text) == 1000 + len(words.TOO_LONG)
-    assert heard.text.endswith(words.TOO_LONG)
+    assert len(heard.text) == 1000 + len(words.note(words.TOO_LONG))
+    assert heard.text.endswith(words.note(words.TOO_LONG))
     assert heard.ended
     assert len(heard.events) < 20
 
@@ -356,7 +356,7 @@ async def test_long_answer_goes_on(talking: Any):
     parts = [text_chunk("x" * 30), text_chunk("y"), {"type": "AGENT_EVENT_SEND_FILE", "path": "a"}, END]
     async with talking(Fault(answer=sends(*parts)), max_reply_chars=10) as talk:
         heard = await talk.ask()
-    assert heard.events == [Text("x" * 10 + words.TOO_LONG), File(path="a"), End()]
+    assert heard.events == [Text("x" * 10 + words.note(words.TOO_LONG)), File(path="a"), End()]
 
 
 async def test_close_while_flooded(talking: Any):
@@ -390,4 +390,4 @@ async def test_slow_is_not_silent(talking: Any):
 
     async with talking(Fault(answer=drip), idle_timeout_s=1, max_reply_chars=5) as talk:
         heard = await talk.ask()
-    assert (heard.text, heard.ended) == ("drop " + words.TOO_LONG, True)
+    assert (heard.text, heard.ended) == ("drop " + words.note(words.TOO_LONG), True)

@@ -182,7 +182,7 @@ def test_halves_meet():
 def test_limit(pieces: list[str], limit: int):
     """What is passed on is the text up to the limit, and a note exactly when some was left out."""
     reply, whole = Reply(limit), "".join(pieces)
-    note = words.TOO_LONG if len(whole) > limit else ""
+    note = words.note(words.TOO_LONG) if len(whole) > limit else ""
     assert "".join(map(reply.take, pieces)) == whole[:limit] + note
 
 

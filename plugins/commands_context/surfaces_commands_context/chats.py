@@ -15,7 +15,7 @@ def clean_name(text: str) -> str:
     """A conversation's name: one line of printable text. Raises `CommandError` when it is too long."""
     name = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if len(name) > MAX_NAME:
-        raise CommandError(words.NAME_TOO_LONG.format(most=MAX_NAME))
+        raise CommandError(words.NAME_TOO_LONG(MAX_NAME))
     return name
 
 
@@ -38,7 +38,7 @@ async def rename(call: CommandCall) -> str:
     """Rename this conversation."""
     name = clean_name(call.rest)
     if not name:
-        raise CommandError(words.USAGE_RENAME.format(prefix=call.prefix))
+        raise CommandError(words.HOW_TO_RENAME(prefix=call.prefix))
     binding = await call.desk.rename_chat(name)
     return words.renamed(binding)
 
@@ -46,7 +46,7 @@ async def rename(call: CommandCall) -> str:
 async def archive(call: CommandCall) -> str:
     """Archive this conversation, or bring it back."""
     if call.args not in ((), ("undo",)):
-        raise CommandError(words.USAGE_ARCHIVE.format(prefix=call.prefix))
+        raise CommandError(words.HOW_TO_ARCHIVE(prefix=call.prefix))
     archived = not call.args
     binding = await call.desk.archive_chat(archived)
     return words.archived(binding, call.prefix) if archived else words.unarchived(binding)
@@ -56,13 +56,8 @@ async def archive(call: CommandCall) -> str:
 def surfaces_commands() -> Sequence[Command]:
     """`!new`, `!chats`, `!rename` and `!archive`."""
     return [
-        Command(name="new", usage="[name]", help="starts another conversation", handler=new),
-        Command(name="chats", help="lists your conversations", handler=chats),
-        Command(name="rename", usage="<name>", help="renames this conversation", handler=rename),
-        Command(
-            name="archive",
-            usage="[undo]",
-            help="puts this conversation away; `undo` brings it back",
-            handler=archive,
-        ),
+        Command(name="new", usage=words.USAGE_NEW, help=words.HELP_NEW, handler=new),
+        Command(name="chats", help=words.HELP_CHATS, handler=chats),
+        Command(name="rename", usage=words.USAGE_RENAME, help=words.HELP_RENAME, handler=rename),
+        Command(name="archive", usage="[undo]", help=words.HELP_ARCHIVE, handler=archive),
     ]

@@ -11,7 +11,7 @@ from surfaces_core import Command, CommandCall, hookimpl
 async def clear(call: CommandCall) -> str:
     """Give this conversation a new context."""
     await call.desk.clear_context()
-    return words.CLEARED
+    return words.CLEARED()
 
 
 async def context(call: CommandCall) -> str:
@@ -23,11 +23,6 @@ async def context(call: CommandCall) -> str:
 def surfaces_commands() -> Sequence[Command]:
     """`!clear` (also `!reset`) and `!context`."""
     return [
-        Command(
-            name="clear",
-            aliases=("reset",),
-            help="the agent forgets this conversation and starts afresh; nothing else changes",
-            handler=clear,
-        ),
-        Command(name="context", help="what this conversation is and what it has used", handler=context),
+        Command(name="clear", aliases=("reset",), help=words.HELP_CLEAR, handler=clear),
+        Command(name="context", help=words.HELP_CONTEXT, handler=context),
     ]

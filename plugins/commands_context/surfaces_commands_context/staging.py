@@ -16,11 +16,11 @@ async def list_(call: CommandCall) -> str:
 async def remove(call: CommandCall) -> str:
     """Drop one of them, or all."""
     if len(call.args) != 1 or not (call.args[0] == "all" or call.args[0].isdecimal()):
-        raise CommandError(words.USAGE_REMOVE.format(prefix=call.prefix))
+        raise CommandError(words.HOW_TO_REMOVE(prefix=call.prefix))
     number = None if call.args[0] == "all" else int(call.args[0])
     dropped = await call.desk.unstage(number)
     if number is not None and not dropped:
-        raise CommandError(words.NO_SUCH_FILE.format(number=number, prefix=call.prefix))
+        raise CommandError(words.NO_SUCH_FILE(number=number, prefix=call.prefix))
     return words.removed(dropped)
 
 
@@ -28,6 +28,6 @@ async def remove(call: CommandCall) -> str:
 def surfaces_commands() -> Sequence[Command]:
     """`!list` and `!remove`."""
     return [
-        Command(name="list", help="lists the files that wait for your next message", handler=list_),
-        Command(name="remove", usage="<number>|all", help="drops waiting files", handler=remove),
+        Command(name="list", help=words.HELP_LIST, handler=list_),
+        Command(name="remove", usage=words.USAGE_REMOVE, help=words.HELP_REMOVE, handler=remove),
     ]

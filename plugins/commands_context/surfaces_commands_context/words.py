@@ -5,14 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from surfaces_core import Binding, Overview, Staged
+from surfaces_core import Binding, Catalogue, Overview, Staged
 
-CLEARED = "Done: the agent starts afresh here and remembers nothing of what was said before."
-NAME_TOO_LONG = "That name is too long; {most} characters are the most."
-USAGE_RENAME = "Write the new name behind it: `{prefix}rename Holiday plans`."
-USAGE_ARCHIVE = "Write `{prefix}archive`, or `{prefix}archive undo`."
-USAGE_REMOVE = "Write `{prefix}remove 2` to drop the second file, or `{prefix}remove all`."
-NO_SUCH_FILE = "No file has the number {number}; `{prefix}list` shows them."
+_ = Catalogue("surfaces_commands_context")
+
+HELP_NEW = _("starts another conversation")
+HELP_CHATS = _("lists your conversations")
+HELP_RENAME = _("renames this conversation")
+HELP_ARCHIVE = _("puts this conversation away; `undo` brings it back")
+HELP_CLEAR = _("the agent forgets this conversation and starts afresh; nothing else changes")
+HELP_CONTEXT = _("what this conversation is and what it has used")
+HELP_LIST = _("lists the files that wait for your next message")
+HELP_REMOVE = _("drops waiting files")
+USAGE_NEW = _("[name]")
+USAGE_RENAME = _("<name>")
+USAGE_REMOVE = _("<number>|all")
+
+CLEARED = _("Done: the agent starts afresh here and remembers nothing of what was said before.")
+NAME_TOO_LONG = _.plural(
+    "That name is too long; {count} character is the most.", "That name is too long; {count} characters are the most."
+)
+HOW_TO_RENAME = _("Write the new name behind it: `{prefix}rename Holiday plans`.")
+HOW_TO_ARCHIVE = _("Write `{prefix}archive`, or `{prefix}archive undo`.")
+HOW_TO_REMOVE = _("Write `{prefix}remove 2` to drop the second file, or `{prefix}remove all`.")
+NO_SUCH_FILE = _("No file has the number {number}; `{prefix}list` shows them.")
+OPENED = _("{link} is ready; I have invited you. It remembers nothing of other conversations.")
+NO_CHATS = _("You have no conversation yet; `{prefix}new` starts one.")
+CHAT = _("{link} · {agent} · last active {when}")
+CHAT_HERE = _("{link} **(this one)** · {agent} · last active {when}")
+RENAMED = _("This conversation is now called **{name}**.")
+ARCHIVED = _("{label} is archived. `{prefix}archive undo` brings it back.")
+UNARCHIVED = _("{label} is back. Just write.")
+AGENT = _("agent: {agent}")
+CONTEXT = _("context: {context}")
+ANSWERED = _("answered: {messages}")
+TOKENS = _.plural("{count} token used", "{count} tokens used")
+FILES_WAITING = _("files waiting: {staged}")
+MESSAGES_WAITING = _("messages waiting: {waiting}")
+NO_FILES = _("No file is waiting.")
+NOTHING_DROPPED = _("No file was waiting.")
+DROPPED = _("Dropped {names}.")
 
 
 def _title(binding: Binding) -> str:
@@ -34,59 +66,60 @@ def _size(count: int) -> str:
 
 def opened(link: str) -> str:
     """A conversation was made."""
-    return f"{link} is ready; I have invited you. It remembers nothing of other conversations."
+    return OPENED(link=link)
 
 
 def chats(live: Sequence[tuple[Overview, str, bool]], prefix: str) -> str:
     """The live conversations: each with its link, and whether it is this one."""
     if not live:
-        return f"You have no conversation yet; `{prefix}new` starts one."
-    return "\n".join(
-        f"- {link}{' **(this one)**' if here else ''} · {chat.agent_label} · last active {_when(chat.last_active)}"
+        return NO_CHATS(prefix=prefix)
+    lines = [
+        (CHAT_HERE if here else CHAT)(link=link, agent=chat.agent_label, when=_when(chat.last_active))
         for chat, link, here in live
-    )
+    ]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def renamed(binding: Binding) -> str:
     """A conversation has a new name."""
-    return f"This conversation is now called **{_escape(binding.name)}**."
+    return RENAMED(name=_escape(binding.name))
 
 
 def archived(binding: Binding, prefix: str) -> str:
     """A conversation was put away."""
-    return f"{binding.label} is archived. `{prefix}archive undo` brings it back."
+    return ARCHIVED(label=binding.label, prefix=prefix)
 
 
 def unarchived(binding: Binding) -> str:
     """A conversation was brought back."""
-    return f"{binding.label} is back. Just write."
+    return UNARCHIVED(label=binding.label)
 
 
 def context(overview: Overview) -> str:
     """What a conversation is."""
     lines = [
-        f"**{_escape(_title(overview.binding))}**",
-        f"- agent: {overview.agent_label}",
-        f"- context: {overview.binding.context}",
-        f"- answered: {overview.messages}" + (f", {overview.tokens} tokens" if overview.tokens else ""),
-        f"- files waiting: {overview.staged}",
-        f"- messages waiting: {overview.waiting}",
+        AGENT(agent=overview.agent_label),
+        CONTEXT(context=overview.binding.context),
+        ANSWERED(messages=overview.messages),
+        *([TOKENS(overview.tokens)] if overview.tokens else []),
+        FILES_WAITING(staged=overview.staged),
+        MESSAGES_WAITING(waiting=overview.waiting),
     ]
-    return "\n".join(lines)
+    return "\n".join([f"**{_escape(_title(overview.binding))}**", *(f"- {line}" for line in lines)])
 
 
 def staged(files: Sequence[Staged]) -> str:
     """The files that wait."""
     if not files:
-        return "No file is waiting."
+        return NO_FILES()
     return "\n".join(f"{n}. `{item.file.name}` ({_size(item.file.size)})" for n, item in enumerate(files, 1))
 
 
 def removed(files: Sequence[Staged]) -> str:
     """What was dropped."""
     if not files:
-        return "No file was waiting."
-    return f"Dropped {', '.join(f'`{item.file.name}`' for item in files)}."
+        return NOTHING_DROPPED()
+    return DROPPED(names=", ".join(f"`{item.file.name}`" for item in files))
 
 
 def _escape(text: str) -> str:

@@ -44,6 +44,7 @@ async def test_help_lists_exactly_what_is_enabled_and_allowed(bot: TestBot) -> N
             "!clear",
             "!context",
             "!help",
+            "!language",
             "!list",
             "!new",
             "!no",
@@ -116,7 +117,7 @@ async def test_clear_rotates_the_context_of_this_conversation_alone(bot: TestBot
     async with bot.running():
         room = await started(bot)
         await said(bot, room, "one")
-        assert "- answered: 1, 5 tokens" in await said(bot, room, "!context")
+        assert "- answered: 1\n- 5 tokens used" in await said(bot, room, "!context")
         assert (await said(bot, room, name)).startswith("Done: the agent starts afresh here")
         assert "- answered: 0" in await said(bot, room, "!context")
         await said(bot, room, "two")

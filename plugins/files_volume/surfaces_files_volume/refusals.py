@@ -1,4 +1,4 @@
-"""Every refusal of this plugin, its code and its sentence; the one place that translates `OSError`."""
+"""Every refusal of this plugin and its code; the one place that translates `OSError`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import posixpath
 
 from surfaces_core import Rejected, Unavailable
+from surfaces_files_volume import words
 from surfaces_files_volume.names import clean_name
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -16,42 +17,42 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def missing(path: str, verb: str = "send") -> Rejected:
     """There is no such file."""
-    return _refuse("FILE_MISSING", path, verb, "there is no such file")
+    return _refuse("FILE_MISSING", path, verb)
 
 
 def outside(path: str, verb: str = "send") -> Rejected:
     """The path leads out of the workspace."""
-    return _refuse("FILE_OUTSIDE", path, verb, "it isn't in the agent's folder")
+    return _refuse("FILE_OUTSIDE", path, verb)
 
 
 def linked(path: str, verb: str = "send") -> Rejected:
     """The path goes through a link, or the file has a second name that may be anywhere."""
-    return _refuse("FILE_LINK", path, verb, "it is a link")
+    return _refuse("FILE_LINK", path, verb)
 
 
 def not_a_file(path: str, verb: str = "send") -> Rejected:
     """A folder, pipe, socket or device."""
-    return _refuse("FILE_NOT_REGULAR", path, verb, "it isn't an ordinary file")
+    return _refuse("FILE_NOT_REGULAR", path, verb)
 
 
 def too_large(path: str, limit: int, verb: str = "send") -> Rejected:
     """Over the size limit, in bytes."""
-    return _refuse("FILE_TOO_LARGE", path, verb, f"it is larger than {_size(limit)}")
+    return _refuse("FILE_TOO_LARGE", path, verb, _size(limit))
 
 
 def forbidden(path: str, verb: str = "send") -> Rejected:
     """The file system says no."""
-    return _refuse("FILE_FORBIDDEN", path, verb, "I'm not allowed to")
+    return _refuse("FILE_FORBIDDEN", path, verb)
 
 
 def taken(path: str, verb: str = "take") -> Rejected:
     """Every copy number is in use."""
-    return _refuse("FILE_NAME_TAKEN", path, verb, "there are too many files of that name")
+    return _refuse("FILE_NAME_TAKEN", path, verb)
 
 
 def shrunk(path: str) -> Unavailable:
     """The file became shorter while it was read."""
-    return _not_now("FILE_CHANGED", path, "send", "it is being changed right now")
+    return _not_now("FILE_CHANGED", path, "send")
 
 
 def bad_workspace(workspace: str, root: str) -> Rejected:
@@ -59,7 +60,7 @@ def bad_workspace(workspace: str, root: str) -> Rejected:
     return Rejected(
         f"workspace {workspace!r} is not beneath {root!r}: name a folder below files.root in the agent registry",
         code="WORKSPACE_OUTSIDE",
-        public="I can't use files with this agent: its folder isn't set up properly.",
+        public=words.BAD_WORKSPACE(),
     )
 
 
@@ -79,25 +80,25 @@ def from_os_error(error: OSError, path: str, verb: str) -> Rejected | Unavailabl
     elif number == errno.EEXIST:
         refusal = taken(path, verb)
     elif number in _FULL:
-        refusal = _not_now("DISK_FULL", path, verb, "there is no space left right now")
+        refusal = _not_now("DISK_FULL", path, verb)
     else:
-        refusal = _not_now("VOLUME_FAILED", path, verb, "the place where files are kept doesn't work right now")
+        refusal = _not_now("VOLUME_FAILED", path, verb)
     refusal.args = (f"{refusal.args[0]} ({errno.errorcode.get(number or 0, number)})",)
     return refusal
 
 
-def _refuse(code: str, path: str, verb: str, reason: str) -> Rejected:
-    return Rejected(f"{code}: {verb} {path!r}", code=code, public=_sentence(path, verb, reason))
+def _refuse(code: str, path: str, verb: str, limit: str = "") -> Rejected:
+    return Rejected(f"{code}: {verb} {path!r}", code=code, public=words.refused(verb, code, _name(path), limit))
 
 
-def _not_now(code: str, path: str, verb: str, reason: str) -> Unavailable:
-    return Unavailable(f"{code}: {verb} {path!r}", code=code, public=_sentence(path, verb, reason))
+def _not_now(code: str, path: str, verb: str) -> Unavailable:
+    return Unavailable(f"{code}: {verb} {path!r}", code=code, public=words.refused(verb, code, _name(path), ""))
 
 
-def _sentence(path: str, verb: str, reason: str) -> str:
-    """Names the base name only, and cleaned: the path is the agent's word."""
+def _name(path: str) -> str:
+    """The base name only, and cleaned: the path is the agent's word."""
     base = posixpath.basename(path.rstrip("/."))
-    return f"I can't {verb} {clean_name(base) if base else 'that file'}: {reason}."
+    return clean_name(base) if base else ""
 
 
 def _size(limit: int) -> str:
@@ -105,4 +106,4 @@ def _size(limit: int) -> str:
     for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
         if limit >= factor:
             return f"{limit / factor:.4g} {unit}"
-    return f"{limit} bytes"
+    return f"{limit} B"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ class DiskThreads:
         A thread cannot be stopped: without the wait a descriptor could be closed, and its number
         given to another file, under the thread's hands. A result that nobody gets goes to `undo`.
         """
-        future = asyncio.wrap_future(self._pool.submit(work))
+        future = asyncio.wrap_future(self._pool.submit(copy_context().run, work))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -42,7 +42,7 @@ def test_without_errno():
 
 @pytest.mark.parametrize(
     ("limit", "words"),
-    [(100 << 20, "100 MB"), (3 << 30, "3 GB"), (1 << 10, "1 KB"), (1536 << 10, "1.5 MB"), (7, "7 bytes")],
+    [(100 << 20, "100 MB"), (3 << 30, "3 GB"), (1 << 10, "1 KB"), (1536 << 10, "1.5 MB"), (7, "7 B")],
 )
 def test_too_large_says_limit(limit: int, words: str):
     """The person learns how large a file may be."""

@@ -29,7 +29,7 @@ async def upload(client: Client, file: OpenFile, *, timeout_s: float) -> str:
             answer = await body(response)
     except Refused as error:
         if error.errcode in _TOO_BIG or error.status == 413:
-            raise Rejected(str(error), code="FILE_TOO_BIG", public=words.FILE_TOO_BIG_OUT) from error
+            raise Rejected(str(error), code="FILE_TOO_BIG", public=words.FILE_TOO_BIG_OUT()) from error
         raise
     uri = text(mapping(answer).get("content_uri"))
     if uri is None:
@@ -44,7 +44,7 @@ async def download(client: Client, uri: str, *, most: int, timeout_s: float) -> 
     """
     found = _URI.fullmatch(uri)
     if found is None or set(found[1]) <= {"."}:
-        raise Rejected("not a Matrix content address", code="FILE_GONE", public=words.FILE_GONE)
+        raise Rejected("not a Matrix content address", code="FILE_GONE", public=words.FILE_GONE())
     async with AsyncExitStack() as stack:
         response = await _opened(client, quote(*found.groups()), stack, timeout_s)
         left = most
@@ -71,8 +71,8 @@ async def _opened(client: Client, content: str, stack: AsyncExitStack, timeout_s
             client.stream("GET", f"/media/v3/download{content}", timeout_s=timeout_s)
         )
     except Refused as error:
-        raise Rejected(str(error), code="FILE_GONE", public=words.FILE_GONE) from error
+        raise Rejected(str(error), code="FILE_GONE", public=words.FILE_GONE()) from error
 
 
 def _too_big(most: int) -> Rejected:
-    return Rejected(f"the file has more than {most} bytes", code="FILE_TOO_BIG", public=words.FILE_TOO_BIG_IN)
+    return Rejected(f"the file has more than {most} bytes", code="FILE_TOO_BIG", public=words.FILE_TOO_BIG_IN())

@@ -229,7 +229,7 @@ class Reader:
             sender=self.me,
             sent_at=window.now,
             kind=Kind.GAP,
-            text=words.MISSED_UNREADABLE if unreadable else window.gap_text,
+            text=words.MISSED_UNREADABLE.text if unreadable else window.gap_text,
             cause=cause,
         )
         return [gap, *kept]

@@ -214,9 +214,9 @@ class Sync:
             not_before=self._horizon() if self._away else 0.0,
         )
         if reach.known and not self._away:
-            return Window(reach=reach, gap_text=words.MISSED_FLOOD, now=self.clock())
+            return Window(reach=reach, gap_text=words.MISSED_FLOOD.text, now=self.clock())
         most = self.settings.catch_up_max_messages
-        return Window(reach=reach, most=most, gap_text=words.MISSED_AWAY, now=self.clock())
+        return Window(reach=reach, most=most, gap_text=words.MISSED_AWAY.text, now=self.clock())
 
     def _horizon(self) -> float:
         """Messages older than this (Unix seconds) are passed over after a time away."""

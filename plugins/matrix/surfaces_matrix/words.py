@@ -6,14 +6,14 @@ from surfaces_core import Catalogue
 
 _ = Catalogue("surfaces_matrix")
 
-MISSED_AWAY = "I was away for a while and passed over some messages here. Please say again what still matters."
-MISSED_FLOOD = (
+MISSED_AWAY = _("I was away for a while and passed over some messages here. Please say again what still matters.")
+MISSED_FLOOD = _(
     "More came in here than I could take, so I passed over some messages. Please say again what still matters."
 )
-MISSED_UNREADABLE = "I couldn't read some messages here, so I passed over them. Please say again what still matters."
-FILE_TOO_BIG_IN = "That file is too big for me."
-FILE_GONE = "I can't find that file any more. Please send it again."
-FILE_TOO_BIG_OUT = "The file is too big for this chat."
+MISSED_UNREADABLE = _("I couldn't read some messages here, so I passed over them. Please say again what still matters.")
+FILE_TOO_BIG_IN = _("That file is too big for me.")
+FILE_GONE = _("I can't find that file any more. Please send it again.")
+FILE_TOO_BIG_OUT = _("The file is too big for this chat.")
 DRAFT_MARK = "…"
 VERIFY_HELP = _("compares pictures, so that your client and I trust each other")
 VERIFY_FALLBACK = _("I ask to verify your session, but your client does not know how.")

@@ -152,7 +152,7 @@ async def test_what_is_beyond_the_bound_is_said(stage: Stage, bot: Bot):
         await stage.live(history.tail("t500", 480))
         await bot.intake.wait_said(history.texts(360, 500), "the bound and the timeline")
     gap = bot.intake.entries[0]
-    assert (gap.kind, gap.text, gap.address.conversation) == (Kind.GAP, words.MISSED_FLOOD, ROOM)
+    assert (gap.kind, gap.text, gap.address.conversation) == (Kind.GAP, words.MISSED_FLOOD.text, ROOM)
     assert gap.cause == "TOO_MANY"
     assert [entry.kind for entry in bot.intake.entries[1:]] == [Kind.MESSAGE] * 140
     assert stage.count(MESSAGES) == 2
@@ -179,7 +179,7 @@ async def test_after_a_time_away_the_bound_is_the_whole_rooms(stage: Stage, bot:
     async with bot.live(catch_up_max_messages=60):
         await bot.intake.wait_said(history.texts(140, 200), "the last sixty")
     assert [entry.kind for entry in bot.intake.entries].count(Kind.GAP) == 1
-    assert bot.intake.entries[0].text == words.MISSED_AWAY
+    assert bot.intake.entries[0].text == words.MISSED_AWAY.text
 
 
 async def test_fetching_stops_where_it_is_too_old(stage: Stage, bot: Bot):
@@ -204,7 +204,7 @@ async def test_a_gap_that_may_not_be_filled_is_said(stage: Stage, bot: Bot, refu
         await stage.live(batch("s1", message("$9", "nine"), limited=True, prev_batch="p"))
         await bot.intake.wait_said(["nine"], "the timeline")
     gap, _ = bot.intake.entries
-    assert (gap.kind, gap.cause, gap.text) == (Kind.GAP, "UNREADABLE", words.MISSED_UNREADABLE)
+    assert (gap.kind, gap.cause, gap.text) == (Kind.GAP, "UNREADABLE", words.MISSED_UNREADABLE.text)
 
 
 async def test_a_room_that_can_not_be_read_for_long_is_said(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):

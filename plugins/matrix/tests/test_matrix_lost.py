@@ -133,7 +133,9 @@ async def test_a_room_whose_past_is_unreadable_is_said(world: World):
     async with world.bot.live():
         await world.bot.intake.wait_until(lambda: world.bot.intake.said()[-1] == world.said[-1], "the latest")
     assert world.gaps == ["TOKEN_UNKNOWN"]
-    assert [entry.text for entry in world.bot.intake.entries if entry.kind is Kind.GAP] == [words.MISSED_UNREADABLE]
+    assert [entry.text for entry in world.bot.intake.entries if entry.kind is Kind.GAP] == [
+        words.MISSED_UNREADABLE.text
+    ]
 
 
 async def test_a_token_that_makes_the_homeserver_fail_is_given_up(world: World):

@@ -77,7 +77,7 @@ async def test_a_file_that_is_too_big_is_not_fetched(stage: Stage, bot: Bot, ann
         await stage.then(DOWNLOAD, lambda _: redirect(f"{other}/file"))
         with pytest.raises(Rejected) as caught:
             await fetch(surface)
-    assert caught.value.public == words.FILE_TOO_BIG_IN
+    assert caught.value.public == words.FILE_TOO_BIG_IN()
     assert sent < 50_000_000
 
 
@@ -134,7 +134,7 @@ async def test_a_file_that_is_gone_is_said(stage: Stage, bot: Bot, errcode: str)
     async with bot.live() as surface:
         with pytest.raises(Rejected) as caught:
             await fetch(surface)
-    assert caught.value.public == words.FILE_GONE
+    assert caught.value.public == words.FILE_GONE()
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ async def test_an_address_that_is_none_is_never_asked_for(stage: Stage, bot: Bot
         (SlowHead(pause_s=1.0), ""),
         (Html(status=520), ""),
         (limited(retry_after="5"), ""),
-        (Endless(), words.FILE_TOO_BIG_IN),
-        (Status(status=404, errcode="M_NOT_FOUND"), words.FILE_GONE),
+        (Endless(), words.FILE_TOO_BIG_IN()),
+        (Status(status=404, errcode="M_NOT_FOUND"), words.FILE_GONE()),
     ],
     ids=lambda value: getattr(value, "name", None) and f"{value.name}{getattr(value, 'status', '')}",
 )

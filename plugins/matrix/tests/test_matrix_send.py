@@ -317,7 +317,7 @@ async def test_a_file_too_big_for_the_homeserver_is_said(stage: Stage, bot: Bot,
         await stage.then("/upload", (413, {"errcode": "M_TOO_LARGE"}))
         with pytest.raises(Rejected) as caught:
             await surface.send(outbound(file=file))
-    assert caught.value.public == words.FILE_TOO_BIG_OUT
+    assert caught.value.public == words.FILE_TOO_BIG_OUT()
     assert stage.count(SEND) == 0
 
 

@@ -418,7 +418,7 @@ async def test_what_is_too_old_is_passed_over_and_said(stage: Stage, bot: Bot):
     async with bot.live():
         await bot.intake.wait_said(["c"], "what is recent")
     gap, recent = bot.intake.entries
-    assert (gap.kind, gap.text, gap.address) == (Kind.GAP, words.MISSED_AWAY, HERE)
+    assert (gap.kind, gap.text, gap.address) == (Kind.GAP, words.MISSED_AWAY.text, HERE)
     assert recent.text == "c"
 
 

@@ -139,7 +139,7 @@ async def test_too_long_an_absence_is_said(talk: Talk) -> None:
         await talk.say(f"{number}")
     async with bot.live(catch_up_max_messages=10):
         await bot.intake.wait_said(["before", *[f"{number}" for number in range(120, 130)]], "the last ten")
-    assert [entry.text for entry in bot.intake.entries if entry.kind is Kind.GAP] == [words.MISSED_AWAY]
+    assert [entry.text for entry in bot.intake.entries if entry.kind is Kind.GAP] == [words.MISSED_AWAY.text]
 
 
 async def test_the_bots_own_edits_push_nothing_out(talk: Talk) -> None:

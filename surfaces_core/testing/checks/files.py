@@ -317,7 +317,7 @@ async def _expect_rejected(call: Awaitable[object], what: str) -> None:
     try:
         await call
     except Rejected as error:
-        said = error.public not in {"", Rejected.public}
+        said = error.public not in {"", Rejected.default()}
         _promise(said, f"{what} must be refused with a sentence for the person")
     else:
         raise AssertionError(f"{what} must be Rejected")
