@@ -174,9 +174,9 @@ class Draft:
     text: str = ""
     """All of the answer so far, Markdown."""
     status: str = ""
-    """One line on what the agent is doing, or empty."""
+    """What the agent is doing, a line or a few of them, or empty."""
     done: bool = False
-    """Nothing more comes: stop typing. `text` is then to be ignored."""
+    """Nothing more comes in this conversation, whatever its threads: stop typing. `text` is then to be ignored."""
     device: str = ""
     """`Surface.device` when the first draft of the turn, of whatever try, was about to show."""
     first_at: float = 0.0

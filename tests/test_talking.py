@@ -1,4 +1,4 @@
-"""Talking: edits, redactions and threads, through the whole host on memory doubles."""
+"""Talking: edits, redactions, what goes along and threads, through the whole host on memory doubles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from surfaces_core import AgentRequest, End, Kind, Pace, Text, Unavailable
+from surfaces_core import (
+    Address,
+    AgentRequest,
+    Binding,
+    End,
+    Inbound,
+    Kind,
+    Pace,
+    Text,
+    Tool,
+    Unavailable,
+)
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
@@ -257,6 +268,118 @@ async def test_a_redacted_question_whose_answer_streams_ends_as_stopped() -> Non
         await redact(bot, "$secret", event_id="$again")
         await until(lambda: inbox(bot) == [])
     assert len(bot.messenger.shown) == 1
+
+
+# What goes along ------------------------------------------------------------------------------------
+
+
+async def test_what_is_replied_to_is_given_to_the_agent() -> None:
+    """As a quotation before the words, and not more of it than helps."""
+    agent = Gated()
+    bot = TestBot(transport=agent.transport)
+    async with bot.running():
+        await bot.messenger.say("why?", quote="It rains.\n\nAll day.")
+        await bot.pop()
+        await bot.messenger.say("why?", quote="x" * 100_000)
+        await bot.pop()
+    assert agent.asked[0] == "> It rains.\n>\n> All day.\n\nwhy?"
+    assert agent.asked[1] == f"> {'x' * 2000}…\n\nwhy?"
+
+
+async def test_a_voice_message_asks_at_once_with_whatever_waited() -> None:
+    """Who speaks does not have to write as well."""
+    agent = ScriptedTransport.answering(lambda r: [Text(f"{r.text} {r.attachments}"), End()])
+    bot = TestBot(transport=agent)
+    async with bot.running():
+        await bot.messenger.say(files={"plan.txt": b"1"})
+        await bot.pop()
+        await bot.messenger.say(files={"voice.ogg": b"2"}, voice=True)
+        assert await bot.pop() == "(Voice message: voice.ogg) ('plan.txt', 'voice.ogg')"
+
+
+async def test_a_voice_message_that_cannot_be_fetched_asks_nothing() -> None:
+    """The person hears why."""
+    agent = Gated()
+    bot = TestBot(transport=agent.transport)
+    async with bot.running():
+        message = await bot.messenger.say(files={"voice.ogg": b"2"}, voice=True)
+        del bot.messenger.uploads[message.attachments[0].ref]
+        assert await bot.pop() == "That file is gone."
+    assert agent.asked == []
+
+
+async def test_messages_are_acknowledged_when_taken_up_and_when_they_wait() -> None:
+    """And what fails about it harms nothing."""
+    agent = Gated("one")
+    bot = TestBot(transport=agent.transport)
+    async with bot.running():
+        acknowledge = bot.surface.acknowledge
+
+        async def unsteady(message: Inbound, *, waiting: bool) -> None:
+            await acknowledge(message, waiting=waiting)
+            raise Unavailable("not now")
+
+        bot.surface.acknowledge = unsteady  # type: ignore[method-assign]
+        await bot.messenger.say("one", event_id="$one")
+        await bot.messenger.say("two", event_id="$two")
+        await bot.messenger.until(lambda: len(bot.messenger.acknowledged) == 2)
+        agent.open()
+        assert [await bot.pop(), await bot.pop()] == ["You said one", "You said two"]
+        await bot.messenger.until(lambda: len(bot.messenger.acknowledged) == 3)
+    assert sorted(bot.messenger.acknowledged) == [("$one", False), ("$two", False), ("$two", True)]
+
+
+async def test_where_several_people_talk_an_answer_says_whom_it_is_for() -> None:
+    """As a reply to the question."""
+    gate = asyncio.Event()
+    agent = ScriptedTransport.answering(lambda r: [Text("So it is."), gate, End()])
+    bot = TestBot(transport=agent, pace=EAGER, rooms=True)
+    bot.messenger.rooms["group"] = Binding(
+        address=Address(surface="memory", conversation="group"),
+        owner="group", number=1, name="C1", agent="agent-0", context="1", created_at=1.0, shared=True,
+    )  # fmt: skip
+    async with bot.running():
+        await bot.messenger.say("is it?", conversation="group", sender="@bob", event_id="$bob")
+        await bot.messenger.until(lambda: bot.messenger.texts("group") == ["So it is."])
+        assert [message.reply_to for message in bot.messenger.shown.values()] == ["$bob"]
+        gate.set()
+        await bot.messenger.until_final(1, "group")
+    (sent,) = bot.surface.sent
+    assert (sent.reply_to, sent.asker) == ("$bob", "@bob")
+
+
+TOOLS: dict[str, list[str]] = {
+    "off": ["Rain."],
+    "compact": ["using search", "using read", "Rain."],
+    "full": ["using search", "used search\nusing read", "Rain."],
+}
+
+
+@pytest.mark.parametrize("show", TOOLS)
+async def test_tools_show_as_the_operator_wants(show: Any) -> None:
+    """In the message that becomes the answer, never in one of their own."""
+    gates = [asyncio.Event() for _ in range(3)]
+
+    def script(_request: AgentRequest) -> Iterable[Step]:
+        yield Tool(name="search", id="1")
+        yield gates[0]
+        yield Tool(name="search", id="1", done=True)
+        yield Tool(name="read", id="2")
+        yield Tool(name="read", id="2")
+        yield gates[1]
+        yield Text("Rain.")
+        yield gates[2]
+        yield End()
+
+    bot = TestBot(transport=ScriptedTransport.answering(script), pace=EAGER, settings=HostSettings(show_tools=show))
+    async with bot.running():
+        await bot.push("what is the weather?")
+        for gate, text in zip(gates, TOOLS[show][-3:] if show != "off" else ["", "", "Rain."], strict=True):
+            await bot.messenger.until(lambda text=text: bot.messenger.texts() == ([text] if text else []))  # type: ignore[misc]
+            gate.set()
+        shown = await bot.pop_message()
+    assert len(bot.messenger.shown) == 1
+    assert list(dict.fromkeys(shown.versions)) == TOOLS[show]
 
 
 # Threads -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,14 +13,16 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
+from surfaces_core._engine.doing import Doing
 from surfaces_core._engine.drafts import Drafts, draft_of
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gathered import Gathered, judge
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.prompt import is_question, prompt
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
-from surfaces_core._engine.staging import Staging
+from surfaces_core._engine.staging import Staging, Waiting
 from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
@@ -53,6 +56,7 @@ class Talk:
     transport: Transport
     gathered: Gathered
     drafts: Drafts | None
+    doing: Doing
     group: asyncio.TaskGroup
     """Its tasks; they end with the turn."""
 
@@ -97,6 +101,8 @@ class AgentTurns:
         self._shapers = shapers
         self._observe = observe
         self._log = log
+        self._showing: Counter[Address] = Counter()
+        """How many turns run in a conversation, as some do in threads."""
 
     async def withdraw(self, entry: Entry) -> Outcome:
         """What a message comes to that its person took back: as little as possible."""
@@ -131,7 +137,7 @@ class AgentTurns:
     async def run(self, work: Work, binding: Binding) -> Outcome:
         """Ask the agent. Raises `Unavailable` while the agent has seen nothing of the question."""
         message = work.entry.message
-        if not message.text.strip():
+        if not is_question(message):
             return Outcome(says=await self.stage(work.entry, binding))
         agent = self._registry.agents.get(binding.agent)
         if agent is None:
@@ -139,25 +145,19 @@ class AgentTurns:
         transport = self._transports[agent.transport]
         if work.entry.cut and not self._ask_again(work.entry, transport, agent):
             return Outcome(says=[Say(text=words.INTERRUPTED())], kind="failed")
+        stored: list[str] = []
         refused: list[Say] = []
         if message.attachments:
-            _, refused = await self._take_in(work.entry, agent)
+            stored, refused = await self._take_in(work.entry, agent)
+            if not (stored or message.text.strip()):  # a voice that could not be taken in asks nothing
+                return Outcome(says=refused, kind="failed")
             work.entry = await self._journal.keep(replace(work.entry, asked=True))
         if work.stopped:
             return Outcome(says=[Say(text=words.STOPPED()), *refused], kind="stopped")
         waiting = self._staging.waiting(message.address, message.sender, message.thread)
-        request = AgentRequest(
-            turn=work.entry.revision or work.entry.turn,
-            agent=agent,
-            context=binding.context,
-            text=message.text,
-            attachments=tuple(item.file.path for item in waiting.values()),
-        )
-        for shape in self._shapers:
-            request = shape(request, message)
-            if not isinstance(request, AgentRequest):
-                raise TypeError(f"a shaper made a {type(request).__name__} of the request")
-        gathered = await self._converse(work, request, transport)
+        if not work.amendments:
+            request = self._request(work.entry, binding, agent, stored, waiting)
+            gathered = await self._converse(work, request, transport)
         if work.amendments:  # it begins anew, with the same files
             return Outcome()
         failure = gathered.failure
@@ -171,6 +171,22 @@ class AgentTurns:
         if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
             changes |= self._staging.consume(message.address, waiting)
         return replace(outcome, changes=changes)
+
+    def _request(
+        self, entry: Entry, binding: Binding, agent: Agent, stored: Sequence[str], waiting: Mapping[bytes, Waiting]
+    ) -> AgentRequest:
+        request = AgentRequest(
+            turn=entry.revision or entry.turn,
+            agent=agent,
+            context=binding.context,
+            text=prompt(entry.message, stored),
+            attachments=tuple(item.file.path for item in waiting.values()),
+        )
+        for shape in self._shapers:
+            request = shape(request, entry.message)
+            if not isinstance(request, AgentRequest):
+                raise TypeError(f"a shaper made a {type(request).__name__} of the request")
+        return request
 
     def _ask_again(self, entry: Entry, transport: Transport, agent: Agent) -> bool:
         """Whether an interrupted question is put to the agent once more (spec: delivery, `on_interrupt`)."""
@@ -192,11 +208,18 @@ class AgentTurns:
     async def _converse(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
         """Gather what comes. Raises `Unavailable` while the agent has seen nothing."""
         gathered, drafts = Gathered(), self._drafts(work)
-        began = asyncio.get_running_loop().time()
+        began, address = asyncio.get_running_loop().time(), work.entry.message.address
+        self._showing[address] += 1
         try:
             async with asyncio.TaskGroup() as group:
                 talk = Talk(
-                    work=work, request=request, transport=transport, gathered=gathered, drafts=drafts, group=group
+                    work=work,
+                    request=request,
+                    transport=transport,
+                    gathered=gathered,
+                    drafts=drafts,
+                    doing=Doing(self._settings.show_tools),
+                    group=group,
                 )
                 if drafts is not None:
                     group.create_task(drafts.run())
@@ -206,6 +229,9 @@ class AgentTurns:
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
             raise several.exceptions[0] from several.exceptions[0].__cause__
+        finally:
+            self._showing[address] -= 1
+            self._showing += Counter()  # forgets those with none
         if isinstance(gathered.failure, Unavailable) and not gathered.heard:
             self._peers.failed(request.agent.id, work.entry.message.address, began, gathered.failure)
             raise gathered.failure
@@ -230,6 +256,7 @@ class AgentTurns:
             base=replace(draft_of(entry, self._book.asker(entry.message)), device="", first_at=0.0),
             before_first=before_first,
             behind=lambda: self._deliveries[address.surface].behind(address),
+            alone=lambda: self._showing[address] <= 1,
             log=self._log,
         )
 
@@ -257,9 +284,11 @@ class AgentTurns:
             case Text(text):
                 gathered.pieces.append(storable(text))
                 if drafts is not None:
-                    drafts.add(gathered.pieces[-1])
+                    drafts.add(gathered.pieces[-1], talk.doing.lines())
             case Tool() | Progress() if drafts is not None:
-                drafts.status(storable(_status(event)))
+                status = talk.doing.status(event)
+                if status is not None:
+                    drafts.status(status)
             case File():
                 gathered.files.append(await self._check_file(event, talk.request.agent))
             case Confirm():
@@ -306,10 +335,3 @@ class AgentTurns:
             await talk.transport.answer(talk.request, event.id, bool(approved))
         except Unavailable as error:  # the agent has the question, so this is no longer a matter of later
             raise Rejected(str(error), code=error.code, public=words.CUT_OFF()) from error
-
-
-def _status(event: Tool | Progress) -> str:
-    if isinstance(event, Tool):
-        return "" if event.done or not event.name else words.USING(tool=event.name)
-    percent = f"{event.fraction:.0%}" if event.fraction is not None else ""
-    return " ".join(part for part in (event.text, percent) if part)

@@ -36,6 +36,7 @@ class Drafts:
         base: Draft,
         before_first: Callable[[], Awaitable[Entry]],
         behind: Callable[[], bool],
+        alone: Callable[[], bool],
         log: FilteringBoundLogger,
     ) -> None:
         self._surface = surface
@@ -44,6 +45,8 @@ class Drafts:
         self._before_first = before_first
         self._behind = behind
         """Whether something that comes before this turn does not show yet."""
+        self._alone = alone
+        """Whether nothing else is shown in this conversation: typing ends with the last one."""
         self._log = log
         self._pieces: list[str] = []
         self._chars = 0
@@ -52,11 +55,11 @@ class Drafts:
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
 
-    def add(self, text: str) -> None:
-        """More of the answer."""
+    def add(self, text: str, status: str = "") -> None:
+        """More of the answer, and what stays to be told beside it."""
         self._pieces.append(text)
         self._chars += len(text)
-        self._status = ""
+        self._status = status
         self._changed.set()
 
     def status(self, line: str) -> None:
@@ -80,7 +83,8 @@ class Drafts:
             ended = await self._wait(self._pace.heartbeat_s)
             if not ended:
                 await self._show(self._draft(text=False))
-        await self._show(self._draft(text=False, done=True))
+        if self._alone():
+            await self._show(self._draft(text=False, done=True))
 
     async def _first(self) -> bool:
         """Wait until the first draft is worth showing; True when the turn ended before."""

@@ -72,6 +72,10 @@ class HostSettings(Settings):
         "en", description="The language of people who have not chosen one with `!language`."
     )
     max_concurrent_turns: int = Field(64, ge=1, le=10_000, description="How many turns run side by side.")
+    show_tools: Literal["off", "compact", "full"] = Field(
+        "compact",
+        description="What a running answer shows of the agent's tools: nothing, the present one, or all so far.",
+    )
     edit_window_s: float = Field(
         300.0, ge=0, description="How long after a message an edit of it restarts its turn, while that still runs."
     )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
+from surfaces_core._engine.acknowledging import Acknowledgements
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.amendments import AMENDING, Amendments
 from surfaces_core._engine.answers import Answers
@@ -80,6 +81,7 @@ class Turns:
         self._hooks = hooks
         self._calls = calls
         self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, surfaces=surfaces, log=log)
+        self._acknowledgements = Acknowledgements(surfaces, log)
         self._answers = Answers(journal, surfaces, book)
         self._surfaces = surfaces
         self._deliveries = deliveries
@@ -111,7 +113,10 @@ class Turns:
         """Queue a stored entry; urgent commands do not wait behind the running turn."""
         if entry.message.kind in AMENDING and self._amendments.apply(entry):
             return
-        self._lanes(entry).put(Spot.of(entry.message), entry)
+        lanes, spot = self._lanes(entry), Spot.of(entry.message)
+        lanes.put(spot, entry)
+        if entry.message.kind is Kind.MESSAGE and lanes.depth(spot) > 1:
+            self._acknowledgements.put(entry.message, waiting=True)
 
     def _lanes(self, entry: Entry) -> Lanes[Entry]:
         if entry.overflow or entry.message.kind in AT_ONCE:
@@ -193,6 +198,7 @@ class Turns:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lanes.run())
             group.create_task(self.urgent.run())
+            group.create_task(self._acknowledgements.lanes.run())
         for entry in (*self.lanes.next_items(), *self.urgent.next_items()):
             if entry.state == "running":  # counted when it came, and then nobody got to it
                 await self._journal.keep(replace(entry, state="queued", asked=False))
@@ -201,6 +207,7 @@ class Turns:
         """Begin nothing further; `run` returns when what runs is done."""
         self.lanes.stop()
         self.urgent.stop()
+        self._acknowledgements.lanes.stop()
 
     def abandon(self) -> None:
         """Cut short what still works; what is done already is stored as such."""
@@ -234,6 +241,8 @@ class Turns:
         try:
             if entry.state != "running":  # else it was counted when it came
                 work.entry = await self._journal.begin(entry)
+            if entry.message.kind is Kind.MESSAGE and not (entry.withdrawn or entry.failures):
+                self._acknowledgements.put(entry.message, waiting=False)
             try:
                 outcome = await self._settled(work)
             except Unavailable as error:

@@ -32,6 +32,7 @@ LANE_FULL = _.plural(
     "I still have {count} message from here to answer, so I did not take this one. Please send it again later.",
     "I still have {count} messages from here to answer, so I did not take this one. Please send it again later.",
 )
+VOICE_MESSAGE = _("(Voice message: {name})")
 NO_QUESTION = _("There is no question waiting for an answer.")
 QUESTION_EXPIRED = _("Nobody answered in time, so I said no.")
 AGREED = _("Passed on: yes.")
@@ -73,6 +74,7 @@ USAGE_HELP = _("[command]")
 COMMAND = _("`{usage}` – {help}.")
 COMMAND_ALSO = _("`{usage}` – {help}. Also: {aliases}.")
 USING = _("using {tool}")
+USED = _("used {tool}")
 
 
 def plain(text: str) -> str:

@@ -156,7 +156,8 @@ def _body(draft: Draft) -> str:
     """The first message's worth of the answer, marked as not finished, and what the agent is doing."""
     first = draft.text if len(draft.text) <= SHORT else split(draft.text[:LONG])[0]
     text = f"{first.rstrip()} {words.DRAFT_MARK}" if first.strip() else ""
-    status = f"*{_escaped(draft.status)}*" if draft.status else ""
+    lines = [f"*{_escaped(line)}*" for line in draft.status.splitlines() if line.strip()]
+    status = "\n".join(f"- {line}" for line in lines) if len(lines) > 1 else "".join(lines)
     return "\n\n".join(filter(None, (text, status))) or words.DRAFT_MARK
 
 
