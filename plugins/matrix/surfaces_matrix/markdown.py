@@ -19,6 +19,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 from markdown_it.token import Token
 
+from surfaces_matrix.links import SCHEMES, bare_links, honest_links, may_link
+
 MAX_CHARS = 16_384
 """Longer texts stay plain: with both of its forms doubled by an edit, none would fit into an event."""
 MAX_DEPTH = 40
@@ -40,13 +42,17 @@ _SIGNIFICANT = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SCHEMES = {"https", "http", "ftp", "mailto", "magnet"}
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _LANGUAGE = re.compile(r"language-[A-Za-z0-9+#._-]{1,40}")
 _BLOCKS = {"h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "p", "ul", "ol", "li", "pre", "hr"}
 _TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
 _INLINES = {"a", "strong", "em", "s", "code", "br", "span"}
-_ATTRIBUTES = {"a": {"href"}, "code": {"class"}, "ol": {"start"}, "span": {"data-mx-spoiler"}}
+_ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),  # else the cleaner lets `title` and `lang` through
+    "a": {"href"},
+    "code": {"class"},
+    "ol": {"start"},
+    "span": {"data-mx-spoiler"},
+}
 _BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 
 
@@ -87,12 +93,6 @@ def _walk(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 # How the parser differs from CommonMark ----------------------------------------------------------
-
-
-def _may_link(url: str) -> bool:
-    """Relative links lead nowhere in a chat; refused ones stay as they were typed, so that nothing is lost."""
-    scheme = _SCHEME.match(url)
-    return scheme is not None and scheme[1].lower() in _SCHEMES
 
 
 def _spoiler_marks(state: StateInline, silent: bool) -> bool:
@@ -176,12 +176,14 @@ def _make_parser() -> MarkdownIt:
     parser.enable(["table", "strikethrough"])
     # Definitions of link targets would vanish, and a long answer is cut between them and their use.
     parser.disable("reference")
-    parser.validateLink = _may_link  # type: ignore[method-assign]
+    parser.validateLink = may_link  # type: ignore[method-assign]
     parser.inline.add_terminator_char("|")
+    parser.inline.ruler.before("escape", "bare_links", bare_links)
     parser.inline.ruler.before("emphasis", "spoiler", _spoiler_marks)
     parser.inline.ruler2.before("emphasis", "spoiler", _spoiler_tags)
     parser.core.ruler.push("tick_boxes", _tick_boxes)
     parser.core.ruler.push("link_images", _link_images)
+    parser.core.ruler.push("honest_links", honest_links)
     return parser
 
 
@@ -196,7 +198,7 @@ _cleaner = nh3.Cleaner(
     tags=_BLOCKS | _TABLES | _INLINES,
     attributes=_ATTRIBUTES,
     attribute_filter=_keep_attribute,
-    url_schemes=_SCHEMES,
+    url_schemes=SCHEMES,
     url_relative="deny",
     link_rel=None,
 )

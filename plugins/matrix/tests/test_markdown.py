@@ -127,7 +127,20 @@ CASES = {
     ),
     "<div>\n*x*\n</div>": "<p>&lt;div&gt;<br>\n<em>x</em><br>\n&lt;/div&gt;</p>",
     "*see* <!-- hidden -->": "<p><em>see</em> &lt;!-- hidden --&gt;</p>",
-    "[1]: https://e.org": None,
+    "[1]: https://e.org": '<p>[1]: <a href="https://e.org">https://e.org</a></p>',
+    "*see* https://e.org/~a*b*_c_d (and https://e.org/a_(b)).": (
+        '<p><em>see</em> <a href="https://e.org/~a*b*_c_d">https://e.org/~a*b*_c_d</a> '
+        '(and <a href="https://e.org/a_(b)">https://e.org/a_(b)</a>).</p>'
+    ),
+    "**https://e.org** `https://e.org`": (
+        '<p><strong><a href="https://e.org">https://e.org</a></strong> <code>https://e.org</code></p>'
+    ),
+    "just https://e.org here": None,
+    "[README.md](https://e.org/README.md)": '<p><a href="https://e.org/README.md">README.md</a></p>',
+    "[the docs at e.org](https://e.net)": '<p><a href="https://e.net">the docs at e.org</a></p>',
+    "[e.org](https://www.e.org/x)": '<p><a href="https://www.e.org/x">e.org</a></p>',
+    "- a\n  - [ ] b\n    1. c": ("<ul>\n<li>a\n<ul>\n<li>☐ b\n<ol>\n<li>c</li>\n</ol>\n</li>\n</ul>\n</li>\n</ul>"),
+    "a  \nb\\\nc": "<p>a<br>\nb<br>\nc</p>",
     "\\*literal\\*": "<p>*literal*</p>",
     "hello there, how are you?": None,
     "snake_case_name and 5 * 3 & 4 < 5": None,

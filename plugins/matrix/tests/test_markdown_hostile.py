@@ -1,0 +1,96 @@
+"""What agents write to deceive or to hurt leaves as harmless HTML, as another parser sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import html5lib  # type: ignore[import-untyped]
+import pytest
+
+from surfaces_matrix.content import edit_content, text_content
+from surfaces_matrix.markdown import MAX_CHARS, to_html
+from surfaces_matrix.split import split
+
+from .test_markdown import ATTRIBUTES, TAGS
+
+CASES = json.loads(Path(__file__).with_name("markdown_hostile.json").read_text())
+HOSTS = re.compile(r"(?:https?://|www\.)([\w.-]+)|^([\w-]+\.com)\b", re.IGNORECASE)
+SECONDS = 5.0
+"""Of processor time, many times what any of them takes."""
+
+
+def text_of(case: dict[str, Any]) -> str:
+    return str(case["text"] * case.get("times", 1))
+
+
+def elements(html: str) -> Iterator[Any]:
+    """What a browser makes of it."""
+    if not html:
+        return
+    tree = html5lib.parseFragment(html, container="body", treebuilder="etree", namespaceHTMLElements=False)
+    yield from (element for element in tree.iter() if element is not tree)
+
+
+def check(html: str) -> None:
+    for element in elements(html):
+        assert element.tag in TAGS
+        assert set(element.attrib) <= ATTRIBUTES.get(element.tag, set())
+        if element.tag == "a":
+            check_link(element.attrib["href"], "".join(element.itertext()))
+
+
+def check_link(target: str, words: str) -> None:
+    address = urlsplit(target)
+    assert address.scheme in ("http", "https", "ftp", "mailto", "magnet")
+    assert "@" not in address.netloc
+    assert address.netloc.isascii()
+    plain = (
+        unicodedata.normalize("NFKC", re.sub("[\u200b-\u200f\u202a-\u202e]", "", words)).replace("\u3002", ".").strip()
+    )
+    shown = HOSTS.search(plain)
+    if shown is not None:
+        host = str(shown[1] or shown[2]).lower().removeprefix("www.")
+        assert (address.hostname or "").removeprefix("www.").endswith(host)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["why"] for case in CASES])
+@pytest.mark.timeout(30)
+def test_hostile_text_becomes_harmless(case: dict[str, Any]) -> None:
+    """Allowed tags, attributes and addresses alone, links that lead where they say, in bounded time."""
+    text = text_of(case)
+    for cut in {text, text[:MAX_CHARS]}:  # what is longer stays plain
+        began = time.process_time()
+        html = to_html(cut)
+        assert time.process_time() - began < SECONDS
+        check(html or "")
+
+
+LONG = [case for case in CASES if re.search("64 kB of (.*links|addresses|emoji|tables|mixed fences)$", case["why"])]
+MENTIONS = [case for case in CASES if "mention" in case["why"]]
+
+
+@pytest.mark.parametrize("case", LONG, ids=lambda case: case["why"])
+@pytest.mark.timeout(60)
+def test_hostile_answers_fit_into_events(case: dict[str, Any]) -> None:
+    """Cut into parts, each of which fits with all its forms into an event, in bounded time."""
+    text, began = text_of(case), time.process_time()
+    parts = split(text)
+    assert time.process_time() - began < 2 * SECONDS
+    for part in parts[:3]:
+        content = edit_content("$" + "e" * 43, text_content(part, turn="t" * 26, part=1))
+        assert len(json.dumps(content, ensure_ascii=False).encode()) < 61_000
+
+
+@pytest.mark.parametrize("case", MENTIONS, ids=lambda case: case["why"])
+def test_nobody_is_mentioned(case: dict[str, Any]) -> None:
+    """Whatever an agent writes, its message says outright that it mentions nobody ("User and room mentions")."""
+    content = text_content(text_of(case), turn="t", part=0)
+    assert content["m.mentions"] == {}
+    assert edit_content("$e", content)["m.mentions"] == {} == edit_content("$e", content)["m.new_content"]["m.mentions"]
