@@ -504,6 +504,37 @@ class Overview:
     """Messages behind this one."""
     last_active: float
     """Unix seconds."""
+    question: str = ""
+    """What the person is asked here and has not answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Something that a command asks its person. It survives a restart.
+
+    The next message that is one of `accepts`, give or take case and space around it, is the answer;
+    whatever else is said meanwhile goes its usual way. `!cancel` leaves it.
+    """
+
+    text: str
+    """Markdown; how to answer `yes` or `no`, and how to leave it, is added."""
+    accepts: tuple[str, ...] = ("yes", "no")
+    """With `yes` and `no` among them `!yes`, `!no`, 👍 and 👎 answer it too."""
+    data: str = ""
+    """The command's own: what it needs to go on."""
+    expires_s: float = 600.0
+    command: str = ""
+    """Whose it is, set by the host; empty: the agent's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavePoint:
+    """What an agent wrote down of a context."""
+
+    name: str
+    saved_at: float
+    """Unix seconds."""
+    summary: str
 
 
 class Desk(Protocol):
@@ -549,8 +580,39 @@ class Desk(Protocol):
         """Cancel the running turn of this conversation; False when none ran."""
         ...
 
-    async def answer_question(self, approved: bool) -> bool:
-        """Answer the agent's waiting question; False when none waits."""
+    async def ask(self, question: Question) -> str:
+        """Ask the person; what this gives is to be said. The answer goes to `Command.answered`.
+
+        A command has one open question with a person in a conversation: a new one takes its place.
+        """
+        ...
+
+    async def answer_question(self, approved: bool) -> Question | None:
+        """Answer the newest question that takes a yes or no, the agent's or a command's; None when none waits."""
+        ...
+
+    async def cancel_question(self) -> Question | None:
+        """Leave the newest question, for an agent with a no; None when none waits."""
+        ...
+
+    async def retry_turn(self) -> None:
+        """Ask the agent the person's last question again."""
+        ...
+
+    async def consult(self, prompt: str) -> str:
+        """Ask the agent something in this context; neither prompt nor answer shows or counts as a message."""
+        ...
+
+    async def save_points(self) -> Sequence[SavePoint]:
+        """The person's save points with this agent, oldest first."""
+        ...
+
+    async def save_point(self, name: str) -> SavePoint:
+        """Have the agent write down this context under a name; one of that name is replaced."""
+        ...
+
+    async def load_point(self, point: SavePoint) -> str:
+        """Give a save point to the agent in this context; what it answers."""
         ...
 
     def language(self) -> str:
@@ -585,6 +647,8 @@ class CommandCall:
 
 
 Handler = Callable[[CommandCall], Awaitable[str]]
+Answered = Callable[[CommandCall, Question], Awaitable[str]]
+"""Called with the answer as `CommandCall.rest`, spelt as in `Question.accepts`, and the question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -606,6 +670,8 @@ class Command:
     """`owner` of the conversation, `anyone` in it, or `operator`."""
     urgent: bool = False
     """Does not wait behind the running turn."""
+    answered: Answered | None = None
+    """Goes on when a question of this command is answered (`Desk.ask`); in the conversation's line."""
 
 
 Shaper = Callable[[AgentRequest, Inbound], AgentRequest]

@@ -451,7 +451,7 @@ async def test_a_surface_that_cuts_an_answer_into_nothing_still_says_it() -> Non
 
 async def test_a_command_that_never_returns_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its conversation would wait for it in this life and in every other."""
-    monkeypatch.setattr("surfaces_core._engine.turns.LONGEST_COMMAND_S", 0.01)
+    monkeypatch.setattr("surfaces_core._engine.calls.LONGEST_COMMAND_S", 0.01)
 
     class Endless:
         @hookimpl

@@ -442,7 +442,7 @@ async def test_a_confirmation_is_asked_and_answered_in_the_chat(answer: str, app
     bot = TestBot(transport=transport)
     async with bot.running():
         await bot.push("delete it")
-        assert await bot.pop() == "Delete it?\n\nAnswer with `!yes` or `!no`."
+        assert await bot.pop() == "Delete it?\n\nAnswer with `!yes` or `!no`, or react with 👍 or 👎."
         await bot.push(answer)
         assert sorted([await bot.pop(), await bot.pop()]) == sorted(["Fine.", line])
     assert transport.answers == [("q1", approved)]

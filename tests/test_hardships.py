@@ -34,6 +34,7 @@ from surfaces_core import (
     Unavailable,
     hookimpl,
 )
+from surfaces_core._engine import words
 from surfaces_core._engine.journal import SEEN_LEAST, Journal, key
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
@@ -97,8 +98,8 @@ async def test_open_questions_never_keep_their_own_answers_out() -> None:
         assert (await bot.pop("c")).startswith("Sure?")
 
 
-async def test_a_turn_that_is_asked_again_asks_its_question_again() -> None:
-    """After a restart the person sees what they answer to, though the agent now asks something else."""
+async def test_a_turn_that_is_asked_again_asks_what_is_new() -> None:
+    """After a restart the person sees what they answer to, where the agent now asks something else."""
     texts = iter(["Delete one file?", "Delete everything?"])
     transport = ScriptedTransport.answering(lambda _request: [Confirm(id="q", text=next(texts)), Text("Ok."), End()])
     bot = TestBot(transport=transport, settings=replace_settings(SHORT, on_interrupt="retry"))
@@ -106,7 +107,9 @@ async def test_a_turn_that_is_asked_again_asks_its_question_again() -> None:
         await bot.push("clean up")
         assert (await bot.pop()).startswith("Delete one file?")
     async with bot.running():
-        assert (await bot.pop()).startswith("Delete everything?")
+        await bot.push("!yes")
+        said = sorted([await bot.pop(), await bot.pop()])
+        assert said == [words.question("Delete everything?", "!"), "Passed on: yes."]
         await bot.push("!no")
         assert sorted([await bot.pop(), await bot.pop()]) == ["Ok.", "Passed on: no."]
     assert transport.answers == [("q", False)]
@@ -438,7 +441,7 @@ async def test_a_question_that_nobody_answers_is_said_to_be_declined() -> None:
     async with bot.running():
         await bot.push("go")
         assert await bot.messenger.until_final(3) == [
-            "Sure?\n\nAnswer with `!yes` or `!no`.",
+            "Sure?\n\nAnswer with `!yes` or `!no`, or react with 👍 or 👎.",
             "I left it.",
             "Nobody answered in time, so I said no.",
         ]

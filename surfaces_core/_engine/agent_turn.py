@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import words
+from surfaces_core._engine import lasts, words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.doing import Doing
@@ -20,10 +20,10 @@ from surfaces_core._engine.gathered import Gathered, judge
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.prompt import is_question, prompt
-from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.questions import LONGEST_S, YES, Open, Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging, Waiting
-from surfaces_core._engine.work import Outcome, Say, Work
+from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
 from surfaces_core.events import (
@@ -59,6 +59,11 @@ class Talk:
     doing: Doing
     group: asyncio.TaskGroup
     """Its tasks; they end with the turn."""
+
+    @property
+    def entry(self) -> Entry:
+        """As it is stored right now."""
+        return self.work.entry
 
     @property
     def address(self) -> Address:
@@ -143,8 +148,9 @@ class AgentTurns:
         if agent is None:
             return Outcome(says=[Say(text=words.AGENT_GONE())], kind="failed")
         transport = self._transports[agent.transport]
-        if work.entry.cut and not self._ask_again(work.entry, transport, agent):
-            return Outcome(says=[Say(text=words.INTERRUPTED())], kind="failed")
+        cut = self._cut_short(work.entry, transport, agent)
+        if cut is not None:
+            return cut
         stored: list[str] = []
         refused: list[Say] = []
         if message.attachments:
@@ -165,7 +171,7 @@ class AgentTurns:
             raise Unavailable(str(failure), code=failure.code, public=failure.public) from failure
         work.closed = True
         outcome = judge(work, gathered, refused, self._log)
-        changes: dict[bytes, bytes | None] = {}
+        changes = {**lasts.row(message, request.attachments)}
         if outcome.kind == "answered":
             changes |= await self._book.used(message.address, gathered.tokens)
         if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
@@ -176,17 +182,37 @@ class AgentTurns:
         self, entry: Entry, binding: Binding, agent: Agent, stored: Sequence[str], waiting: Mapping[bytes, Waiting]
     ) -> AgentRequest:
         request = AgentRequest(
-            turn=entry.revision or entry.turn,
+            turn=entry.asked_as,
             agent=agent,
             context=binding.context,
             text=prompt(entry.message, stored),
-            attachments=tuple(item.file.path for item in waiting.values()),
+            attachments=_paths(entry, waiting),
         )
         for shape in self._shapers:
             request = shape(request, entry.message)
             if not isinstance(request, AgentRequest):
                 raise TypeError(f"a shaper made a {type(request).__name__} of the request")
         return request
+
+    def _cut_short(self, entry: Entry, transport: Transport, agent: Agent) -> Outcome | None:
+        """What a turn comes to that ended in the middle, with the host; None when the agent is asked again."""
+        if not entry.cut:
+            return None
+        question = self._questions.left(entry.asked_as)
+        if question is None or question.passed or (question.answer and entry.request):
+            again = self._ask_again(entry, transport, agent)
+            return None if again else Outcome(says=[Say(text=words.INTERRUPTED())], kind="failed")
+        if question.answer == YES:
+            return None
+        if not question.answer and question.expires_at <= self._journal.now():
+            return Outcome(says=[Say(text=words.QUESTION_LAPSED())], kind="failed")
+        message = entry.message
+        waiting = self._staging.waiting(message.address, message.sender, message.thread)
+        effect = Effect() if question.answer else self._questions.park(question, entry, _paths(entry, waiting))
+        # a draft that shows must become something
+        line = words.DECLINED() if question.answer else words.STILL_OPEN()
+        says = [Say(text=line)] if entry.shown else []
+        return Outcome(says=says, changes=self._staging.consume(message.address, waiting), effect=effect)
 
     def _ask_again(self, entry: Entry, transport: Transport, agent: Agent) -> bool:
         """Whether an interrupted question is put to the agent once more (spec: delivery, `on_interrupt`)."""
@@ -305,33 +331,63 @@ class AgentTurns:
         except DriverError as error:
             return Say(text=error.public)
 
-    async def _say(self, question: Outbound) -> None:
-        self._deliveries[question.address.surface].put(await self._journal.say(question))
-
     async def _confirm(self, event: Confirm, talk: Talk) -> None:
-        """Ask the person and pass the answer on. A try of its own asks anew: the agent may ask something else."""
-        gathered, attempt, message = talk.gathered, talk.work.entry.attempts, talk.work.entry.message
+        """Ask the person and pass the answer on. A try of its own asks anew, unless it asks what they have answered."""
+        gathered, text = talk.gathered, storable(event.text)
         gathered.questions += 1
-        asker = self._book.asker(message)
-        question = Outbound(
-            key=f"{talk.work.entry.turn}.q{attempt}-{gathered.questions}",
-            turn=talk.work.entry.turn,
-            part=QUESTION_PARTS * attempt + gathered.questions,
-            address=talk.address,
-            text=words.question(storable(event.text), self._settings.prefix),
-            notice=True,
-            device=self._surfaces[talk.address.surface].device,
-            frozen_at=self._journal.now(),
-            thread=message.thread,
-            reply_to=message.event_id if asker else "",
-            asker=asker,
-        )
-        # a stop must not come between storing and queueing
-        await asyncio.shield(talk.group.create_task(self._say(question)))
-        approved = await self._questions.ask(talk.address, event.timeout_s)
+        known = self._questions.known(talk.entry.asked_as, text, gathered.asked)
+        if known is None:
+            approved = await self._asked(event, text, talk)
+        else:
+            gathered.asked.add(known.key)
+            approved = known.answer == YES
         if approved is None and not gathered.notes:
             gathered.notes.append(Say(text=words.QUESTION_EXPIRED()))
         try:
             await talk.transport.answer(talk.request, event.id, bool(approved))
         except Unavailable as error:  # the agent has the question, so this is no longer a matter of later
             raise Rejected(str(error), code=error.code, public=words.CUT_OFF()) from error
+
+    async def _asked(self, event: Confirm, text: str, talk: Talk) -> bool | None:
+        """The person's answer to a question; None when they gave none in time."""
+        entry, number = talk.entry, talk.gathered.questions
+        surface, asker = self._surfaces[talk.address.surface], self._book.asker(entry.message)
+        said = Outbound(
+            key=f"{entry.turn}.q{entry.attempts}-{number}",
+            turn=entry.turn,
+            part=QUESTION_PARTS * entry.attempts + number,
+            address=talk.address,
+            text=words.question(text, self._settings.prefix),
+            notice=True,
+            device=surface.device,
+            frozen_at=self._journal.now(),
+            thread=entry.message.thread,
+            reply_to=entry.message.event_id if asker else "",
+            asker=asker,
+        )
+        question = Open(
+            key=said.key,
+            part=said.part,
+            seq=entry.seq,
+            turn=entry.turn,
+            address=talk.address,
+            thread=said.thread,
+            person=entry.message.sender,
+            text=text,
+            expires_at=self._journal.now() + min(event.timeout_s or LONGEST_S, LONGEST_S),
+            request=entry.asked_as,
+        )
+        talk.gathered.asked.add(question.key)
+        # a stop must not come between storing and queueing
+        await asyncio.shield(talk.group.create_task(self._say(said, question)))
+        return await self._questions.wait(question)
+
+    async def _say(self, said: Outbound, question: Open) -> None:
+        part = await self._journal.say(said, self._questions.asked(question))
+        self._questions.remember(question)
+        self._deliveries[said.address.surface].put(part)
+
+
+def _paths(entry: Entry, waiting: Mapping[bytes, Waiting]) -> tuple[str, ...]:
+    """The files of a turn: those that it had before, then those that wait."""
+    return tuple(dict.fromkeys((*entry.files, *(item.file.path for item in waiting.values()))))

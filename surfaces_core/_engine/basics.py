@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from surfaces_core._engine import words
 from surfaces_core._engine.languages import known
-from surfaces_core.contracts import Command, CommandCall
+from surfaces_core.contracts import Command, CommandCall, Question
 from surfaces_core.errors import CommandError
 from surfaces_core.hooks import hookimpl
 from surfaces_core.i18n import LANGUAGES
@@ -40,11 +40,29 @@ async def _stop(call: CommandCall) -> str:
 
 
 async def _yes(call: CommandCall) -> str:
-    return words.AGREED() if await call.desk.answer_question(True) else words.NO_QUESTION()
+    return _passed_on(await call.desk.answer_question(True), words.AGREED())
 
 
 async def _no(call: CommandCall) -> str:
-    return words.DECLINED() if await call.desk.answer_question(False) else words.NO_QUESTION()
+    return _passed_on(await call.desk.answer_question(False), words.DECLINED())
+
+
+def _passed_on(question: Question | None, line: str) -> str:
+    if question is None:
+        return words.NO_QUESTION()
+    return "" if question.command else line  # the command that asked speaks for itself
+
+
+async def _cancel(call: CommandCall) -> str:
+    question = await call.desk.cancel_question()
+    if question is None:
+        return words.NO_QUESTION()
+    return words.LEFT() if question.command else words.DECLINED()
+
+
+async def _retry(call: CommandCall) -> str:
+    await call.desk.retry_turn()
+    return ""
 
 
 async def _language(call: CommandCall) -> str:
@@ -65,6 +83,9 @@ def surfaces_commands() -> Sequence[Command]:
         Command(name="help", usage=words.USAGE_HELP, help=words.HELP_HELP, handler=_help, who="anyone"),
         Command(name="language", usage=words.USAGE_LANGUAGE, help=words.HELP_LANGUAGE, handler=_language, who="anyone"),
         Command(name="stop", help=words.HELP_STOP, handler=_stop, urgent=True),
-        Command(name="yes", help=words.HELP_YES, handler=_yes, urgent=True),
-        Command(name="no", help=words.HELP_NO, handler=_no, urgent=True),
+        # whoever may not answer finds no question of their own
+        Command(name="yes", help=words.HELP_YES, handler=_yes, urgent=True, who="anyone"),
+        Command(name="no", help=words.HELP_NO, handler=_no, urgent=True, who="anyone"),
+        Command(name="cancel", help=words.HELP_CANCEL, handler=_cancel, urgent=True, who="anyone"),
+        Command(name="retry", help=words.HELP_RETRY, handler=_retry, urgent=True, who="anyone"),
     ]

@@ -6,6 +6,9 @@ import asyncio
 import difflib
 import re
 import shlex
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
@@ -13,7 +16,7 @@ from surfaces_core._engine.desk import DeskAt, Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.journal import Entry
 from surfaces_core._engine.settings import HostSettings
-from surfaces_core._engine.work import Outcome, Say
+from surfaces_core._engine.work import Effect, Outcome, Say, together
 from surfaces_core.contracts import Command, CommandCall
 from surfaces_core.errors import CommandError, Rejected
 from surfaces_core.events import Binding, Inbound, Kind
@@ -68,31 +71,45 @@ class Calls:
             return Outcome(says=[Say(text=line)], kind="command")
         if not self.may_use(command, message, binding):
             return Outcome(says=[Say(text=words.NOT_ALLOWED(prefix=prefix, name=name))], kind="refused")
-        call = CommandCall(
-            name=name,
-            args=_arguments(rest),
-            rest=rest,
-            prefix=prefix,
-            message=message,
-            desk=DeskAt(self.doors, message, binding, entry.turn),
-        )
-        said = await self._handled(command, call)
-        says = [Say(text=said)] if said else []
-        return Outcome(says=says, kind="command", changes=self._book.finished(entry.turn))
+        desk = DeskAt(self.doors, entry, binding, command.name)
+        call = CommandCall(name=name, args=_arguments(rest), rest=rest, prefix=prefix, message=message, desk=desk)
+        return await self._called(command, desk, partial(command.handler, call))
 
-    async def _handled(self, command: Command, call: CommandCall) -> str:
+    async def answered(self, entry: Entry, binding: Binding | None) -> Outcome:
+        """Go on with a command whose question an entry answers."""
+        message, prefix, question = entry.message, self._settings.prefix, self.doors.questions.at(entry.answers)
+        if question is None:
+            return Outcome(says=[Say(text=words.NO_QUESTION())], kind="command")
+        command = self._hooks.at(message.address.surface).get(question.command)
+        if command is None or command.answered is None or not self.may_use(command, message, binding):
+            return Outcome(kind="refused", effect=self.doors.questions.closed([question]))
+        desk = DeskAt(self.doors, entry, binding, command.name)
+        answer = entry.answer
+        call = CommandCall(name=command.name, args=(answer,), rest=answer, prefix=prefix, message=message, desk=desk)
+        outcome = await self._called(command, desk, partial(command.answered, call, question.question()))
+        effect = together([self.doors.questions.closed([question]), outcome.effect])
+        return replace(outcome, effect=effect)
+
+    async def _called(self, command: Command, desk: DeskAt, handler: Callable[[], Awaitable[str]]) -> Outcome:
+        said, went_well = await self._handled(command, handler)
+        says = [Say(text=said)] if said else []
+        changes = self._book.finished(desk.cause)
+        return Outcome(says=says, kind="command", changes=changes, effect=desk.effect() if went_well else Effect())
+
+    async def _handled(self, command: Command, handler: Callable[[], Awaitable[str]]) -> tuple[str, bool]:
+        """What a handler says, and whether it came to its end."""
         try:
             async with asyncio.timeout(LONGEST_COMMAND_S) as limit:
-                said = await command.handler(call)
+                said = await handler()
         except (CommandError, Rejected) as error:
-            return error.public
+            return error.public, False
         except TimeoutError:
             if limit.expired():
                 raise Rejected(f"the command {command.name} went on for ever", public=words.TOO_LONG()) from None
             raise
         if not isinstance(said, str | None):
             raise TypeError(f"the command {command.name} answered with a {type(said).__name__}")
-        return said or ""
+        return said or "", True
 
 
 def _arguments(rest: str) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ class Comings:
         greeting = words.greeting(
             message.sender_name,
             self._calls.doors.agent_label(binding.agent),
-            listing(DeskAt(self._calls.doors, message, binding, entry.turn).commands(), self._prefix),
+            listing(DeskAt(self._calls.doors, entry, binding).commands(), self._prefix),
         )
         return Outcome(
             says=[Say(text=words.welcome(self._book.link(binding))), Say(text=greeting, address=binding.address)],

@@ -15,12 +15,12 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core._engine import words
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, Trouble, backoff
-from surfaces_core._engine.journal import Journal, Part
+from surfaces_core._engine.journal import Changes, Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
-from surfaces_core.events import Address, Delivered, Observed, Outbound, Postponed
+from surfaces_core.events import Address, Delivered, Observed, Outbound, Postponed, Receipt
 
 SIDE_BY_SIDE = 32
 """Parts of one surface that are sent at the same time."""
@@ -39,6 +39,7 @@ class Delivery:
         speak: Callable[[Address], None],
         gate: Gate,
         log: FilteringBoundLogger,
+        shown: Callable[[Outbound, Receipt], Changes] = lambda message, receipt: {},
     ) -> None:
         self._surface = surface
         self._speak = speak
@@ -46,6 +47,8 @@ class Delivery:
         self._journal = journal
         self._observe = observe
         self._gate = gate
+        self._shown = shown
+        """What else is stored when a part shows."""
         self._log = log.bind(surface=name)
         self._failures: dict[int, tuple[int, str]] = {}
         """How often the parts that wait have failed and with which code, by their seq."""
@@ -97,7 +100,7 @@ class Delivery:
         if self._gate.succeeded():
             self._log.info("delivery.back")
         self._failures.pop(part.seq, None)
-        await self._journal.delivered(part)
+        await self._journal.delivered(part, self._shown(part.outbound, receipt))
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from surfaces_core._engine import words
+from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.journal import Entry, turn_id
 from surfaces_core._engine.languages import Languages
-from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.points import Points
+from surfaces_core._engine.questions import NO, YES, Open, Questions
 from surfaces_core._engine.staging import Staging
-from surfaces_core.contracts import Command, Overview, Staged
+from surfaces_core._engine.work import Effect, together
+from surfaces_core.contracts import Command, Overview, Question, SavePoint, Staged
 from surfaces_core.errors import CommandError
 from surfaces_core.events import Binding, Inbound
 
@@ -30,17 +34,35 @@ class Doors:
     behind: Callable[[Inbound], int]
     """How many messages wait in a conversation."""
     agent_label: Callable[[str], str]
+    now: Callable[[], float]
+    """Unix seconds."""
+    asking: Callable[[Inbound], bool]
+    """Whether a question to the agent waits or runs in a conversation."""
+    retry: Callable[[Entry], Awaitable[Entry | None]]
+    """The last question of whoever asks for it."""
+    consults: Consults
+    points: Points
     prefix: str
 
 
 class DeskAt:
     """The desk for one call."""
 
-    def __init__(self, doors: Doors, message: Inbound, binding: Binding | None, cause: str) -> None:
+    def __init__(self, doors: Doors, entry: Entry, binding: Binding | None, command: str = "") -> None:
         self._doors = doors
-        self._message = message
+        self._entry = entry
+        self._message = entry.message
         self._binding = binding
-        self._cause = cause
+        self._command = command
+        self._consulted = 0
+        self._deferred: list[Callable[[], Effect]] = []
+        """What comes to pass with the end of the call."""
+        self.cause = entry.turn
+        """Names what is done here, alike when it is done again."""
+
+    def effect(self) -> Effect:
+        """What the call comes to beside what it says; ask once, when it has gone well."""
+        return together([make() for make in self._deferred])
 
     def _here(self) -> Binding:
         if self._binding is None:
@@ -50,6 +72,7 @@ class DeskAt:
     async def _overview(self, binding: Binding) -> Overview:
         usage = await self._doors.book.usage(binding.address)
         here = self._binding is not None and binding.address == self._binding.address
+        waiting = self._doors.questions.waiting(self._message)
         return Overview(
             binding=binding,
             agent_label=self._doors.agent_label(binding.agent),
@@ -58,6 +81,7 @@ class DeskAt:
             staged=len(self._doors.staging.listed(binding.address, self._message.sender)),
             waiting=self._doors.behind(self._message) if here else 0,
             last_active=usage.last_active or binding.created_at,
+            question=waiting[0].text if here and waiting else "",
         )
 
     async def overview(self) -> Overview:
@@ -73,7 +97,7 @@ class DeskAt:
         """Make the person's next conversation."""
         message = self._message
         return await self._doors.book.create(
-            self._cause, message.address.surface, message.sender, message.sender_name, name
+            self.cause, message.address.surface, message.sender, message.sender_name, name
         )
 
     async def rename_chat(self, name: str) -> Binding:
@@ -89,7 +113,9 @@ class DeskAt:
 
     async def clear_context(self) -> Binding:
         """Give this conversation a new context."""
-        return await self._doors.book.clear(self._here(), self._cause)
+        binding, questions = await self._doors.book.clear(self._here(), self.cause), self._doors.questions
+        self._deferred.append(lambda: questions.closed(questions.idle(binding.address)))
+        return binding
 
     async def staged(self) -> Sequence[Staged]:
         """The person's files that wait here."""
@@ -104,9 +130,81 @@ class DeskAt:
         """Cancel the running turn."""
         return self._doors.stop(self._message)
 
-    async def answer_question(self, approved: bool) -> bool:
-        """Answer the agent's question."""
-        return self._doors.questions.answer(self._message.address, approved)
+    # Questions to the person
+
+    async def ask(self, question: Question) -> str:
+        """Ask the person something that this command's `answered` hears of."""
+        text, prefix = question.text, self._doors.prefix
+        said = words.question(text, prefix) if YES in question.accepts else words.leavable(text, prefix)
+        asked = Open(
+            key=f"{self.cause}.0",
+            seq=self._entry.seq,
+            turn=self.cause,
+            address=self._here().address,
+            thread=self._message.thread,
+            person=self._message.sender,
+            text=text,
+            accepts=question.accepts,
+            expires_at=self._doors.now() + question.expires_s,
+            command=self._command,
+            data=question.data,
+        )
+        questions = self._doors.questions
+        self._deferred.append(lambda: Effect(changes=questions.asked(asked), then=lambda: questions.remember(asked)))
+        return said
+
+    async def answer_question(self, approved: bool) -> Question | None:
+        """Answer the question that waits."""
+        questions = self._doors.questions
+        chosen = questions.chosen(self._message, approved)
+        if chosen is None:
+            return None
+        answer = YES if approved else NO
+        self._deferred.append(lambda: questions.answered(chosen, answer, self._entry))
+        return chosen.question()
+
+    async def cancel_question(self) -> Question | None:
+        """Leave the question that waits."""
+        questions = self._doors.questions
+        waiting = questions.waiting(self._message)
+        if not waiting:
+            return None
+        self._deferred.append(lambda: questions.cancelled(waiting[0], self._entry))
+        return waiting[0].question()
+
+    # Questions to the agent
+
+    async def retry_turn(self) -> None:
+        """Ask the last question again."""
+        if self._doors.asking(self._message):
+            raise CommandError(words.STILL_ANSWERING(prefix=self._doors.prefix))
+        again = await self._doors.retry(self._entry)
+        if again is None:
+            raise CommandError(words.NOTHING_TO_RETRY())
+        self._deferred.append(lambda: Effect(follow=[again]))
+
+    async def consult(self, prompt: str) -> str:
+        """Ask the agent something that nobody sees."""
+        self._consulted += 1
+        turn = turn_id(self._message.address.surface, f"{self.cause}\0consult{self._consulted}")
+        return await self._doors.consults.ask(turn, self._message, self._here(), prompt)
+
+    async def save_points(self) -> Sequence[SavePoint]:
+        """The save points with this agent, oldest first."""
+        return await self._doors.points.all(self._here())
+
+    async def save_point(self, name: str) -> SavePoint:
+        """Have the agent write down the context, under a name."""
+        here, points = self._here(), self._doors.points
+        await points.check(here, name)
+        summary = await self.consult(points.save_prompt)
+        point, changes = points.made(here, name, summary, self._doors.now())
+        self._deferred.append(lambda: Effect(changes=changes))
+        return point
+
+    async def load_point(self, point: SavePoint) -> str:
+        """Give the agent what was saved."""
+        return await self.consult(self._doors.points.loading(point))
 
     def language(self) -> str:
         """The person's language."""

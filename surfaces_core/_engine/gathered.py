@@ -21,6 +21,8 @@ class Gathered:
     tokens: int = 0
     notes: list[Say] = field(default_factory=list)
     questions: int = 0
+    asked: set[str] = field(default_factory=set)
+    """Keys of the questions of this try."""
     heard: bool = False
     """The agent answered."""
     ended: bool = False

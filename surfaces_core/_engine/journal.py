@@ -7,6 +7,9 @@ promise: a message is stored before its cursor is used (`accept`), counted befor
 their parts:
 
     cursor <surface>              the messenger's cursor
+    ask <surface> <native id> <key>    a question that a person has not answered
+    last <surface> <native id> <thread> <person>    the last question that they put to the agent
+    point <surface> <owner> <agent> <name>    a save point
     seen <surface> <turn>         when an event came, so that a repeat is dropped
     in <seq>                      an inbox entry that is not done
     out <seq>                     an outbox part that does not show yet
@@ -133,12 +136,24 @@ class Entry:
     """The turn of the edit whose words it has: to the agent another question."""
     withdrawn: bool = False
     """The person took it back."""
+    request: str = ""
+    """The turn under which the agent had it already, where that is another."""
+    files: tuple[str, ...] = ()
+    """Paths of files that went with it when it was asked before."""
+    answers: str = ""
+    """The key of the command's question that this carries an `answer` to."""
+    answer: str = ""
     not_before: float = 0.0
     """Unix seconds of the next try."""
     error: str = ""
     """The code of the last failure."""
     detail: str = ""
     """Its words, which hold no secrets."""
+
+    @property
+    def asked_as(self) -> str:
+        """The turn under which the agent gets it."""
+        return self.revision or self.request or self.turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,37 +332,51 @@ class Journal:
         """The host ends in the middle of a try, and not by the entry's fault."""
         return await self.keep(replace(entry, state="queued", cut=entry.cut or entry.asked))
 
-    async def say(self, outbound: Outbound) -> Part:
-        """Store a part of an answer while its turn goes on."""
-        (part,) = await self._commit({}, [outbound])
+    async def say(self, outbound: Outbound, changes: Changes | None = None) -> Part:
+        """Store a part of an answer while its turn goes on, or beside any."""
+        ((part,), _) = await self._commit({**(changes or {})}, [outbound])
         return part
 
     async def complete(
-        self, entry: Entry, answer: Sequence[Outbound], changes: Changes, *, dead: str = ""
-    ) -> Sequence[Part]:
-        """The entry is done and its answer queued, together; with `dead` it is kept with that reason."""
+        self,
+        entry: Entry,
+        answer: Sequence[Outbound],
+        changes: Changes,
+        *,
+        dead: str = "",
+        follow: Sequence[Entry] = (),
+    ) -> tuple[Sequence[Part], Sequence[Entry]]:
+        """The entry is done, its answer queued and what follows it taken in, together.
+
+        With `dead` it is kept with that reason.
+        """
         point("complete.before")
         rows = {**changes, key("in", ordinal(entry.seq)): None}
         if dead:
             letter = DeadLetter(seq=entry.seq, reason=dead, died_at=self.now(), entry=entry)
             rows[key("dead", ordinal(entry.seq))] = DEAD.dump(letter)
-        parts = await self._commit(rows, answer)
+        parts, entries = await self._commit(rows, answer, follow)
         self.dead += bool(dead)
         point("complete.after")
-        return parts
+        return parts, entries
 
-    async def _commit(self, rows: dict[bytes, bytes | None], answer: Sequence[Outbound]) -> list[Part]:
-        """Change rows and queue parts, together."""
+    async def _commit(
+        self, rows: dict[bytes, bytes | None], answer: Sequence[Outbound], follow: Sequence[Entry] = ()
+    ) -> tuple[list[Part], list[Entry]]:
+        """Change rows, queue parts and take in entries, together."""
         async with self.changing() as tx:
             parts = [Part(seq=self.number(rows), outbound=outbound) for outbound in answer]
             rows |= {key("out", ordinal(part.seq)): PARTS.dump(part) for part in parts}
+            now = round(self.now(), 3)
+            entries = [replace(entry, seq=self.number(rows), came_at=now) for entry in follow]
+            rows |= {key("in", ordinal(entry.seq)): ENTRIES.dump(entry) for entry in entries}
             await apply(tx, rows)
-        return parts
+        return parts, entries
 
-    async def delivered(self, part: Part) -> None:
+    async def delivered(self, part: Part, changes: Changes | None = None) -> None:
         """The part shows: forget it."""
         point("delivered.before")
-        await self.write({key("out", ordinal(part.seq)): None})
+        await self.write({key("out", ordinal(part.seq)): None, **(changes or {})})
         point("delivered.after")
 
     async def bury(self, part: Part, reason: str, instead: Outbound | None) -> Part | None:

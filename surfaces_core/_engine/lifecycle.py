@@ -14,30 +14,34 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._engine import lasts
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.calls import Calls
+from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
-from surfaces_core._engine.journal import Entry, Journal, storable
+from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.letters import Taken
 from surfaces_core._engine.operations import Operations
 from surfaces_core._engine.ops import OpsSettings
 from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.points import Points
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
 from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
-from surfaces_core.events import Accepted, Binding, Inbound, Observed
+from surfaces_core.events import Accepted, Address, Binding, Inbound, Observed, Outbound
 from surfaces_core.i18n import language
 
 DEAF_S = 1.0
@@ -79,6 +83,7 @@ class Engine:
     book: Book = field(init=False)
     languages: Languages = field(init=False)
     staging: Staging = field(init=False)
+    questions: Questions = field(init=False)
     peers: Peers = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
@@ -97,6 +102,9 @@ class Engine:
 
     def _assemble(self) -> None:
         surfaces, journal = self.drivers.surfaces, self.journal
+        self.questions = Questions(journal)
+        self.questions.say = self._say
+        self.questions.speak = self._speak
         for name, surface in surfaces.items():
             self.hooks.add_own(name, surface.commands())
         self.languages = Languages(journal, self.settings.locale)
@@ -106,16 +114,17 @@ class Engine:
                 surface=surface,
                 journal=journal,
                 observe=self.observe,
-                speak=lambda address: self.languages.speak_at(address, self.book.at(address)),
+                speak=self._speak,
                 gate=Gate(),
                 log=self.log,
+                shown=self.questions.shown,
             )
             for name, surface in surfaces.items()
         }
         self.staging = Staging(journal, self.drivers.files)
         self.book = Book(journal, surfaces, self.drivers.transports, self.registry)
         self.peers = Peers(self.registry.agents, self.drivers.transports, self.log)
-        staging, questions = self.staging, Questions()
+        staging, questions = self.staging, self.questions
         agents = AgentTurns(
             settings=self.settings,
             journal=journal,
@@ -140,6 +149,7 @@ class Engine:
             languages=self.languages,
             agents=agents,
             calls=calls,
+            questions=questions,
             hooks=self.hooks,
             surfaces=surfaces,
             deliveries=self.deliveries,
@@ -160,6 +170,17 @@ class Engine:
             stop=self.turns.stop,
             behind=self.turns.behind,
             agent_label=self._agent_label,
+            now=journal.now,
+            asking=self.turns.asking,
+            retry=partial(lasts.again, journal),
+            consults=Consults(
+                registry=self.registry,
+                surfaces=surfaces,
+                transports=self.drivers.transports,
+                shapers=self.hooks.shapers,
+                log=self.log,
+            ),
+            points=Points(journal, self.settings.save_prompt, self.settings.load_prompt),
             prefix=self.settings.prefix,
         )
         self.operations = Operations(
@@ -175,6 +196,18 @@ class Engine:
             stopping=lambda: self.stopping,
             log=self.log,
         )
+
+    def _speak(self, address: Address) -> None:
+        self.languages.speak_at(address, self.book.at(address))
+
+    async def _say(self, message: Outbound, changes: Changes) -> None:
+        """Store something to say together with rows, and send it."""
+        surface = self.drivers.surfaces.get(message.address.surface)
+        if surface is None:
+            await self.journal.write(changes)
+            return
+        frozen = replace(message, device=surface.device, frozen_at=self.journal.now())
+        self.deliveries[message.address.surface].put(await self.journal.say(frozen, changes))
 
     def _fail(self, error: BaseException) -> None:
         self.on_failure(error)
@@ -220,6 +253,7 @@ class Engine:
             await self.book.open({entry.turn for entry in backlog.entries})
             await self.staging.open()
             await self.languages.open()
+            await self.questions.open({entry.turn for entry in backlog.entries})
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
                 await stack.enter_async_context(driver)
             for part in backlog.parts:
@@ -254,7 +288,7 @@ class Engine:
     async def _turn(self) -> None:
         async with asyncio.TaskGroup() as group:
             turning = group.create_task(self.turns.run())
-            probing = group.create_task(self.peers.run())
+            aside = [group.create_task(self.peers.run()), group.create_task(self.questions.run())]
             try:
                 await self._receive()
             except BaseException as error:
@@ -264,7 +298,8 @@ class Engine:
             self.turns.end()
             await asyncio.wait({turning}, timeout=self.settings.shutdown_grace_s)
             self.turns.abandon()
-            probing.cancel()
+            for task in aside:
+                task.cancel()
             await asyncio.wait({turning}, timeout=DEAF_S)
             await self.turns.leave()
 

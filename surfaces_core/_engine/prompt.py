@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from surfaces_core._engine import words
 from surfaces_core.events import Inbound
@@ -20,6 +21,13 @@ def prompt(message: Inbound, stored: Sequence[str]) -> str:
     """The text for the agent; `stored` are the names that the files of the message got."""
     text = message.text if message.text.strip() else words.VOICE_MESSAGE(name=", ".join(stored))
     return f"{_quotation(message.quote)}\n\n{text}" if message.quote.strip() else text
+
+
+def kept(message: Inbound, paths: Sequence[str]) -> Inbound:
+    """A message that can be asked again when its files are in the workspace already."""
+    names = [path.rpartition("/")[2] for path in paths]
+    text = message.text if message.text.strip() else words.VOICE_MESSAGE(name=", ".join(names))
+    return replace(message, text=text, attachments=())
 
 
 def _quotation(quote: str) -> str:

@@ -91,6 +91,20 @@ class HostSettings(Settings):
         description="After a crash in the middle of an answer: ask the agent again, or say so. `auto` asks again "
         "where nothing of the answer was shown and the agent recognises a repeat.",
     )
+    save_prompt: str = Field(
+        "Write down what matters of our conversation so far, so that you can go on from it later without anything "
+        "else: facts, decisions, open points, wishes. Answer with nothing but that.",
+        min_length=1,
+        max_length=4000,
+        description="What an agent is asked for a save point.",
+    )
+    load_prompt: str = Field(
+        "What follows you wrote down of an earlier conversation with me. Take it as known from now on, and tell me in "
+        "one or two sentences where we stand.",
+        min_length=1,
+        max_length=4000,
+        description="What an agent is told before the text of a save point.",
+    )
     keep_done_s: float = Field(7 * 86400.0, gt=0, description="How long events are remembered to drop repeats.")
     keep_dead_s: float = Field(90 * 86400.0, gt=0, description="How long dead letters are kept.")
     lease_s: float = Field(

@@ -31,9 +31,10 @@ from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
+from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
-from surfaces_core._engine.work import Outcome, Say, Work
+from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Inbound, Kind, Observed, Postponed, TurnEnded
@@ -67,6 +68,7 @@ class Turns:
         languages: Languages,
         agents: AgentTurns,
         calls: Calls,
+        questions: Questions,
         hooks: Hooks,
         surfaces: Mapping[str, Surface],
         deliveries: Mapping[str, Delivery],
@@ -82,6 +84,7 @@ class Turns:
         self._calls = calls
         self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, surfaces=surfaces, log=log)
         self._acknowledgements = Acknowledgements(surfaces, log)
+        self._questions = questions
         self._answers = Answers(journal, surfaces, book)
         self._surfaces = surfaces
         self._deliveries = deliveries
@@ -119,10 +122,16 @@ class Turns:
             self._acknowledgements.put(entry.message, waiting=True)
 
     def _lanes(self, entry: Entry) -> Lanes[Entry]:
+        if entry.answers:  # the command that asked goes on where it was
+            return self.lanes
         if entry.overflow or entry.message.kind in AT_ONCE:
             return self.urgent
         command = self._calls.parse(entry.message)[0]
         return self.urgent if command is not None and command.urgent else self.lanes
+
+    def asking(self, message: Inbound) -> bool:
+        """Whether a question to the agent waits or runs in a conversation."""
+        return any(self._asks(entry) for entry in self.lanes.items(Spot.of(message)))
 
     def behind(self, message: Inbound) -> int:
         """How many messages of a conversation wait behind the one that is worked on."""
@@ -355,12 +364,16 @@ class Turns:
             self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
             outcome = replace(outcome, kind="failed")
             answer = [self._answers.part(entry, 0, Say(text=words.GENERAL()), words.GENERAL())]
-        changes = outcome.changes
+        effect = outcome.effect
+        changes = {**self._questions.finished(entry), **outcome.changes, **effect.changes}
         if not outcome.dead and self._book.is_making(entry.turn):  # refused in the middle: nobody will go on with it
             changes = {**changes, **self._book.finished(entry.turn)}
-        parts = await self._journal.complete(entry, answer, changes, dead=outcome.dead)
+        parts, following = await self._journal.complete(entry, answer, changes, dead=outcome.dead, follow=effect.follow)
+        effect.then()
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
+        for after in following:
+            self.put(after)
         self._book.settled(entry.turn)
         ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
         self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
@@ -379,6 +392,8 @@ class Turns:
         message = entry.message
         if entry.withdrawn:
             return await self._agents.withdraw(entry)
+        if entry.answers:
+            return await self._calls.answered(entry, self._book.at(message.address))
         match message.kind:
             case Kind.START:
                 return await self._comings.start(entry)
@@ -393,6 +408,8 @@ class Turns:
                 return Outcome(says=[Say(text=line)], kind="dead", dead=message.cause or "PASSED_OVER")
             case Kind.MESSAGE:
                 return await self._message(work)
+            case Kind.REACTION:
+                return Outcome(effect=self._questions.reacted(entry) or Effect())
             case _:
                 return Outcome()
 
@@ -415,6 +432,9 @@ class Turns:
             outcome = await self._calls.run(entry, binding, command, rest)
             files = await self._agents.stage(entry, binding) if binding and message.attachments else []
             return replace(outcome, says=[*outcome.says, *files])
+        meant = self._questions.meant(entry)
+        if meant is not None:
+            return await self._calls.answered(replace(entry, answers=meant[0].key, answer=meant[1]), binding)
         if lost:
             return Outcome(says=self._once(message, lost), kind="failed")
         if binding is None:

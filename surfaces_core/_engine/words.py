@@ -37,13 +37,21 @@ NO_QUESTION = _("There is no question waiting for an answer.")
 QUESTION_EXPIRED = _("Nobody answered in time, so I said no.")
 AGREED = _("Passed on: yes.")
 DECLINED = _("Passed on: no.")
-ANSWER_WITH = _("Answer with `{prefix}yes` or `{prefix}no`.")
+QUESTION_LAPSED = _("Nobody answered in time, so I left it.")
+STILL_OPEN = _("I was interrupted here. My question is still open: with your answer I begin again.")
+ANSWER_WITH = _("Answer with `{prefix}yes` or `{prefix}no`, or react with 👍 or 👎.")
+LEAVE_WITH = _("`{prefix}cancel` leaves this.")
+LEFT = _("Left.")
+STILL_ANSWERING = _("Your last question is still being answered. `{prefix}stop` stops that.")
+NOTHING_TO_RETRY = _("You have asked nothing here yet.")
 UNKNOWN_COMMAND = _("I don't know `{prefix}{name}`.")
 DID_YOU_MEAN = _("Did you mean `{prefix}{name}`?")
 HELP_LISTS = _("`{prefix}help` lists what there is.")
 HELLO = _("Hello!")
 HELLO_YOU = _("Hello {name}!")
 GREETING = _("This is a private conversation with **{agent}**. Just write, or send a file.")
+NOTHING_SAVED = _("The agent had nothing to write down, so nothing was saved.")
+TOO_MANY_POINTS = _("There are {most} save points already, which is the most. Save under one of their names instead.")
 GREETING_COMMANDS = _("What I understand beside that:")
 WELCOME = _("Your conversation is ready: {link}. I have invited you.")
 RECALLED = _.plural(
@@ -65,6 +73,8 @@ HELP_HELP = _("the commands that work here")
 HELP_STOP = _("stops the answer that is being written")
 HELP_YES = _("agrees to what the agent asks")
 HELP_NO = _("declines what the agent asks")
+HELP_CANCEL = _("leaves the question that waits for your answer")
+HELP_RETRY = _("asks your last question again")
 HELP_LANGUAGE = _("shows or changes the language I speak with you")
 USAGE_LANGUAGE = _("[code]")
 LANGUAGE = _("Language: **{language}**. `{prefix}language` with a code changes it: {choices}.")
@@ -85,6 +95,11 @@ def plain(text: str) -> str:
 def question(text: str, prefix: str) -> str:
     """A confirmation that the agent asks for."""
     return f"{text}\n\n{ANSWER_WITH(prefix=prefix)}"
+
+
+def leavable(text: str, prefix: str) -> str:
+    """A question of a command that may be left."""
+    return f"{text}\n\n{LEAVE_WITH(prefix=prefix)}"
 
 
 def unknown_command(name: str, nearest: str | None, prefix: str) -> str:

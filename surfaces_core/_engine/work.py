@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +22,33 @@ class Say:
     """Elsewhere than where the message came from."""
 
 
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What something comes to beside what is said: stored with the end of the entry that did it."""
+
+    changes: Changes = field(default_factory=dict)
+    follow: Sequence[Entry] = ()
+    """Entries that are queued with it."""
+    then: Callable[[], None] = _nothing
+    """Called when it is stored."""
+
+
+def together(effects: Iterable[Effect]) -> Effect:
+    """Several as one."""
+    several = list(effects)
+
+    def then() -> None:
+        for effect in several:
+            effect.then()
+
+    changes = {row: value for effect in several for row, value in effect.changes.items()}
+    return Effect(changes=changes, follow=[entry for effect in several for entry in effect.follow], then=then)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How an entry ended: what to say, what to store with it, and under which name it is counted."""
@@ -31,6 +58,8 @@ class Outcome:
     changes: Changes = field(default_factory=dict)
     dead: str = ""
     """A reason keeps the entry as a dead letter."""
+    effect: Effect = field(default_factory=Effect)
+    """Comes to pass with it."""
 
 
 @dataclass(slots=True, eq=False)

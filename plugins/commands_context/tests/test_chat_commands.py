@@ -40,6 +40,7 @@ async def test_help_lists_exactly_what_is_enabled_and_allowed(bot: TestBot) -> N
         names = [line.split("`")[1].split()[0] for line in listed.splitlines()]
         assert names == [
             "!archive",
+            "!cancel",
             "!chats",
             "!clear",
             "!context",
@@ -50,6 +51,7 @@ async def test_help_lists_exactly_what_is_enabled_and_allowed(bot: TestBot) -> N
             "!no",
             "!remove",
             "!rename",
+            "!retry",
             "!stop",
             "!yes",
         ]
