@@ -13,11 +13,13 @@ STATE_TYPES = (
     "m.room.encryption",
     "m.room.member",
     "m.room.name",
+    "m.room.power_levels",
+    "m.room.tombstone",
     "m.space.child",
     "m.space.parent",
 )
 """The state that says which conversations there are, whose, and where the bot may talk."""
-LIVE_STATE_TYPES = ("m.room.encryption", "m.room.member")
+LIVE_STATE_TYPES = ("m.room.encryption", "m.room.member", "m.room.name", "m.room.power_levels", "m.room.tombstone")
 """The state whose changes matter while the bot runs."""
 MESSAGE_TYPES = ("m.room.message", "m.sticker", "m.poll.start", "org.matrix.msc3381.poll.start")
 """What `translate` makes messages of,"""
@@ -28,7 +30,7 @@ _NOTHING = {"not_types": ["*"]}
 
 
 def live_filter(me: str, limit: int) -> str:
-    """Messages of others, who comes and goes, and which rooms become encrypted.
+    """Messages of others, who comes and goes, and which rooms become encrypted, are renamed or move.
 
     The bot's own events are left out by the homeserver, so that its edits push nobody's message out
     of the timeline.
@@ -43,9 +45,10 @@ def messages_filter(me: str) -> Mapping[str, object]:
 
 
 def snapshot_filter() -> str:
-    """The state in `STATE_TYPES` and nothing else."""
+    """The state in `STATE_TYPES`, and bindings among the bot's own data of a room."""
     state = {"types": STATE_TYPES, "lazy_load_members": True}
-    return _json({"timeline": {**state, "limit": 1}, "state": state}, event_fields=_STATE_FIELDS)
+    own = {"types": ["io.surfaces.binding"]}
+    return _json({"timeline": {**state, "limit": 1}, "state": state, "account_data": own}, event_fields=_STATE_FIELDS)
 
 
 def nothing_filter() -> str:

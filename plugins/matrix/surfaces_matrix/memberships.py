@@ -6,12 +6,15 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from surfaces_core import Address, Inbound, Kind
 from surfaces_matrix.shapes import is_room_id, mapping, one_line, seconds, sequence, text, user_id
+from surfaces_matrix.state import BINDING
 
 LONGEST_NAME = 100
+LONGEST_ROOM_NAME = 255
 
 
 def invites(surface: str, me: str, response: Mapping[str, Any]) -> Iterator[Inbound]:
@@ -51,6 +54,34 @@ def departures(surface: str, me: str, response: Mapping[str, Any], joined: set[s
             )
 
 
+def changes(surface: str, me: str, response: Mapping[str, Any]) -> Iterator[Inbound]:
+    """A `RENAMED` for each new name that somebody gave a room, a `LEFT` for each that goes on elsewhere."""
+    for room_id, events in joined_state(response).items():
+        for event in map(mapping, events):
+            change = _change(event, me) if event.get("state_key") == "" else None
+            event_id, sender = text(event.get("event_id")), user_id(event.get("sender"))
+            if change is not None and event_id is not None and sender is not None:
+                yield replace(
+                    change,
+                    address=Address(surface=surface, conversation=room_id),
+                    event_id=event_id,
+                    sender=sender,
+                    sent_at=seconds(event.get("origin_server_ts")) or time.time(),
+                )
+
+
+def _change(event: Mapping[str, Any], me: str) -> Inbound | None:
+    """What a state event changes, to be filled in with where and when."""
+    content, nowhere = mapping(event.get("content")), Address(surface="", conversation="")
+    if event.get("type") == "m.room.name" and event.get("sender") != me:
+        name = one_line(content.get("name"), LONGEST_ROOM_NAME)
+        return Inbound(address=nowhere, event_id="", sender="", sent_at=0.0, kind=Kind.RENAMED, text=name)
+    target = text(content.get("replacement_room"))
+    if event.get("type") == "m.room.tombstone" and target is not None and is_room_id(target):
+        return Inbound(address=nowhere, event_id="", sender="", sent_at=0.0, kind=Kind.LEFT, target=target)
+    return None
+
+
 def joined_rooms(response: Mapping[str, Any]) -> Mapping[str, Any]:
     """The joined rooms of a response by their ids."""
     return rooms_of(response, "join")
@@ -69,6 +100,17 @@ def joined_state(response: Mapping[str, Any]) -> dict[str, list[Any]]:
         room_id: [*sequence(mapping(mapping(room).get("state")).get("events")), *_timeline(mapping(room))]
         for room_id, room in joined_rooms(response).items()
     }
+
+
+def aside(response: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The bindings among the bot's own data of joined rooms, by room."""
+    found = {}
+    for room_id, room in joined_rooms(response).items():
+        for event in map(mapping, sequence(mapping(mapping(room).get("account_data")).get("events"))):
+            content = mapping(event.get("content"))
+            if event.get("type") == BINDING and content:
+                found[room_id] = content
+    return found
 
 
 def _timeline(room: Mapping[str, Any]) -> list[Any]:

@@ -17,7 +17,8 @@ from surfaces_matrix.breath import Breath
 from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
 from surfaces_matrix.gaps import PAGE, Filled, Filler
-from surfaces_matrix.memberships import departures, invites, joined_rooms, rooms_of
+from surfaces_matrix.groups import Groups
+from surfaces_matrix.memberships import changes, departures, invites, joined_rooms, joined_state, rooms_of
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.saying import Skipped
@@ -99,6 +100,7 @@ class Reader:
     filler: Filler
     declines: Declines
     quotes: Quotes
+    groups: Groups
     log: FilteringBoundLogger
     backoff: Backoff
     """Between two tries of filling while they fail."""
@@ -122,6 +124,7 @@ class Reader:
         """Everything to store of a response."""
         entries = self.invited(response)
         entries += departures(self.surface, self.me, response, self.joined)
+        entries += self._changed(response)
         rooms, left = joined_rooms(response), rooms_of(response, "leave")
         waiting = {room_id: hole for room_id, hole in holes.items() if room_id not in left}
         breath, failed = Breath(), dict[str, Hole]()
@@ -148,6 +151,18 @@ class Reader:
             else:
                 self.declines.add(start.address.conversation, start.sender)
         return wanted
+
+    def moved(self, response: Mapping[str, Any]) -> list[Inbound]:
+        """The rooms of a snapshot that go on elsewhere."""
+        return [entry for entry in changes(self.surface, self.me, response) if entry.kind is Kind.LEFT]
+
+    def _changed(self, response: Mapping[str, Any]) -> list[Inbound]:
+        """New names and moves of rooms; and who may do what in them, which is remembered."""
+        for room_id, events in joined_state(response).items():
+            for event in map(mapping, events):
+                if event.get("type") == "m.room.power_levels" and event.get("state_key") == "":
+                    self.groups.note(room_id, mapping(event.get("content")))
+        return list(changes(self.surface, self.me, response))
 
     def stored(self, response: Mapping[str, Any], holes: Mapping[str, Hole]) -> None:
         """Everything of a response is stored."""
@@ -209,9 +224,11 @@ class Reader:
                 self.log.debug("event.skipped", room=room_id, reason=found.reason)
             elif not self.people.allowed(found.sender):
                 self.log.debug("event.skipped", room=room_id, reason="sender not allowed")
+            elif (meant := await self.groups.meant(found, event)) is None:
+                self.log.debug("event.skipped", room=room_id, reason="not meant")
             else:
-                self.quotes.heard(found, event)
-                messages.append(found)
+                self.quotes.heard(meant, event)
+                messages.append(meant)
         return messages
 
     def _settled(self, room_id: str, messages: list[Inbound], filled: Filled, window: Window) -> list[Inbound]:

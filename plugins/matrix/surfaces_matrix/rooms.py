@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote as percent
 from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import Address, Binding, Conversations, Opening, Store, Unavailable
+from surfaces_core import Address, Binding, Conversations, Inbound, Intake, Opening, Rejected, Store, Unavailable
+from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
+from surfaces_matrix.groups import Groups
+from surfaces_matrix.keeping import Keeping
 from surfaces_matrix.making import Maker, Mark
 from surfaces_matrix.memberships import LONGEST_NAME
+from surfaces_matrix.moving import Moves
 from surfaces_matrix.reconcile import Snapshot, bindings
+from surfaces_matrix.recovery import Recovery
 from surfaces_matrix.roomstate import RoomState
 from surfaces_matrix.shapes import mapping, one_line, sequence, text
 from surfaces_matrix.showing import Showing
@@ -52,17 +58,32 @@ class Rooms(Conversations):
     """
 
     def __init__(
-        self, *, surface: str, client: Client, store: Store, space_name: str, log: FilteringBoundLogger
+        self,
+        *,
+        surface: str,
+        client: Client,
+        store: Store,
+        space_name: str,
+        log: FilteringBoundLogger,
+        group_rooms: str = "decline",
+        prefix: str = "!",
     ) -> None:
         self._surface = surface
         self._client = client
         self._space_name = space_name
+        self._prefix = prefix
         self._log = log
         self._me = client.user_id
         self._server = client.user_id.partition(":")[2]
         self._maker = Maker(client, store, log)
         self._state = RoomState(client)
         self._showing = Showing(self._state, store, log, via=self._server)
+        self._keeping = Keeping(client, self._state, log)
+        self._moves = Moves(client, store, self._state, log)
+        self.groups = Groups(client, self._state, log, enabled=group_rooms == "mention")
+        self.recovery = Recovery(surface=surface, client=client, state=self._state, keeping=self._keeping, log=log)
+        self._listed: Mapping[str, str] = {}
+        """Conversations of these owners of which nothing more could be told."""
         self._bot_name: str | None = None
         self._restricted: bool | None = None
         self._settled = asyncio.Event()
@@ -73,14 +94,22 @@ class Rooms(Conversations):
     # The contract
 
     async def enter(self, entry: Address, person: str) -> bool:
-        """Join where a person called from; False where others are, too, or the invite is gone."""
+        """Join where a person called from; False where the invite is gone, or others are and that is not wanted."""
         room = entry.conversation
         try:
             await self._join(room)
         except Refused as error:
             self._log.info("entry.gone", room=room, person=person, errcode=error.errcode)
             return False
+        old = await self._moves.predecessor(room)
+        if old is not None and await self._moves.target(old) == room:
+            return await self.find(entry) is not None  # the bot came after it already, and knows its way
+        if old is not None:
+            await self.follow(replace(entry, conversation=old), entry)
         if await self._others(room) <= 1:
+            return True
+        if self.groups.enabled:
+            await self.groups.add(room)
             return True
         self._log.info("entry.group_declined", room=room, person=person)
         await self._client.call("POST", quote("v3", "rooms", room, "leave"), {})
@@ -137,14 +166,20 @@ class Rooms(Conversations):
         return Address(surface=self._surface, conversation=str(made.room))
 
     async def find(self, address: Address) -> Binding | None:
-        """The binding that a room's state shows, if the bot wrote it."""
+        """The binding that a room shows, if the bot wrote it; what its Space says where it shows none."""
         room = address.conversation
-        event = await self._maker.state(room, BINDING)
-        if event is None:
+        events = [event for event in [await self._maker.state(room, BINDING)] if event is not None]
+        aside = await self._keeping.aside(room)
+        listed = room in self._listed
+        if not events and not aside and not listed:
             return None
         name = {"type": "m.room.name", "state_key": "", "content": await self._state.content(room, "m.room.name")}
-        found = bindings(self._surface, self._me, {room: [event, name]}).found
-        return found[0] if found else None
+        found = bindings(self._surface, self._me, {room: [*events, name]}, aside={room: aside}).found
+        if found:
+            return found[0]
+        raise Rejected(
+            f"{room} does not say whose it is", code="LOST_CONVERSATION", public=words.LOST(prefix=self._prefix)
+        )
 
     async def record(self, binding: Binding) -> None:
         """Write a binding into its room; name it and list it in the Space accordingly."""
@@ -152,10 +187,59 @@ class Rooms(Conversations):
             return
         await self._wait_until_settled()
         async with self._lock(binding.owner):
-            content = BindingContent.of(binding).model_dump()
-            await self._state.set(binding.address.conversation, BINDING, "", content)
+            await self._keeping.write(binding)
+            if binding.shared:
+                await self.groups.add(binding.address.conversation)
+                return
             space = await self._maker.known(_space_key(binding.owner))
             await self._showing.show(binding, None if space is None else space.room)
+
+    async def is_shared(self, address: Address) -> bool:
+        """Whether others are in a room, too, and that is wanted."""
+        return self.groups.enabled and await self._others(address.conversation) > 1
+
+    def manages(self, address: Address, person: str) -> bool:
+        """By the power level that the room's state gives to a person's id."""
+        return self.groups.manages(address.conversation, person)
+
+    async def follow(self, address: Address, target: Address) -> Binding | None:
+        """Go on in the room that replaces another: its binding is written there before the old room is left."""
+        await self._wait_until_settled()
+        old, new = address.conversation, target.conversation
+        if not await self._moves.arrive(old, new):
+            return None
+        binding = await self.find(target)
+        if binding is None and (before := await self.find(address)) is not None:
+            binding = replace(before, address=target, owner=new if before.shared else before.owner)
+            await self._keeping.write(binding)
+        if binding is not None and binding.shared:
+            await self.groups.add(new)
+        elif binding is not None:
+            await self._resettle(binding, old)
+        await self._moves.went(old, new)
+        return binding
+
+    async def _resettle(self, binding: Binding, old: str) -> None:
+        """List a conversation's new room in its owner's Space instead of the old one, and let the owner in."""
+        async with self._lock(binding.owner):
+            space = await self._space(binding.owner, None)
+            if not binding.archived:
+                await self._showing.unlist(space, old)
+            await self._showing.show(binding, space, new=True)
+            await self._showing.forget(old)
+            await self._let_in_by(space, binding.address.conversation, binding.owner)
+
+    async def now_at(self, room: str) -> str:
+        """Where what is to be said in a room belongs now. `Unavailable` while the room moves."""
+        target = await self._moves.target(room)
+        if target is None and await self._moves.is_open(room):
+            raise Unavailable(f"{room} is moving", retry_after=1.0)
+        return target or room
+
+    async def renamed(self, entries: Iterable[Inbound]) -> None:
+        """People gave rooms other names."""
+        for entry in entries:
+            await self._showing.renamed(entry.address.conversation, entry.text)
 
     async def recall(self, person: str, live: Sequence[Binding]) -> list[Address]:
         """Invite a person to their Space and conversations again, wherever they are neither in nor invited.
@@ -184,8 +268,28 @@ class Rooms(Conversations):
 
     # From the rooms themselves
 
-    async def learn(self, snapshot: Snapshot) -> None:
+    async def reconcile(self, intake: Intake, joined: Mapping[str, Sequence[Any]], aside: Mapping[str, object]) -> None:
+        """Bring the host's record in step with the joined rooms' state; makes, invites, leaves and renames nothing."""
+        seen = await self.recovery.look(joined, aside)
+        await self.learn(seen, joined, aside)
+        # What is newer than the snapshot must not be taken for gone: nothing is made or changed before this.
+        found = [*seen.found, *await self.overlooked(joined)]
+        result = await intake.restore(found, rooms_seen=len(joined), skipped=seen.skipped)
+        self.settled()
+        await self.recovery.write(result.completed, seen.spaces.values())
+
+    async def learn(
+        self,
+        snapshot: Snapshot,
+        states: Mapping[str, Sequence[Any]] | None = None,
+        aside: Mapping[str, object] | None = None,
+    ) -> None:
         """Note the Spaces and what rooms show, as a snapshot has them; an empty store is filled by it."""
+        self._listed = snapshot.listed
+        shared = {binding.address.conversation for binding in snapshot.found if binding.shared}
+        self._keeping.learn({room: content for room, content in (aside or {}).items() if room not in shared})
+        for place in shared:
+            self.groups.learn(place, *_powers((states or {}).get(place, ())))
         for owner, space in snapshot.spaces.items():
             known = await self._maker.known(_space_key(owner))
             room = None if known is None else known.room
@@ -306,7 +410,7 @@ class Rooms(Conversations):
 
 
 def _conversation_mark(opening: Opening) -> Mark:
-    content = BindingContent.of_opening(opening).model_dump()
+    content = BindingContent.of_opening(opening).content()
     return Mark(type=BINDING, content=content, same=("owner", "conversation"))
 
 
@@ -325,6 +429,12 @@ def _members_of(space: str) -> dict[str, Any]:
     """The rule that whoever is in a Space may join; only the bot lets people in there."""
     allow = [{"type": "m.room_membership", "room_id": space}]
     return {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "restricted", "allow": allow}}
+
+
+def _powers(events: Sequence[Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """A room's creation, and its power levels."""
+    state = {event.get("type"): event for event in map(mapping, events) if event.get("state_key") == ""}
+    return mapping(state.get("m.room.create")), mapping(mapping(state.get("m.room.power_levels")).get("content"))
 
 
 def _space_key(owner: str) -> str:

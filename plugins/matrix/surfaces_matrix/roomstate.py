@@ -37,6 +37,13 @@ class RoomState:
         except Refused:
             return {}
 
+    async def event(self, room: str, type_: str, key: str = "") -> Mapping[str, Any]:
+        """A whole state event; empty where there is none or the bot may not see it."""
+        try:
+            return await self._client.call("GET", state_path(room, type_, key), query={"format": "event"})
+        except Refused:
+            return {}
+
     async def set(self, room: str, type_: str, key: str, content: Mapping[str, object]) -> None:
         """Set a state event; repeating it changes nothing."""
         await self._client.call("PUT", state_path(room, type_, key), dict(content))

@@ -32,6 +32,10 @@ class MatrixSettings(Settings):
         "own homeserver",
     )
     deny_users: tuple[Pattern, ...] = Field(default=(), description="Who may not, though `allow_users` lets them")
+    group_rooms: Literal["decline", "mention"] = Field(
+        default="decline",
+        description="Rooms with others in them: `decline` their invites, or answer there when it is mentioned",
+    )
     space_name: str = Field(
         default="{bot} – {display_name}",
         description="Name of a person's Space; knows `{bot}`, `{display_name}` and `{user_id}`",

@@ -50,6 +50,20 @@ class Showing:
             if stored.get(row) != shown.model_dump_json().encode():
                 await self._store.put(row, shown.model_dump_json().encode())
 
+    async def renamed(self, room: str, name: str) -> None:
+        """A person gave a room another name: that is what it shows now."""
+        raw = await self._store.get(_ROWS + room)
+        if raw is not None:
+            shown = _Shown.model_validate_json(raw).model_copy(update={"name": name})
+            await self._store.put(_ROWS + room, shown.model_dump_json().encode())
+
+    async def unlist(self, space: str, room: str) -> None:
+        """Take a room that is no more out of a Space."""
+        try:
+            await self._state.set(space, "m.space.child", room, {})
+        except Refused as error:
+            self._log.info("space.gone", room=space, errcode=error.errcode)
+
     async def show(self, binding: Binding, space: str | None, *, new: bool = False) -> None:
         """Name a room and list it in its owner's Space, or not where it is archived; only what changed.
 

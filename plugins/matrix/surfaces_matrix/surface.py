@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,7 @@ from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption
+from surfaces_matrix.errors import Refused
 from surfaces_matrix.login import Login
 from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import download
@@ -58,11 +60,13 @@ class MatrixSurface(Surface):
         self._drafts = Drafts(self._client, say, lookup, tempo, timeout_s=settings.request_timeout_s)
         self._receipts = Receipts(self._client, settings.read_receipts)
         self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, quotes, settings)
-        rooms = Rooms(
+        self._rooms = Rooms(
             surface=context.name,
             client=self._client,
             store=context.store,
             space_name=settings.space_name,
+            group_rooms=settings.group_rooms,
+            prefix=context.prefix,
             log=context.log,
         )
         self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)
@@ -74,14 +78,14 @@ class MatrixSurface(Surface):
             encryption=self._encryption,
             quotes=quotes,
             receipts=self._receipts,
-            rooms=rooms,
+            rooms=self._rooms,
             login=self._login,
             account=self._account,
             log=context.log,
             backoff=Backoff(),
             clock=self._client.now,
         )
-        self.conversations: Conversations = rooms
+        self.conversations: Conversations = self._rooms
         self.pace = Pace(
             first_s=settings.stream_first_s,
             first_chars=settings.stream_first_chars,
@@ -131,7 +135,14 @@ class MatrixSurface(Surface):
 
     async def send(self, message: Outbound) -> Receipt:
         """Say something for good; the same key twice shows once."""
-        return await self._sender.send(message)
+        try:
+            return await self._sender.send(message)
+        except Refused:
+            room = message.address.conversation
+            there = await self._rooms.now_at(room)
+            if there == room:
+                raise
+        return await self._sender.send(replace(message, address=replace(message.address, conversation=there)))
 
     async def show(self, draft: Draft) -> None:
         """Show a running turn by typing and, from its first version on, by one edited message."""

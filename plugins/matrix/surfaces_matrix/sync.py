@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,13 +20,12 @@ from surfaces_matrix.declines import Declines
 from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.gaps import Filler
 from surfaces_matrix.login import Login
-from surfaces_matrix.memberships import joined_state
+from surfaces_matrix.memberships import aside, joined_state
 from surfaces_matrix.patience import AWAY_S, Patience
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.reading import Read, Reader, Window
 from surfaces_matrix.receipts import Receipts
-from surfaces_matrix.reconcile import bindings
 from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.source import Lost, Source
@@ -75,6 +73,7 @@ class Sync:
             filler=Filler(self.client, most=settings.catch_up_max_messages, timeout_s=timeout_s),
             declines=self._declines,
             quotes=self.quotes,
+            groups=self.rooms.groups,
             log=self.log,
             backoff=replace(self.backoff),
             made=self.rooms.made,
@@ -124,6 +123,7 @@ class Sync:
             response, read = await self._next(position, hold_s)
             following = self._behind(position, response, read)
             await self._store(intake, position, following, read.entries)
+            await self.rooms.renamed(entry for entry in read.entries if entry.kind is Kind.RENAMED)
             self._reader.stored(response, read.holes)
             self._away, self._lost_token = False, ""
             intake.ready()
@@ -140,21 +140,15 @@ class Sync:
         self.patience.calm = self._rooms_known = False
         snapshot = await self.patience(self._source.snapshot)
         joined = joined_state(snapshot)
-        seen = bindings(self.name, self._me, joined)
-        skipped = Counter(seen.skipped.values())
-        self.log.info("snapshot", rooms_seen=len(joined), bindings=len(seen.found), skipped=dict(skipped))
         self.encryption.complete(joined)
-        await self.rooms.learn(seen)
-        # What is newer than the snapshot must not be taken for gone: nothing is made or changed before this.
-        await intake.restore([*seen.found, *await self.rooms.overlooked(joined)])
-        self.rooms.settled()
+        await self.rooms.reconcile(intake, joined, aside(snapshot))
         self._rooms_known = True
         self._reader.joined = set(joined)
         return await self._resumed(intake, snapshot)
 
     async def _resumed(self, intake: Intake, snapshot: Mapping[str, Any]) -> Position:
         """Where the last life ended; at the very first start, behind the snapshot."""
-        invited = self._reader.invited(snapshot)
+        invited = [*self._reader.invited(snapshot), *self._reader.moved(snapshot)]
         cursor = await intake.cursor()
         if cursor is not None:
             position = Position.read(cursor)

@@ -63,11 +63,13 @@ from surfaces_matrix.client import Client
 from surfaces_matrix.cursor import Reach
 from surfaces_matrix.declines import Declines
 from surfaces_matrix.gaps import Filled, Filler
+from surfaces_matrix.groups import Groups
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.parsing import parse
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.reading import Read, Reader, Window
+from surfaces_matrix.roomstate import RoomState
 from surfaces_testing.homeserver import (
     COMMON,
     PASSWORD,
@@ -233,6 +235,7 @@ def _reader(filler: Filler | None = None) -> Reader:
         filler=filler or Filler(client, most=5, timeout_s=1),
         declines=Declines(client, log, timeout_s=1),
         quotes=Quotes(client, log),
+        groups=Groups(client, RoomState(client), log, enabled=True),
         log=log,
         backoff=Backoff(),
     )

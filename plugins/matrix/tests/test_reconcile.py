@@ -66,7 +66,7 @@ def test_a_binding_is_restored_whole() -> None:
 def test_what_is_written_is_what_is_read() -> None:
     """A binding that was put into a room comes back equal."""
     binding = expected("!a", archived=True, number=12, name="C12")
-    content = BindingContent.of(binding).model_dump()
+    content = BindingContent.of(binding).content()
     assert read(a=[state(BINDING, content)]).found == (binding,)
     assert set(content) == set(CONTENT)
 
