@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from surfaces_core import Binding, Catalogue, Overview, Staged
+from surfaces_core import Binding, Catalogue, Overview, SavePoint, Staged
 
 _ = Catalogue("surfaces_commands_context")
+
+SHORT = 200
+"""Characters of a question that are shown beside other things."""
 
 HELP_NEW = _("starts another conversation")
 HELP_CHATS = _("lists your conversations")
@@ -15,9 +18,13 @@ HELP_RENAME = _("renames this conversation")
 HELP_ARCHIVE = _("puts this conversation away; `undo` brings it back")
 HELP_CLEAR = _("the agent forgets this conversation and starts afresh; nothing else changes")
 HELP_CONTEXT = _("what this conversation is and what it has used")
+HELP_SAVE = _("keeps what the agent remembers here under a name")
+HELP_LOAD = _("gives the agent what was saved; without a name it lists what there is")
 HELP_LIST = _("lists the files that wait for your next message")
 HELP_REMOVE = _("drops waiting files")
 USAGE_NEW = _("[name]")
+USAGE_SAVE = _("[name]")
+USAGE_LOAD = _("[name or number]")
 USAGE_RENAME = _("<name>")
 USAGE_REMOVE = _("<number>|all")
 
@@ -42,6 +49,16 @@ ANSWERED = _("answered: {messages}")
 TOKENS = _.plural("{count} token used", "{count} tokens used")
 FILES_WAITING = _("files waiting: {staged}")
 MESSAGES_WAITING = _("messages waiting: {waiting}")
+QUESTION = _("waiting for your answer: {question}")
+POINTS = _.plural("{count} save point: {names}", "{count} save points: {names}")
+SAVED = _("Saved as **{name}**. `{prefix}load` brings it back.")
+REPLACE = _("There is a save point **{name}** of {when} already. Replace it?")
+KEPT = _("The save point **{name}** stays as it was.")
+HOW_TO_SAVE = _("A name needs a letter in it: `{prefix}save before the trip`.")
+NO_POINTS = _("There is no save point yet; `{prefix}save` makes one.")
+NO_SUCH_POINT = _("No save point is called so; `{prefix}load` lists them.")
+WHICH_POINT = _("Which one? Answer with its number.")
+LOADED = _("**{name}** is loaded.")
 NO_FILES = _("No file is waiting.")
 NOTHING_DROPPED = _("No file was waiting.")
 DROPPED = _("Dropped {names}.")
@@ -95,7 +112,7 @@ def unarchived(binding: Binding) -> str:
     return UNARCHIVED(label=binding.label)
 
 
-def context(overview: Overview) -> str:
+def context(overview: Overview, points: Sequence[SavePoint]) -> str:
     """What a conversation is."""
     lines = [
         AGENT(agent=overview.agent_label),
@@ -104,8 +121,36 @@ def context(overview: Overview) -> str:
         *([TOKENS(overview.tokens)] if overview.tokens else []),
         FILES_WAITING(staged=overview.staged),
         MESSAGES_WAITING(waiting=overview.waiting),
+        *([QUESTION(question=" ".join(overview.question.split())[:SHORT])] if overview.question else []),
+        *([POINTS(len(points), names=", ".join(_escape(point.name) for point in points))] if points else []),
     ]
     return "\n".join([f"**{_escape(_title(overview.binding))}**", *(f"- {line}" for line in lines)])
+
+
+def replace(point: SavePoint) -> str:
+    """The name of a new save point is taken."""
+    return REPLACE(name=_escape(point.name), when=_when(point.saved_at))
+
+
+def kept(name: str) -> str:
+    """A save point was not replaced."""
+    return KEPT(name=_escape(name))
+
+
+def saved(point: SavePoint, prefix: str) -> str:
+    """A save point was made."""
+    return SAVED(name=_escape(point.name), prefix=prefix)
+
+
+def points(saved_points: Sequence[SavePoint]) -> str:
+    """The save points, to choose one of them."""
+    lines = [f"{n}. {_escape(point.name)} · {_when(point.saved_at)}" for n, point in enumerate(saved_points, 1)]
+    return "\n".join([*lines, "", WHICH_POINT()])
+
+
+def loaded(point: SavePoint, answer: str) -> str:
+    """The agent has a save point, and what it says to it."""
+    return "\n\n".join(filter(None, [LOADED(name=_escape(point.name)), answer]))
 
 
 def staged(files: Sequence[Staged]) -> str:

@@ -47,11 +47,13 @@ async def test_help_lists_exactly_what_is_enabled_and_allowed(bot: TestBot) -> N
             "!help",
             "!language",
             "!list",
+            "!load",
             "!new",
             "!no",
             "!remove",
             "!rename",
             "!retry",
+            "!save",
             "!stop",
             "!yes",
         ]
