@@ -103,7 +103,7 @@ async def test_a_retried_question_is_a_new_turn_with_nothing_counted_against_it(
         (entry,) = await journal.accept("memory", [MESSAGE], "1", lambda entry: entry)
         spent = replace(
             entry, attempts=9, failures=8, crashes=3, asked=True, cut=True, shown=True, partly=True,
-            overflow=True, not_before=5.0, error="BAD", detail="bad",
+            declined="LANE_FULL", not_before=5.0, error="BAD", detail="bad",
         )  # fmt: skip
         await journal.complete(spent, [], {}, dead="CRASHED")
         await journal.accept("memory", [replace(MESSAGE, event_id="$2")], "2", lambda entry: entry)

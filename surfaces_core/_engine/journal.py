@@ -130,8 +130,8 @@ class Entry:
     """`Surface.device` at that moment."""
     partly: bool = False
     """Something of the answer may show."""
-    overflow: bool = False
-    """Came when its lane was full."""
+    declined: str = ""
+    """Why it was too much when it came, as a stable word."""
     revision: str = ""
     """The turn of the edit whose words it has: to the agent another question."""
     withdrawn: bool = False
@@ -259,7 +259,7 @@ class Journal:
     ) -> Sequence[Entry]:
         """Store what is new of a batch, and the cursor behind it; the new entries, in order.
 
-        `admit` sees each before it is stored: it may mark it as overflow, or as begun.
+        `admit` sees each before it is stored: it may mark it as declined, or as begun.
         """
         point("accept.before")
         turns = [turn_id(surface, message.event_id) for message in batch]

@@ -65,6 +65,20 @@ def dotted(place: Place) -> str:
     return text.removeprefix(".")
 
 
+class LimitSettings(Settings):
+    """`host.limits:` in the config: what each person may do, over all their conversations. Operators may do more."""
+
+    messages_per_minute: int | None = Field(
+        None, ge=1, description="How many messages are taken of a person in a minute; further ones are declined."
+    )
+    concurrent_turns: int | None = Field(
+        None, ge=1, description="How many turns of a person run side by side; further ones wait for these."
+    )
+    queue_depth: int | None = Field(
+        None, ge=1, description="How many messages of a person may wait; further ones are declined."
+    )
+
+
 class HostSettings(Settings):
     """`host:` in the config."""
 
@@ -80,6 +94,7 @@ class HostSettings(Settings):
         300.0, ge=0, description="How long after a message an edit of it restarts its turn, while that still runs."
     )
     max_lane_depth: int = Field(100, ge=1, description="How many messages of one conversation may wait.")
+    limits: LimitSettings = Field(LimitSettings(), description="Limits for each person; without them there are none.")
     shutdown_grace_s: float = Field(20, ge=0, description="How long running turns may go on after SIGTERM.")
     operators: tuple[str, ...] = Field((), description="Native ids of people who may use operator commands.")
     prefix: str = Field("!", pattern=r"^[^\w\s]{1,3}$", description="What commands begin with: one to three signs.")

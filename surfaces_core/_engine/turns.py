@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import words
+from surfaces_core._engine import limits, words
 from surfaces_core._engine.acknowledging import Acknowledgements
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.amendments import AMENDING, Amendments
@@ -31,6 +31,7 @@ from surfaces_core._engine.gate import backoff
 from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
+from surfaces_core._engine.limits import Limits
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
@@ -101,6 +102,7 @@ class Turns:
         """On the loop's clock: until then no other suspect may begin."""
         self._stop_next: set[Spot] = set()
         """Lanes whose waiting turn is to be stopped instead of tried again."""
+        self._limits = Limits(settings, journal.now, self.lanes.wake)
         self._amendments = Amendments(
             journal=journal,
             lanes=self.lanes,
@@ -118,13 +120,19 @@ class Turns:
             return
         lanes, spot = self._lanes(entry), Spot.of(entry.message)
         lanes.put(spot, entry)
+        if self._is_counted(entry):
+            self._limits.came(entry.message)
         if entry.message.kind is Kind.MESSAGE and lanes.depth(spot) > 1:
             self._acknowledgements.put(entry.message, waiting=True)
+
+    def _is_counted(self, entry: Entry) -> bool:
+        """Whether it is one of the messages of a person that wait."""
+        return entry.message.kind is Kind.MESSAGE and self._lanes(entry) is self.lanes
 
     def _lanes(self, entry: Entry) -> Lanes[Entry]:
         if entry.answers:  # the command that asked goes on where it was
             return self.lanes
-        if entry.overflow or entry.message.kind in AT_ONCE:
+        if entry.declined or entry.message.kind in AT_ONCE:
             return self.urgent
         command = self._calls.parse(entry.message)[0]
         return self.urgent if command is not None and command.urgent else self.lanes
@@ -140,6 +148,7 @@ class Turns:
     def admission(self) -> Callable[[Entry], Entry]:
         """What happens to the entries of one batch as they come in: too much for its lane, or begun at once."""
         coming: Counter[tuple[bool, Spot]] = Counter()
+        people: Counter[tuple[str, str]] = Counter()
 
         def admit(entry: Entry) -> Entry:
             if entry.message.kind in AMENDING:
@@ -147,21 +156,28 @@ class Turns:
             spot = Spot.of(entry.message)
             if not (self.lanes.depth(spot) or self.urgent.depth(spot) or coming[False, spot]):
                 self._told.discard((spot, "full"))  # what was too much then is answered: this is another time
-            if self._is_full(entry.message, coming[False, spot]):
-                entry = replace(entry, overflow=True)
+            person = (spot.address.surface, entry.message.sender)
+            entry = replace(entry, declined=self._too_much(entry.message, coming[False, spot], people[person]))
+            people[person] += self._is_counted(entry)
             lanes = self._lanes(entry)
             lane = (lanes is self.urgent, spot)
-            held = self._must_ask(entry) or self._must_follow(entry)
+            held = self._must_ask(entry) or self._must_follow(entry) or not self._limits.has_place(entry.message)
             first = not coming[lane] and lanes.starts_now(spot, len(coming)) and not held
             coming[lane] += 1
             return begun(entry) if first else entry
 
         return admit
 
-    def _is_full(self, message: Inbound, coming: int) -> bool:
-        if message.kind is not Kind.MESSAGE or self._calls.parse(message)[0] is not None:
-            return False
-        return self.lanes.depth(Spot.of(message)) + coming >= self._settings.max_lane_depth
+    def _too_much(self, message: Inbound, coming: int, of_person: int) -> str:
+        """Why a message is declined; the other two say how many come before it, in its lane and of its person."""
+        command = self._calls.parse(message)[0]
+        if message.kind is not Kind.MESSAGE or (command is not None and command.urgent):
+            return ""
+        if command is None and self.lanes.depth(Spot.of(message)) + coming >= self._settings.max_lane_depth:
+            return "LANE_FULL"
+        if command is None and self._limits.is_full(message, of_person):
+            return "TOO_MANY_WAITING"
+        return self._limits.admit(message)
 
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try; none that came behind who asks."""
@@ -187,7 +203,7 @@ class Turns:
 
     def _must_ask(self, entry: Entry) -> bool:
         """Whether an entry may have to wait for an agent that is away."""
-        return self._asks(entry) and not entry.overflow and self._agents.away(entry.message.address)
+        return self._asks(entry) and not entry.declined and self._agents.away(entry.message.address)
 
     def _must_follow(self, entry: Entry) -> bool:
         """Whether what is said here has to wait: the conversation is still being made, and its greeting comes first."""
@@ -239,7 +255,7 @@ class Turns:
         stopped = not urgent and spot in self._stop_next and self._asks(entry)
         if stopped:
             self._stop_next.discard(spot)
-        elif entry.state == "queued":
+        else:
             wait, entry = self._wait(entry)
             if wait > 0:
                 return entry, wait
@@ -261,9 +277,13 @@ class Turns:
             raise
         finally:
             del self._works[urgent, spot]
+            if not urgent:
+                self._limits.leave(entry.message)
             if _is_suspect(entry):
                 self._alone_until = 0.0
         await self._finish(work.entry, outcome, time.perf_counter() - started)
+        if self._is_counted(entry):
+            self._limits.done(entry.message)
         return None
 
     def _wait(self, entry: Entry) -> tuple[float, Entry]:
@@ -273,6 +293,15 @@ class Turns:
         """
         if entry.withdrawn:
             return 0.0, entry
+        if entry.state == "queued":
+            wait, entry = self._wait_for_others(entry)
+            if wait > 0:
+                return wait, entry
+        if self._asks(entry) and self._lanes(entry) is self.lanes and not self._limits.enter(entry.message):
+            return limits.LOOK_AGAIN_S, entry
+        return 0.0, entry
+
+    def _wait_for_others(self, entry: Entry) -> tuple[float, Entry]:
         if entry.not_before:
             wait = min(entry.not_before - self._journal.now(), self._settings.retry_cap_s)
             entry = replace(entry, not_before=0.0)
@@ -415,8 +444,8 @@ class Turns:
 
     async def _message(self, work: Work) -> Outcome:
         entry, message = work.entry, work.entry.message
-        if entry.overflow:
-            return self._overflowed(message)
+        if entry.declined:
+            return self._declined(message, entry.declined)
         refusal = self._refusal(message)
         if refusal is not None:
             return Outcome(says=[Say(text=refusal)], kind="refused")
@@ -447,10 +476,20 @@ class Turns:
             return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")
         return await self._agents.run(work, binding)
 
-    def _overflowed(self, message: Inbound) -> Outcome:
-        count = self.lanes.depth(Spot.of(message))
-        says = self._once(message, words.LANE_FULL(count), "full")
-        return Outcome(says=says, kind="dead", dead="LANE_FULL")
+    def _declined(self, message: Inbound, reason: str) -> Outcome:
+        """A message that was too much: said once a burst, and kept, as far as a flood can be."""
+        tell, keep = self._limits.declined(message, reason)
+        match reason:
+            case "LANE_FULL":
+                says = self._once(message, words.LANE_FULL(self.lanes.depth(Spot.of(message))), "full")
+            case "TOO_MANY_WAITING":
+                says = [Say(text=words.TOO_MANY_WAITING(self._limits.waiting(message)))] if tell else []
+            case _:
+                says = [Say(text=words.TOO_FAST(self._limits.seconds(message)))] if tell else []
+        if keep:
+            return Outcome(says=says, kind="dead", dead=reason)
+        self._log.warning("message.declined", reason=reason)
+        return Outcome(says=says, kind="refused")
 
     def _refusal(self, message: Inbound) -> str | None:
         """What a plugin says against a message; a bug in one refuses too."""

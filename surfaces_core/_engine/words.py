@@ -33,6 +33,14 @@ LANE_FULL = _.plural(
     "I still have {count} messages from here to answer, so I did not take this one. Please send it again later.",
 )
 VOICE_MESSAGE = _("(Voice message: {name})")
+TOO_MANY_WAITING = _.plural(
+    "I still have {count} message of yours to answer, so I did not take this one. Please send it again later.",
+    "I still have {count} messages of yours to answer, so I did not take this one. Please send it again later.",
+)
+TOO_FAST = _.plural(
+    "You write faster than I may answer, so I did not take this message. Please send it again in {count} second.",
+    "You write faster than I may answer, so I did not take this message. Please send it again in {count} seconds.",
+)
 NO_QUESTION = _("There is no question waiting for an answer.")
 QUESTION_EXPIRED = _("Nobody answered in time, so I said no.")
 AGREED = _("Passed on: yes.")
