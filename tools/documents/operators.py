@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -89,8 +90,17 @@ def _driver_settings(offer: Offer, driver: type[Driver]) -> Page:
 
 def model_table(model: type[BaseModel]) -> Page:
     """One row for each field of a model."""
-    rows = [(f"`{name}`", *shape(name, field), meaning(name, field)) for name, field in model.model_fields.items()]
+    rows = list(_rows(model))
     yield from table(("setting", "type", "default", "meaning"), *rows) if rows else ("No settings.", "")
+
+
+def _rows(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, ...]]:
+    """The rows of a model; settings inside a setting have both names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _rows(field.annotation, f"{above}{name}.")
+        else:
+            yield f"`{above}{name}`", *shape(name, field), meaning(name, field)
 
 
 def shape(name: str, field: FieldInfo) -> tuple[str, str]:
