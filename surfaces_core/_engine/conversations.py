@@ -283,10 +283,10 @@ class Book:
             await self.forget(binding)
 
     async def renamed(self, address: Address, name: str) -> None:
-        """The messenger shows another name of a conversation."""
+        """The messenger shows another name of a conversation; writing it back says that this was heard."""
         binding = self.at(address)
         if binding is not None and not binding.left:
-            await self._keep(replace(binding, name=name or binding.label), {})
+            await self.change(binding, name=name or binding.label)
 
     async def move(self, old: Address, binding: Binding) -> None:
         """A conversation goes on elsewhere: same number, agent and context, and what it has used."""

@@ -84,7 +84,7 @@ class Groups:
         mentioned = self._me in sequence(mapping(mentions).get("user_ids")) if isinstance(mentions, dict) else named
         if not mentioned and not await self._replies(room, replied_to(event)):
             return None
-        rest = " ".join(names.sub(" ", entry.text, count=1).split(" ")).strip() if named else entry.text
+        rest = names.sub("", entry.text, count=1).strip()
         return replace(entry, text=rest) if rest or entry.attachments else entry
 
     async def _replies(self, room: str, event_id: str) -> bool:

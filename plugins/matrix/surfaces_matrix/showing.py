@@ -21,6 +21,8 @@ class _Shown(BaseModel):
     name: str
     space: str | None
     """The Space that it is listed in."""
+    was: tuple[str, ...] = ()
+    """Names from before a person changed them; the host may not have heard of that yet."""
 
 
 class Showing:
@@ -54,8 +56,10 @@ class Showing:
         """A person gave a room another name: that is what it shows now."""
         raw = await self._store.get(_ROWS + room)
         if raw is not None:
-            shown = _Shown.model_validate_json(raw).model_copy(update={"name": name})
-            await self._store.put(_ROWS + room, shown.model_dump_json().encode())
+            shown = _Shown.model_validate_json(raw)
+            if shown.name != name:
+                shown = shown.model_copy(update={"name": name, "was": (*shown.was, shown.name)})
+                await self._store.put(_ROWS + room, shown.model_dump_json().encode())
 
     async def unlist(self, space: str, room: str) -> None:
         """Take a room that is no more out of a Space."""
@@ -67,18 +71,21 @@ class Showing:
     async def show(self, binding: Binding, space: str | None, *, new: bool = False) -> None:
         """Name a room and list it in its owner's Space, or not where it is archived; only what changed.
 
-        The name is compared with what was last written, so that one that the person gave the room
-        in their client stays.
+        The name is compared with what the room shows, and with what it showed before, so that one that
+        the person gave it in their client stays.
         """
         room = binding.address.conversation
         raw = await self._store.get(_ROWS + room)
         shown = None if raw is None else _Shown.model_validate_json(raw)
-        if not new and (shown is None or shown.name != binding.name):
+        stale = shown is not None and binding.name in shown.was
+        if not new and not stale and (shown is None or shown.name != binding.name):
             await self._state.set(room, "m.room.name", "", {"name": binding.name or binding.label})
         wanted = None if binding.archived else space
         if shown is None or shown.space != wanted:
             wanted = await self._list(binding, wanted, was=space if shown is None else shown.space, new=new)
         now = _Shown(name=binding.name, space=wanted)
+        if stale and shown is not None:
+            now = shown.model_copy(update={"space": wanted})
         if now != shown:
             await self._store.put(_ROWS + room, now.model_dump_json().encode())
 

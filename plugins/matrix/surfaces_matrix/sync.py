@@ -122,8 +122,8 @@ class Sync:
             began = time.monotonic()
             response, read = await self._next(position, hold_s)
             following = self._behind(position, response, read)
-            await self._store(intake, position, following, read.entries)
             await self.rooms.renamed(entry for entry in read.entries if entry.kind is Kind.RENAMED)
+            await self._store(intake, position, following, read.entries)
             self._reader.stored(response, read.holes)
             self._away, self._lost_token = False, ""
             intake.ready()
