@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """What was said as `target` was taken back."""
     REACTION = "reaction"
     """A person reacted to `target`, a message of anybody's, with `text` (an emoji)."""
+    MOVED = "moved"
+    """The host's own: the conversation at `address` has another agent now."""
     RENAMED = "renamed"
     """A person gave the conversation at `address` the name `text` in their client."""
 

@@ -19,9 +19,10 @@ from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gathered import Gathered, judge
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.people import People
 from surfaces_core._engine.prompt import is_question, prompt
 from surfaces_core._engine.questions import LONGEST_S, YES, Open, Questions
-from surfaces_core._engine.settings import HostSettings, Registry
+from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.staging import Staging, Waiting
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
@@ -83,7 +84,7 @@ class AgentTurns:
         staging: Staging,
         questions: Questions,
         peers: Peers,
-        registry: Registry,
+        people: People,
         surfaces: Mapping[str, Surface],
         transports: Mapping[str, Transport],
         files: Files,
@@ -98,7 +99,7 @@ class AgentTurns:
         self._staging = staging
         self._questions = questions
         self._peers = peers
-        self._registry = registry
+        self._people = people
         self._surfaces = surfaces
         self._transports = transports
         self._files = files
@@ -126,7 +127,7 @@ class AgentTurns:
 
     async def stage(self, entry: Entry, binding: Binding) -> list[Say]:
         """Take in the files of a message that asks nothing of the agent; what to say about them."""
-        agent = self._registry.agents.get(binding.agent)
+        agent = self._people.agents.get(binding.agent)
         if agent is None:
             return [Say(text=words.AGENT_GONE())]
         message = entry.message
@@ -144,7 +145,7 @@ class AgentTurns:
         message = work.entry.message
         if not is_question(message):
             return Outcome(says=await self.stage(work.entry, binding))
-        agent = self._registry.agents.get(binding.agent)
+        agent = self._people.agents.get(binding.agent)
         if agent is None:
             return Outcome(says=[Say(text=words.AGENT_GONE())], kind="failed")
         transport = self._transports[agent.transport]

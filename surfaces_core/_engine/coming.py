@@ -14,6 +14,7 @@ from surfaces_core._engine.conversations import Book, context_id
 from surfaces_core._engine.desk import DeskAt
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.journal import Entry
+from surfaces_core._engine.moves import Moves
 from surfaces_core._engine.work import Outcome, Say
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Unavailable
@@ -24,11 +25,19 @@ class Comings:
     """What invites, departures and moves come to."""
 
     def __init__(
-        self, *, prefix: str, book: Book, calls: Calls, surfaces: Mapping[str, Surface], log: FilteringBoundLogger
+        self,
+        *,
+        prefix: str,
+        book: Book,
+        calls: Calls,
+        moves: Moves,
+        surfaces: Mapping[str, Surface],
+        log: FilteringBoundLogger,
     ) -> None:
         self._prefix = prefix
         self._book = book
         self._calls = calls
+        self._moves = moves
         self._surfaces = surfaces
         self._log = log
 
@@ -91,9 +100,14 @@ class Comings:
             self._calls.doors.agent_label(binding.agent),
             listing(DeskAt(self._calls.doors, entry, binding).commands(), self._prefix),
         )
+        told, changes = self._moves.introduction(entry, binding)
         return Outcome(
-            says=[Say(text=words.welcome(self._book.link(binding))), Say(text=greeting, address=binding.address)],
-            changes=self._book.finished(entry.turn),
+            says=[
+                Say(text=words.welcome(self._book.link(binding))),
+                Say(text=greeting, address=binding.address),
+                *told,
+            ],
+            changes={**self._book.finished(entry.turn), **changes},
         )
 
     async def _type(self, entry: Entry, *, done: bool = False) -> None:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from surfaces_core._engine import words
 from surfaces_core._engine.journal import Changes, Journal, Rows, key, place, turn_id
 from surfaces_core._engine.killpoints import point
-from surfaces_core._engine.settings import Registry
+from surfaces_core._engine.people import People
 from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport, Tx
 from surfaces_core.errors import CommandError, Rejected
 from surfaces_core.events import Address, Binding, Inbound, Opening
@@ -54,12 +54,14 @@ class Book:
         journal: Journal,
         surfaces: Mapping[str, Surface],
         transports: Mapping[str, Transport],
-        registry: Registry,
+        people: People,
+        contact: str,
     ) -> None:
         self._journal = journal
         self._surfaces = surfaces
         self._transports = transports
-        self._registry = registry
+        self._people = people
+        self._contact = contact
         self._bindings: dict[Address, Binding] = {}
         self._usages: dict[Address, Usage] = {}
         self._binding = asyncio.Lock()
@@ -89,6 +91,10 @@ class Book:
         """Whom an answer to a message is for, where several people talk; empty where only one does."""
         binding = self.at(message.address)
         return message.sender if binding is not None and binding.shared else ""
+
+    def all(self, surface: str) -> list[Binding]:
+        """Every conversation of a surface that was ever bound."""
+        return [binding for binding in self._bindings.values() if binding.address.surface == surface]
 
     def live(self, surface: str, owner: str) -> list[Binding]:
         """A person's conversations that can be talked in, by number."""
@@ -221,9 +227,9 @@ class Book:
         self, tx: Tx, cause: str, surface: str, owner: str, owner_name: str = "", name: str = "", caller: str = ""
     ) -> Opening:
         """An owner's next conversation, whose number is taken with the transaction."""
-        agent = self._registry.of(caller or owner)
+        agent = self._people.of(surface, caller or owner)
         if agent is None:
-            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.NO_AGENT())
+            raise Rejected(f"{owner} has no agent", code="NO_AGENT", public=words.no_agent(self._contact))
         counter = key("number", surface, owner)
         number = int(await tx.get(counter) or 0) + 1
         await tx.put(counter, str(number).encode())
@@ -261,17 +267,20 @@ class Book:
 
     async def clear(self, binding: Binding, cause: str) -> Binding:
         """Give a conversation a new context and tell its agent that the old one is over."""
-        old = binding.context
-        cleared = await self.change(binding, context=context_id(binding.owner, cause))
+        return await self.hand_over(binding, binding.agent, context_id(binding.owner, cause))
+
+    async def hand_over(self, binding: Binding, agent: str, context: str) -> Binding:
+        """Give a conversation an agent with a new context and tell the one it had that the old one is over."""
+        given = await self.change(binding, agent=agent, context=context)
         await self._journal.write({key("stat", *place(binding.address)): None})
         self._usages.pop(binding.address, None)
-        if old != cleared.context:
-            await self.forget(replace(cleared, context=old))
-        return cleared
+        if (binding.agent, binding.context) != (agent, context):
+            await self.forget(binding)
+        return given
 
     async def forget(self, binding: Binding) -> None:
         """Tell the agent that a context is over, or rests."""
-        agent = self._registry.agents.get(binding.agent)
+        agent = self._people.agents.get(binding.agent)
         if agent is not None:
             await self._transports[agent.transport].forget(agent, binding.context)
 
@@ -366,9 +375,9 @@ class Book:
         known = self.at(shown.address)
         if known is not None:
             return replace(shown, agent=known.agent, context=known.context)
-        agent = self._registry.of(shown.owner)
+        agent = self._people.of(shown.address.surface, shown.owner)
         if agent is None:
-            raise Rejected(f"{shown.owner} has no agent", code="NO_AGENT", public=words.NO_AGENT())
+            raise Rejected(f"{shown.owner} has no agent", code="NO_AGENT", public=words.no_agent(self._contact))
         fresh = context_id(shown.owner, f"found {shown.address.conversation}")
         return replace(shown, agent=agent.id, context=fresh)
 

@@ -9,9 +9,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -20,7 +22,8 @@ from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_
 from surfaces_core._engine.ending import LAST_S, Deadline
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lifecycle import Drivers, Engine
-from surfaces_core._engine.settings import Config, Instance
+from surfaces_core._engine.reloading import Reloading
+from surfaces_core._engine.settings import Config, Instance, Registry
 from surfaces_core._engine.store import InstanceStore, NoFiles
 from surfaces_core._engine.watchdog import watching
 from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, SurfaceContext, Transport
@@ -118,6 +121,15 @@ def lone_surface(config: Config, journal: Journal, name: str, files: Files | Non
     return make("surfaces.surface", Surface, config.surfaces[name], context)
 
 
+def check_registry(transports: Mapping[str, Transport], registry: Registry) -> None:
+    """Whether the transports that run can reach every agent of a new registry. Raises `ConfigError`."""
+    for agent in registry.agents.values():
+        if agent.transport not in transports:
+            place = (*registry.places[agent.id], "transport")
+            raise registry.source.error(place, f"{agent.transport} does not run; start the host again")
+    check_agents(registry, {name: transport.AgentSettings for name, transport in transports.items()})
+
+
 # Running it ---------------------------------------------------------------------------------------
 
 
@@ -139,10 +151,18 @@ async def run(config: Config, deadline: Deadline) -> None:
             deadline.within(engine.longest_stop_s + LAST_S)
             engine.stop()
 
+    def reload() -> None:
+        if engine is not None and engine.reloading is not None:
+            engine.reloading.ask()
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
     deadline.loop = loop
     engine = build(config)
+    engine.reloading = Reloading(
+        Path(config.source.file), config.registry, partial(check_registry, engine.drivers.transports), log.logger()
+    )
     engine.on_failure = lambda error: deadline.within(UNWIND_S, error)
     facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
     engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})

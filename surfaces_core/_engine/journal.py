@@ -20,6 +20,9 @@ their parts:
     opening <key>                 a conversation that is being made
     staged <surface> <native id> <seq> <i>    a file that waits
     language <surface> <person>   the language that a person chose
+    agent <surface> <person>      the agent that a person chose
+    agent_at <surface> <native id>    the agent that was chosen for a conversation
+    told <surface> <person>       a person has been told that they have the default agent
     plug <instance> <key>         a driver's own
     meta <name>                   the layout's version, the last seq, who holds the state
 """
@@ -255,16 +258,16 @@ class Journal:
         return None if value is None else value.decode()
 
     async def accept(
-        self, surface: str, batch: Sequence[Inbound], cursor: str, admit: Callable[[Entry], Entry]
+        self, surface: str, batch: Sequence[Inbound], cursor: str | None, admit: Callable[[Entry], Entry]
     ) -> Sequence[Entry]:
-        """Store what is new of a batch, and the cursor behind it; the new entries, in order.
+        """Store what is new of a batch, and the cursor behind it if there is one; the new entries, in order.
 
         `admit` sees each before it is stored: it may mark it as declined, or as begun.
         """
         point("accept.before")
         turns = [turn_id(surface, message.event_id) for message in batch]
         seen_rows = [key("seen", surface, turn) for turn in turns]
-        rows: dict[bytes, bytes | None] = {key("cursor", surface): cursor.encode()}
+        rows: dict[bytes, bytes | None] = {} if cursor is None else {key("cursor", surface): cursor.encode()}
         fresh: list[Entry] = []
         async with self.changing() as tx:
             seen = await tx.get_many(seen_rows) if seen_rows else ()

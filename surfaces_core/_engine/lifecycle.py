@@ -31,11 +31,14 @@ from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.letters import Taken
+from surfaces_core._engine.moves import Moves
 from surfaces_core._engine.operations import Operations
 from surfaces_core._engine.ops import OpsSettings
 from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.reloading import Reloading
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
@@ -77,11 +80,15 @@ class Engine:
     hooks: Hooks
     log: FilteringBoundLogger
     ops: OpsSettings | None = None
+    reloading: Reloading | None = None
+    """Looks after changes of the registry."""
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[BaseException], None] = lambda error: None
     """Told what ends the host before everything else has ended, which plugins may keep it from."""
     book: Book = field(init=False)
     languages: Languages = field(init=False)
+    people: People = field(init=False)
+    moves: Moves = field(init=False)
     staging: Staging = field(init=False)
     questions: Questions = field(init=False)
     peers: Peers = field(init=False)
@@ -122,8 +129,10 @@ class Engine:
             for name, surface in surfaces.items()
         }
         self.staging = Staging(journal, self.drivers.files)
-        self.book = Book(journal, surfaces, self.drivers.transports, self.registry)
-        self.peers = Peers(self.registry.agents, self.drivers.transports, self.log)
+        self.people = People(journal, self.registry, self.settings.agent_choice)
+        self.book = Book(journal, surfaces, self.drivers.transports, self.people, self.settings.contact)
+        self.moves = Moves(journal, self.people, self.book, self.settings.contact)
+        self.peers = Peers(self.people, self.drivers.transports, self.log)
         staging, questions = self.staging, self.questions
         agents = AgentTurns(
             settings=self.settings,
@@ -132,7 +141,7 @@ class Engine:
             staging=staging,
             questions=questions,
             peers=self.peers,
-            registry=self.registry,
+            people=self.people,
             surfaces=surfaces,
             transports=self.drivers.transports,
             files=self.drivers.files,
@@ -147,6 +156,7 @@ class Engine:
             journal=journal,
             book=self.book,
             languages=self.languages,
+            moves=self.moves,
             agents=agents,
             calls=calls,
             questions=questions,
@@ -213,7 +223,7 @@ class Engine:
         self.on_failure(error)
 
     def _agent_label(self, agent: str) -> str:
-        known = self.registry.agents.get(agent)
+        known = self.people.agents.get(agent)
         return known.label if known else agent
 
     def observe(self, event: Observed) -> None:
@@ -254,6 +264,7 @@ class Engine:
             await self.staging.open()
             await self.languages.open()
             await self.questions.open({entry.turn for entry in backlog.entries})
+            await self.people.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
                 await stack.enter_async_context(driver)
             for part in backlog.parts:
@@ -263,6 +274,7 @@ class Engine:
                 self._held.setdefault(entry.message.address.surface, []).append(entry)
             for name, surface in self.drivers.surfaces.items():
                 if surface.conversations is None:  # the others first say what their rooms show
+                    await self.settle(name)
                     self.release(name)
             self.opened = True
             await stack.enter_async_context(self.operations.listening())
@@ -307,6 +319,8 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._source(name)) for name in self.drivers.surfaces]
             tasks.append(group.create_task(self._housekeep()))
+            if self.reloading is not None:
+                tasks.append(group.create_task(self.reloading.run(self.reload)))
             await self._stop.wait()
             self.log.info("host.stopping")
             for accepting in self._accepting.values():
@@ -353,6 +367,17 @@ class Engine:
                 self.turns.put(entry)
                 self.observe(Accepted(message=entry.message, turn=entry.turn))
 
+    async def settle(self, name: str, owner: str | None = None) -> None:
+        """Have the conversations of a surface that are not with their agents moved."""
+        for entry in await self.moves.due(name, owner):
+            self._queue(entry)
+
+    async def reload(self, registry: Registry) -> None:
+        """Take another registry, and bring people's conversations to the agents that they have now."""
+        self.people.replace(registry)
+        for name in list(self._released):
+            await self.settle(name)
+
     def release(self, name: str) -> None:
         """Begin with what a surface left over from an earlier life; once."""
         self._released.add(name)
@@ -369,11 +394,14 @@ class Engine:
         if taken.part is not None:
             self.deliveries[taken.part.outbound.address.surface].put(taken.part)
         if taken.entry is not None:
-            surface = taken.entry.message.address.surface
-            if surface in self._released:
-                self.turns.put(taken.entry)
-            else:
-                self._held.setdefault(surface, []).append(taken.entry)
+            self._queue(taken.entry)
+
+    def _queue(self, entry: Entry) -> None:
+        surface = entry.message.address.surface
+        if surface in self._released:
+            self.turns.put(entry)
+        else:
+            self._held.setdefault(surface, []).append(entry)
 
 
 class SurfaceIntake:
@@ -398,6 +426,7 @@ class SurfaceIntake:
     ) -> Reconciled:
         """Bring the book in step."""
         result = await self._engine.book.restore(self._name, found, since=self._since)
+        await self._engine.settle(self._name)
         self._engine.release(self._name)
         seen = len(found) if rooms_seen is None else rooms_seen
         self._engine.operations.reconciled(self._name, result, seen, Counter((skipped or {}).values()))

@@ -10,9 +10,10 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, Trouble
+from surfaces_core._engine.people import People
 from surfaces_core.contracts import Transport
 from surfaces_core.errors import Unavailable
-from surfaces_core.events import Address, Agent
+from surfaces_core.events import Address
 
 PROBE_S = 4.0
 """About how often an agent that somebody waits for is looked at, between the tries that count."""
@@ -21,10 +22,8 @@ PROBE_S = 4.0
 class Peers:
     """What is known of each agent's reachability; all of it may be forgotten at any time."""
 
-    def __init__(
-        self, agents: Mapping[str, Agent], transports: Mapping[str, Transport], log: FilteringBoundLogger
-    ) -> None:
-        self._agents = agents
+    def __init__(self, people: People, transports: Mapping[str, Transport], log: FilteringBoundLogger) -> None:
+        self._people = people
         self._transports = transports
         self._log = log
         self._gates: dict[str, Gate] = {}
@@ -84,12 +83,12 @@ class Peers:
 
     async def _look(self, agent: str) -> bool:
         """Whether to go on looking."""
-        if not list(self.waiting(agent)):  # the next question finds out by itself
+        known = self._people.agents.get(agent)
+        if known is None or not list(self.waiting(agent)):  # the next question finds out by itself
             self._gates.pop(agent).succeeded()
             return False
         if self._gates[agent].idle_s < PROBE_S / 2:  # it was tried just now
             return True
-        known = self._agents[agent]
         try:
             with contained():
                 health = await self._transports[known.transport].check(known)

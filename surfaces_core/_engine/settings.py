@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -96,6 +97,12 @@ class HostSettings(Settings):
     max_lane_depth: int = Field(100, ge=1, description="How many messages of one conversation may wait.")
     limits: LimitSettings = Field(LimitSettings(), description="Limits for each person; without them there are none.")
     shutdown_grace_s: float = Field(20, ge=0, description="How long running turns may go on after SIGTERM.")
+    agent_choice: Literal["fixed", "per_person", "per_conversation"] = Field(
+        "fixed",
+        description="Whether people may choose their agent with `!agent`: not at all, one for all of their "
+        "conversations, or one for each.",
+    )
+    contact: str = Field("", description="Whom people without an agent are told to ask, like an address or a name.")
     operators: tuple[str, ...] = Field((), description="Native ids of people who may use operator commands.")
     prefix: str = Field("!", pattern=r"^[^\w\s]{1,3}$", description="What commands begin with: one to three signs.")
     max_tries: int = Field(8, ge=1, description="Tries of a turn whose agent cannot be reached.")
@@ -140,6 +147,11 @@ class AgentEntry(BaseModel):
     )
     label: str = Field("", description="What people read; the id unless set.")
     transport: str = Field("agent_api", description="The name of the transport that reaches it.")
+    people: tuple[str, ...] = Field(
+        (),
+        description="Who may choose it with `!agent`, beside those whose it is: native ids, where `*` stands for "
+        "anything.",
+    )
     workspace_path: str = Field("", description="Its folder, as the files driver understands it; the id unless set.")
 
     def agent(self) -> Agent:
@@ -175,11 +187,20 @@ class Registry:
     source: Source
     places: Mapping[str, Place]
     """Where each agent stands in the file."""
+    open_to: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Patterns of who may choose an agent, by its id."""
 
     def of(self, person: str) -> Agent | None:
         """The agent of a person; None when they have none."""
         chosen = self.people.get(person, self.default)
         return None if chosen is None else self.agents.get(chosen)
+
+    def may_use(self, person: str, agent: str) -> bool:
+        """Whether a person may have an agent: it is theirs, everybody's, or open to them."""
+        if agent not in self.agents:
+            return False
+        mine = agent in (self.people.get(person), self.default if person not in self.people else None)
+        return mine or any(fnmatchcase(person, pattern) for pattern in self.open_to.get(agent, ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,13 +508,15 @@ def _agents(
 def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, Instance]) -> Registry:
     agents: dict[str, Agent] = {}
     places: dict[str, Place] = {}
-    for place, agent in _entries(source, data):
+    open_to: dict[str, Sequence[str]] = {}
+    for place, entry in _entries(source, data):
+        agent = entry.agent()
         if agent.id in agents:
             raise source.error((*place, "id"), f"{agent.id} stands here a second time; ids must differ")
         if agent.transport not in transports:
             known = ", ".join(transports) or "none"
             raise source.error((*place, "transport"), f"no transport is named {agent.transport}; there are: {known}")
-        agents[agent.id], places[agent.id] = agent, place
+        agents[agent.id], places[agent.id], open_to[agent.id] = agent, place, entry.people
     if not agents:
         raise source.error(("agents",), "missing; name at least one agent")
     people = _mapping(source, ("user_agents",), data.get("user_agents"))
@@ -504,13 +527,13 @@ def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, 
     if default is not None and (not isinstance(default, str) or default not in (*agents, "none")):
         raise source.error(("default_agent",), f"no agent has the id {default}; or write none")
     default = None if default == "none" else default
-    return Registry(agents=agents, people=people, default=default, source=source, places=places)
+    return Registry(agents=agents, people=people, default=default, source=source, places=places, open_to=open_to)
 
 
-def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, Agent]]:
+def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, AgentEntry]]:
     entries = [] if data.get("agents") is None else data["agents"]
     if not isinstance(entries, list):
         raise source.error(("agents",), "must be a list")
     for index, entry in enumerate(entries):
         place: Place = ("agents", index)
-        yield place, validate(AgentEntry, _mapping(source, place, entry), source, place).agent()
+        yield place, validate(AgentEntry, _mapping(source, place, entry), source, place)

@@ -32,6 +32,7 @@ from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.limits import Limits
+from surfaces_core._engine.moves import Moves
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
@@ -67,6 +68,7 @@ class Turns:
         journal: Journal,
         book: Book,
         languages: Languages,
+        moves: Moves,
         agents: AgentTurns,
         calls: Calls,
         questions: Questions,
@@ -80,10 +82,11 @@ class Turns:
         self._journal = journal
         self._book = book
         self._languages = languages
+        self._moves = moves
         self._agents = agents
         self._hooks = hooks
         self._calls = calls
-        self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, surfaces=surfaces, log=log)
+        self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, moves=moves, surfaces=surfaces, log=log)
         self._acknowledgements = Acknowledgements(surfaces, log)
         self._questions = questions
         self._answers = Answers(journal, surfaces, book)
@@ -432,6 +435,8 @@ class Turns:
             case Kind.RENAMED:
                 await self._book.renamed(message.address, message.text)
                 return Outcome()
+            case Kind.MOVED:
+                return await self._moves.run(entry)
             case Kind.GAP:
                 line = translated(type(self._surfaces[message.address.surface]).__module__, message.text)
                 return Outcome(says=[Say(text=line)], kind="dead", dead=message.cause or "PASSED_OVER")
@@ -474,7 +479,10 @@ class Turns:
             return Outcome(says=self._once(message, words.NOT_YOURS()), kind="refused")
         if binding.archived:
             return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")
-        return await self._agents.run(work, binding)
+        binding, moved = await self._moves.settle(entry, binding)
+        outcome = await self._agents.run(work, binding)
+        told, changes = self._moves.introduction(entry, binding)
+        return replace(outcome, says=[*outcome.says, *moved, *told], changes={**outcome.changes, **changes})
 
     def _declined(self, message: Inbound, reason: str) -> Outcome:
         """A message that was too much: said once a burst, and kept, as far as a flood can be."""

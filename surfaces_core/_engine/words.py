@@ -22,6 +22,9 @@ STOPPED = _("Stopped.")
 NOTHING_TO_STOP = _("Nothing is running here.")
 NO_FILES = _("I can't take files here.")
 NO_AGENT = _("No agent is set up for you. Please ask the operator of this service.")
+NO_AGENT_ASK = _("No agent is set up for you. Please ask {contact}.")
+DEFAULT_AGENT = _("No agent of your own is set up for you, so **{agent}** answers.")
+MOVED = _("**{agent}** answers here from now on. It remembers nothing of what was said before.")
 AGENT_GONE = _("The agent of this conversation is no longer available. Please ask the operator of this service.")
 ARCHIVED = _("This conversation is archived. `{prefix}archive undo` brings it back, `{prefix}new` starts another.")
 NOT_YOURS = _("Only the owner of this conversation can talk to the agent here.")
@@ -98,6 +101,11 @@ USED = _("used {tool}")
 def plain(text: str) -> str:
     """Text of a person's own, such as a name, that Markdown leaves as it is."""
     return "".join(f"\\{char}" if char in "[]\\`*_<>" else char for char in text)
+
+
+def no_agent(contact: str) -> str:
+    """Nobody answers this person; whom to ask about that."""
+    return NO_AGENT_ASK(contact=contact) if contact else NO_AGENT()
 
 
 def question(text: str, prefix: str) -> str:

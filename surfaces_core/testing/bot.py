@@ -53,6 +53,8 @@ class TestBot:
     agents: Sequence[Agent] = (AGENT,)
     people: Mapping[str, str] = field(default_factory=dict)
     default_agent: str | None = AGENT.id
+    open_to: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Patterns of who may choose an agent, by its id."""
 
     def __post_init__(self) -> None:
         self._popped: dict[str, int] = {}
@@ -82,6 +84,17 @@ class TestBot:
         final = [m for m in self.messenger.shown.values() if m.conversation == conversation and m.final]
         return final[index]
 
+    def registry(self) -> Registry:
+        """The agents as they now are; `engine.reload` takes it while a host runs."""
+        return Registry(
+            agents={agent.id: agent for agent in self.agents},
+            people=dict(self.people),
+            default=self.default_agent,
+            source=Source(file="test"),
+            places={},
+            open_to=self.open_to,
+        )
+
     def build(self, storage: Storage | None = None) -> Engine:
         """A new host over the same world, not started."""
         journal = Journal(storage or MemoryStorage(disk=self.disk), self.now)
@@ -101,13 +114,7 @@ class TestBot:
             ),
             journal=journal,
             settings=self.settings,
-            registry=Registry(
-                agents={agent.id: agent for agent in self.agents},
-                people=self.people,
-                default=self.default_agent,
-                source=Source(file="test"),
-                places={},
-            ),
+            registry=self.registry(),
             hooks=self._hooks(),
             log=log,
         )
