@@ -12,12 +12,20 @@ from dataclasses import dataclass
 
 import orjson
 
+from surfaces_matrix.characters import between_characters
 from surfaces_matrix.markdown import to_html
 
 MAX_PART_BYTES = 29_000
 """Both forms of a part as JSON. Twice that leaves 7,500 bytes for the rest of an edit and its envelope."""
 
 _LONGEST_FENCE = 200
+_LONGEST_HEAD = 1000
+"""A longer head of a table is not repeated."""
+_LONGEST_LINK = 2000
+_LINK = re.compile(
+    r"!?\[[^\[\]\n]{0,500}\]\([^()\s]{0,1400}(?:\([^()\s]{0,99}\))?[^()\s]{0,99}\)|https?://[^\s<>\[\]]{1,1900}"
+)
+_DELIMITERS = re.compile(r" {0,3}\|?(?:[ \t]*:?-+:?[ \t]*\|)*[ \t]*:?-+:?[ \t]*\|?[ \t]*")
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}(?=[^`]*$)|~{3,}).*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -25,8 +33,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def split(text: str, *, max_bytes: int = MAX_PART_BYTES) -> list[str]:
     """The parts of a text, in order; the same text is always cut alike.
 
-    Cut between paragraphs, else between lines, else between words, else anywhere. A code block that
-    is cut is closed and opened again. Halves of surrogate pairs, which no event can carry, become �.
+    Cut between paragraphs, else between lines, else between words, else between characters as people
+    see them, and never within a link that can stay whole. A code block that is cut is closed and opened
+    again, and a table that is cut begins again with its head. Halves of surrogate pairs, which no event
+    can carry, become �.
     """
     text = _SURROGATE.sub("\ufffd", text)
     if size(text) <= max_bytes:
@@ -65,6 +75,8 @@ class _Rest:
 
     text: str
     fence: _Fence | None = None
+    table: str = ""
+    """The first two lines of the table that it is in."""
     guess: float = 1.0
     """Of the first guess, how much fitted last time."""
 
@@ -75,6 +87,7 @@ class _Break:
 
     at: int
     fence: _Fence | None = None
+    table: str = ""
     rank: int = 0
     """Higher is better."""
 
@@ -90,7 +103,7 @@ def _cut(rest: _Rest, max_bytes: int) -> tuple[str, _Rest]:
         bytes_ = size(part)
         if bytes_ <= max_bytes or limit == 1:
             guess = min(1.0, limit / first * 1.5)
-            return part, _Rest(text=_behind(rest.text, place), fence=place.fence, guess=guess)
+            return part, _Rest(text=_behind(rest.text, place), fence=place.fence, table=place.table, guess=guess)
         limit = max(1, min(limit - limit // 8 - 1, limit * max_bytes // bytes_))
 
 
@@ -106,7 +119,8 @@ def _part(rest: _Rest, place: _Break) -> str:
         head = head.rstrip("\n")
     else:
         head = f"{head.removesuffix(chr(10))}\n{place.fence.indent}{place.fence.marks}"
-    return head if rest.fence is None else f"{rest.fence.opening}\n{head}"
+    opening = rest.table if rest.fence is None else rest.fence.opening
+    return f"{opening}\n{head}" if opening else head
 
 
 def _behind(text: str, place: _Break) -> str:
@@ -125,21 +139,50 @@ def _best_break(rest: _Rest, limit: int) -> _Break:
         return max(good, key=lambda place: (place.rank, place.at))
     fence = breaks[-1].fence
     space = rest.text.rfind(" ", limit // 4, limit)
-    return _Break(at=limit if space < 0 else space + 1, fence=fence)
+    at = limit if space < 0 else space + 1
+    return _Break(at=_whole(rest.text, at, limit // 4, links=fence is None), fence=fence)
+
+
+def _whole(text: str, at: int, least: int, *, links: bool) -> int:
+    """A place at or before `at` that is neither within a link nor within a character as people see it."""
+    start = max(least, at - _LONGEST_LINK)
+    for link in _LINK.finditer(text, start, at + _LONGEST_LINK) if links else ():
+        if link.start() < at < link.end():
+            at = link.start() if link.start() > start else at
+            break
+    return between_characters(text, at)
 
 
 def _line_breaks(rest: _Rest, limit: int) -> Iterator[_Break]:
     """The beginnings of lines, each with the code block that it is in; the first one has no rank."""
     at, fence, rank = 0, rest.fence, 0
+    table, before, line = rest.table, "", ""
     while at <= limit:
-        yield _Break(at=at, fence=fence, rank=rank)
         end = rest.text.find("\n", at)
+        before, line = line, rest.text[at : end if end >= 0 else len(rest.text)]
+        table = "" if fence else _table(table, before, line)
+        # A table's head stays together with its first row.
+        in_head = not fence and (_is_head(before, line) or before == table.rpartition("\n")[2] != "")
+        yield _Break(at=at, fence=fence, table=table if "|" in before else "", rank=0 if in_head else rank)
         if end < 0:
             return
-        line = rest.text[at:end]
         fence = _after(line, fence)
         at = end + 1
         rank = _rank(line, rest.text[at : at + 1], fence)
+
+
+def _table(table: str, before: str, line: str) -> str:
+    """The head of the table that a line is in, if it is in one."""
+    if table:
+        return table if "|" in line else ""
+    return f"{before}\n{line}" if _is_head(before, line) else ""
+
+
+def _is_head(before: str, line: str) -> bool:
+    """Whether two lines are the head of a table."""
+    if "|" not in before or "-" not in line or len(before) + len(line) > _LONGEST_HEAD:
+        return False
+    return _DELIMITERS.fullmatch(line) is not None
 
 
 def _rank(before: str, following: str, fence: _Fence | None) -> int:

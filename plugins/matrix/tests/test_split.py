@@ -8,11 +8,14 @@ from pathlib import Path
 
 import orjson
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_matrix.markdown import to_html
 from surfaces_matrix.split import size, split
+
+from .conftest import patient
 
 CORPUS = json.loads(Path(__file__).with_name("markdown.json").read_text())
 SMALL = 1_500
@@ -122,6 +125,73 @@ def test_code_blocks_are_closed_and_opened_again(opening: str) -> None:
     assert lines == shown
 
 
+@pytest.mark.parametrize("head", ["| n | square |\n|---|--:|", "n|square\n-|-", " | a | b | \n  |:-:|:--| "])
+def test_each_part_of_a_table_has_its_head(head: str) -> None:
+    """No row is lost or doubled, and none stands without the names of its columns."""
+    rows = [f"| {n} | {n * n} |" for n in range(300)]
+    parts = split("Squares:\n\n" + "\n".join([head, *rows]) + "\n\nThat is all.", max_bytes=4_000)
+    assert len(parts) > 2
+    shown = []
+    for part in parts:
+        before, found, table = part.partition(head)
+        assert found
+        assert before in ("", "Squares:\n\n")
+        shown += [line for line in table.split("\n") if line.startswith("|")]
+        assert "<table>" in (to_html(part) or "")
+    assert shown == rows
+    assert parts[-1].endswith("That is all.")
+
+
+def test_a_table_is_not_cut_within_its_head() -> None:
+    """Where the head would be the last that fits, it goes to the next part with its first rows."""
+    text = "\n".join(["x" * 10 for _ in range(60)] + ["a|b", "-|-", *(f"{n}|{n}" for n in range(400))])
+    for part in split(text, max_bytes=SMALL):
+        lines = part.split("\n")
+        assert lines[-1] not in ("a|b", "-|-")
+        assert ("a|b" in lines) is any(line.partition("|")[0].isdigit() for line in lines)
+
+
+@pytest.mark.parametrize(
+    "link", ["[a word or two](https://e.org/{})", "https://e.org/{}_x_y", "![i](https://e.org/{}(x))"]
+)
+def test_links_stay_whole(link: str) -> None:
+    """Cut between words, but not between those of a link."""
+    links = [link.format("p" * (n % 90)) for n in range(300)]
+    for separator in (" ", "、"):
+        parts = split(separator.join(links), max_bytes=3_000)
+        assert len(parts) > 5
+        assert sum(part.count(each) for each in set(links) for part in parts) >= len(links)
+
+
+CHARACTERS = [
+    "a",
+    " ",
+    "e\u0301",
+    "👩\u200d👩\u200d👧",
+    "👍🏽",
+    "🇷🇺",
+    "🇨🇳",
+    "1\ufe0f\u20e3",
+    "한",
+    "\u1112\u1161\u11ab",
+    "好",
+    "🏴\U000e0067\U000e007f",
+]
+
+
+@patient
+@given(st.lists(st.sampled_from(CHARACTERS), min_size=1, max_size=20).map(lambda some: "".join(some) * 30))
+def test_no_character_is_cut(text: str) -> None:
+    """A family, a flag, a letter with its accent: each stays in one part."""
+    parts = split(text, max_bytes=400)
+    edges = {found.end() for found in regex.finditer(r"\X", text)}
+    at = 0
+    for part in parts:
+        at = text.index(part, at) + len(part)
+        assert at in edges
+    assert sum(map(len, parts)) >= len(text.strip()) - len(parts)
+
+
 def test_text_behind_a_code_block_is_no_code() -> None:
     """The state of a code block ends where the block ends."""
     text = "```py\n" + "x = 1\n" * 3_000 + "```\n\n" + paragraphs(60)
@@ -144,6 +214,7 @@ CODE = LINES.map(lambda code: f"```1\n{code}\n```")
 WHITE_OR_MARK = re.compile(r"[\s`]")
 
 
+@patient
 @given(st.lists(LINES | CODE, max_size=8))
 def test_nothing_is_lost(blocks: list[str]) -> None:
     """Joined, the parts have every character of the answer in order, but for white space and fences."""
@@ -155,6 +226,7 @@ def test_nothing_is_lost(blocks: list[str]) -> None:
     assert parts == split(text, max_bytes=SMALL)
 
 
+@patient
 @given(st.lists(st.sampled_from(CORPUS["fragments"]) | st.text(max_size=3), min_size=100, max_size=300).map("".join))
 def test_any_text_is_cut(text: str) -> None:
     """Whatever the text, every part fits and no letter or digit is lost."""
