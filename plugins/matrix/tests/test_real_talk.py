@@ -108,15 +108,10 @@ async def unread_in(talk: Talk, read: str) -> int:
         while True:
             query = {"timeout": "1000", **({"since": since} if since else {})}
             answer = await talk.person.call("GET", "/v3/sync", query=query)
-            since, room = (
-                answer["next_batch"],
-                answer["rooms"].get("join", {}).get(talk.room, {}) if "rooms" in answer else {},
-            )
-            called += room.get("unread_notifications", {}).get("highlight_count", 0)
-            receipts = [
-                event["content"]
-                for event in room.get("ephemeral", {}).get("events", [])
-                if event["type"] == "m.receipt"
-            ]
-            if any(talk.bot_id in by_kind.get("m.read", {}) for each in receipts for by_kind in [each.get(read, {})]):
+            since, joined = answer["next_batch"], answer.get("rooms", {}).get("join", {})
+            room = joined.get(talk.room, {})
+            called += int(room.get("unread_notifications", {}).get("highlight_count", 0))
+            ephemeral = room.get("ephemeral", {}).get("events", [])
+            receipts = [event["content"].get(read, {}) for event in ephemeral if event["type"] == "m.receipt"]
+            if any(talk.bot_id in each.get("m.read", {}) for each in receipts):
                 return called

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-import regex
+import regex  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
