@@ -23,6 +23,7 @@ from surfaces_core._engine.answers import Answers
 from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.declines import Declines
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import draft_of, show
@@ -106,6 +107,7 @@ class Turns:
         self._stop_next: set[Spot] = set()
         """Lanes whose waiting turn is to be stopped instead of tried again."""
         self._limits = Limits(settings, journal.now, self.lanes.wake)
+        self._declines = Declines(settings.max_lane_depth, self._limits, self.lanes, calls, log)
         self._amendments = Amendments(
             journal=journal,
             lanes=self.lanes,
@@ -160,7 +162,7 @@ class Turns:
             if not (self.lanes.depth(spot) or self.urgent.depth(spot) or coming[False, spot]):
                 self._told.discard((spot, "full"))  # what was too much then is answered: this is another time
             person = (spot.address.surface, entry.message.sender)
-            entry = replace(entry, declined=self._too_much(entry.message, coming[False, spot], people[person]))
+            entry = replace(entry, declined=self._declines.reason(entry.message, coming[False, spot], people[person]))
             people[person] += self._is_counted(entry)
             lanes = self._lanes(entry)
             lane = (lanes is self.urgent, spot)
@@ -170,17 +172,6 @@ class Turns:
             return begun(entry) if first else entry
 
         return admit
-
-    def _too_much(self, message: Inbound, coming: int, of_person: int) -> str:
-        """Why a message is declined; the other two say how many come before it, in its lane and of its person."""
-        command = self._calls.parse(message)[0]
-        if message.kind is not Kind.MESSAGE or (command is not None and command.urgent):
-            return ""
-        if command is None and self.lanes.depth(Spot.of(message)) + coming >= self._settings.max_lane_depth:
-            return "LANE_FULL"
-        if command is None and self._limits.is_full(message, of_person):
-            return "TOO_MANY_WAITING"
-        return self._limits.admit(message)
 
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try; none that came behind who asks."""
@@ -224,9 +215,11 @@ class Turns:
     async def run(self) -> None:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.lanes.run())
-            group.create_task(self.urgent.run())
-            group.create_task(self._acknowledgements.lanes.run())
+            acknowledging = group.create_task(self._acknowledgements.lanes.run())
+            async with asyncio.TaskGroup() as working:
+                working.create_task(self.lanes.run())
+                working.create_task(self.urgent.run())
+            acknowledging.cancel()
         for entry in (*self.lanes.next_items(), *self.urgent.next_items()):
             if entry.state == "running":  # counted when it came, and then nobody got to it
                 await self._journal.keep(replace(entry, state="queued", asked=False))
@@ -235,7 +228,6 @@ class Turns:
         """Begin nothing further; `run` returns when what runs is done."""
         self.lanes.stop()
         self.urgent.stop()
-        self._acknowledgements.lanes.stop()
 
     def abandon(self) -> None:
         """Cut short what still works; what is done already is stored as such."""
@@ -450,7 +442,8 @@ class Turns:
     async def _message(self, work: Work) -> Outcome:
         entry, message = work.entry, work.entry.message
         if entry.declined:
-            return self._declined(message, entry.declined)
+            lane_told = entry.declined == "LANE_FULL" and not self._once(message, "", "full")
+            return self._declines.outcome(message, entry.declined, lane_told)
         refusal = self._refusal(message)
         if refusal is not None:
             return Outcome(says=[Say(text=refusal)], kind="refused")
@@ -483,21 +476,6 @@ class Turns:
         outcome = await self._agents.run(work, binding)
         told, changes = self._moves.introduction(entry, binding)
         return replace(outcome, says=[*outcome.says, *moved, *told], changes={**outcome.changes, **changes})
-
-    def _declined(self, message: Inbound, reason: str) -> Outcome:
-        """A message that was too much: said once a burst, and kept, as far as a flood can be."""
-        tell, keep = self._limits.declined(message, reason)
-        match reason:
-            case "LANE_FULL":
-                says = self._once(message, words.LANE_FULL(self.lanes.depth(Spot.of(message))), "full")
-            case "TOO_MANY_WAITING":
-                says = [Say(text=words.TOO_MANY_WAITING(self._limits.waiting(message)))] if tell else []
-            case _:
-                says = [Say(text=words.TOO_FAST(self._limits.seconds(message)))] if tell else []
-        if keep:
-            return Outcome(says=says, kind="dead", dead=reason)
-        self._log.warning("message.declined", reason=reason)
-        return Outcome(says=says, kind="refused")
 
     def _refusal(self, message: Inbound) -> str | None:
         """What a plugin says against a message; a bug in one refuses too."""
