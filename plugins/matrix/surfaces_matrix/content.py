@@ -29,14 +29,17 @@ def text_content(text: str, *, turn: str, part: int, notice: bool = False) -> Co
     return _finished(content, text, turn, part)
 
 
-def file_content(file: FileRef, uri: str, caption: str, *, turn: str, part: int) -> Content:
-    """A file; `body` is the caption where there is one, the file's name otherwise."""
+def file_content(file: FileRef, where: Content, caption: str, *, turn: str, part: int) -> Content:
+    """A file; `body` is the caption where there is one, the file's name otherwise.
+
+    `where` is its `url`, or its `file` where that is encrypted.
+    """
     name, caption = _sendable(file.name), _sendable(caption)
     content: Content = {
         "msgtype": _MSGTYPES[file.kind],
         "body": caption or name,
         "filename": name,
-        "url": uri,
+        **where,
         "info": _info(file),
     }
     return _finished(content, caption, turn, part)

@@ -21,8 +21,15 @@ STATE_TYPES = (
 """The state that says which conversations there are, whose, and where the bot may talk."""
 LIVE_STATE_TYPES = ("m.room.encryption", "m.room.member", "m.room.name", "m.room.power_levels", "m.room.tombstone")
 """The state whose changes matter while the bot runs."""
-MESSAGE_TYPES = ("m.room.message", "m.sticker", "m.poll.start", "org.matrix.msc3381.poll.start")
-"""What `translate` makes messages of,"""
+MESSAGE_TYPES = (
+    "m.room.message",
+    "m.sticker",
+    "m.poll.start",
+    "org.matrix.msc3381.poll.start",
+    "m.room.encrypted",
+    "m.key.verification.*",
+)
+"""What `translate` makes messages of, and what the keys of rooms are about,"""
 SIGN_TYPES = ("m.reaction", "m.room.redaction")
 """and what is said about them."""
 _STATE_FIELDS = ("type", "state_key", "sender", "content", "origin_server_ts", "event_id")

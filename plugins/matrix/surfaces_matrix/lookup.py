@@ -18,10 +18,11 @@ import orjson
 from surfaces_core import Draft, Outbound, Rejected, Unavailable
 from surfaces_matrix.client import Client, quote
 from surfaces_matrix.content import KEY, MARK, mark
+from surfaces_matrix.encryption import ENCRYPTED, Encryption
 from surfaces_matrix.login import Login
 from surfaces_matrix.shapes import mapping, text
 
-MESSAGE = "m.room.message"
+MESSAGES = ("m.room.message", ENCRYPTED)
 PAGE = 100
 """So many of the bot's last messages are looked at whatever the clocks say."""
 MOST_PAGES = 50
@@ -85,13 +86,20 @@ class Lookup:
     """Looks for one account."""
 
     def __init__(
-        self, client: Client, login: Login, *, window_s: float, clock: Callable[[], float] = time.time
+        self,
+        client: Client,
+        login: Login,
+        encryption: Encryption,
+        *,
+        window_s: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._login = login
+        self._encryption = encryption
         self._window_s = window_s
         self._clock = clock
-        self._filter = orjson.dumps({"senders": [client.user_id], "types": [MESSAGE]}).decode()
+        self._filter = orjson.dumps({"senders": [client.user_id], "types": MESSAGES}).decode()
 
     async def __call__(self, key: Key, *, timeout_s: float) -> Looked:
         """Look, unless the homeserver surely recognises a repeat; each request may take `timeout_s`.
@@ -110,7 +118,8 @@ class Lookup:
         start, blank = "", False
         for _ in range(MOST_PAGES):
             page = await self._page(key.room_id, start, timeout_s)
-            events = [event for event in map(mapping, page["chunk"]) if self._is_own(event)]
+            own = [event for event in map(mapping, page["chunk"]) if self._is_own(event)]
+            events = [await self._encryption.opened(key.room_id, event, hold=False) for event in own]
             for event in events:
                 if (found := _judge(event, key)) is not None:
                     return found
@@ -131,7 +140,8 @@ class Lookup:
         start = ""
         for _ in range(FEW_PAGES):
             page = await self._page(room_id, start, timeout_s)
-            for event in filter(self._is_own, map(mapping, page["chunk"])):
+            for sealed in filter(self._is_own, map(mapping, page["chunk"])):
+                event = await self._encryption.opened(room_id, sealed, hold=False)
                 if _is_named(event, key):
                     return _original(event)[0]
             following = text(page.get("end"))
@@ -141,7 +151,7 @@ class Lookup:
         return None
 
     def _is_own(self, event: Mapping[str, Any]) -> bool:
-        return event.get("sender") == self._client.user_id and event.get("type") == MESSAGE
+        return event.get("sender") == self._client.user_id and event.get("type") in MESSAGES
 
     def _age(self, event: Mapping[str, Any]) -> float:
         """Seconds since an event was sent, by the homeserver's clock where it says so."""

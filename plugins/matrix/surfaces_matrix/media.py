@@ -12,7 +12,10 @@ from aiohttp import ClientResponse
 from surfaces_core import OpenFile, Rejected, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, body, quote
+from surfaces_matrix.content import Content
+from surfaces_matrix.encryption import installed
 from surfaces_matrix.errors import Refused
+from surfaces_matrix.references import sealed
 from surfaces_matrix.shapes import mapping, text
 
 PIECE = 256 * 1024
@@ -20,12 +23,27 @@ _URI = re.compile(r"mxc://([A-Za-z0-9.\-:\[\]]{1,255})/([A-Za-z0-9_\-]{1,255})")
 _TOO_BIG = frozenset({"M_TOO_LARGE", "M_RESOURCE_LIMIT_EXCEEDED"})
 
 
-async def upload(client: Client, file: OpenFile, *, timeout_s: float) -> str:
-    """The `mxc://` URI of a file's content. `Unavailable` or `Rejected`."""
-    headers = {"Content-Type": file.ref.mime, "Content-Length": str(file.ref.size)}
-    path = f"/media/v3/upload?{urlencode({'filename': file.ref.name})}"
+async def upload(client: Client, file: OpenFile, *, timeout_s: float, encrypt: bool = False) -> Content:
+    """What an event says of where a file's content is. `Unavailable` or `Rejected`."""
+    if not encrypt:
+        query = urlencode({"filename": file.ref.name})
+        return {"url": await _uploaded(client, file.chunks(), file.ref.mime, file.ref.size, query, timeout_s)}
+    from surfaces_matrix.e2ee.attachments import Sealing
+
+    sealing = Sealing()
+    # Its name and kind are nobody's business.
+    mime = "application/octet-stream"
+    uri = await _uploaded(client, sealing(file.chunks()), mime, file.ref.size, "", timeout_s)
+    return {"file": sealing.file(uri)}
+
+
+async def _uploaded(
+    client: Client, chunks: AsyncIterator[bytes], mime: str, size: int, query: str, timeout_s: float
+) -> str:
+    headers = {"Content-Type": mime, "Content-Length": str(size)}
+    path = f"/media/v3/upload?{query}" if query else "/media/v3/upload"
     try:
-        async with client.stream("POST", path, data=file.chunks(), headers=headers, timeout_s=timeout_s) as response:
+        async with client.stream("POST", path, data=chunks, headers=headers, timeout_s=timeout_s) as response:
             answer = await body(response)
     except Refused as error:
         if error.errcode in _TOO_BIG or error.status == 413:
@@ -35,6 +53,18 @@ async def upload(client: Client, file: OpenFile, *, timeout_s: float) -> str:
     if uri is None:
         raise Unavailable("the homeserver's answer to an upload names no content")
     return uri
+
+
+def fetch(client: Client, ref: str, *, most: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """The content of a file that a person sent, decrypted where it is encrypted; as `download`."""
+    reference = sealed(ref)
+    if reference is None:
+        return download(client, ref, most=most, timeout_s=timeout_s)
+    if not installed():
+        raise Rejected("the file is encrypted", code="ENCRYPTED", public=words.FILE_GONE())
+    from surfaces_matrix.e2ee.attachments import opened
+
+    return opened(reference, download(client, reference.uri, most=most, timeout_s=timeout_s))
 
 
 async def download(client: Client, uri: str, *, most: int, timeout_s: float) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Inbound, Kind, Rejected, Unavailable
 from surfaces_matrix.client import Client, quote
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.relations import replied_to
 from surfaces_matrix.saying import Skipped, say, sticker
 from surfaces_matrix.shapes import mapping, text
@@ -38,8 +39,9 @@ _Place = tuple[str, str]
 class Quotes:
     """The quotations of one account."""
 
-    def __init__(self, client: Client, log: FilteringBoundLogger) -> None:
+    def __init__(self, client: Client, encryption: Encryption, log: FilteringBoundLogger) -> None:
         self._client = client
+        self._encryption = encryption
         self._log = log
         self._known: OrderedDict[_Place, str] = OrderedDict()
         self._wanted: OrderedDict[_Place, str] = OrderedDict()
@@ -102,7 +104,7 @@ class Quotes:
         except Rejected:
             self.said(room_id, event_id, "")
         else:
-            self.said(room_id, event_id, _words(event))
+            self.said(room_id, event_id, _words(await self._encryption.opened(room_id, event, hold=False)))
 
     def _failed(self, why: str) -> None:
         self._not_before = time.monotonic() + PAUSE_S

@@ -16,13 +16,14 @@ from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.breath import Breath
 from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.gaps import PAGE, Filled, Filler
 from surfaces_matrix.groups import Groups
 from surfaces_matrix.memberships import changes, departures, invites, joined_rooms, joined_state, rooms_of
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.saying import Skipped
-from surfaces_matrix.shapes import mapping, seconds, sequence, text
+from surfaces_matrix.shapes import mapping, seconds, sequence, text, user_id
 from surfaces_matrix.translate import translate
 
 TOO_OLD = "TOO_OLD"
@@ -31,6 +32,8 @@ TOO_MANY = "TOO_MANY"
 """more than `catch_up_max_messages`,"""
 UNREADABLE = "UNREADABLE"
 """not shown by the homeserver, or not for a long time,"""
+UNDECRYPTABLE = "UNDECRYPTABLE"
+"""encrypted with a key that did not come,"""
 TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
 """and the same where it does not know the sync token any more either."""
 
@@ -101,6 +104,7 @@ class Reader:
     declines: Declines
     quotes: Quotes
     groups: Groups
+    encryption: Encryption
     log: FilteringBoundLogger
     backoff: Backoff
     """Between two tries of filling while they fail."""
@@ -125,6 +129,7 @@ class Reader:
         entries = self.invited(response)
         entries += departures(self.surface, self.me, response, self.joined)
         entries += self._changed(response)
+        entries += await self._late(window.now)
         rooms, left = joined_rooms(response), rooms_of(response, "leave")
         waiting = {room_id: hole for room_id, hole in holes.items() if room_id not in left}
         breath, failed = Breath(), dict[str, Hole]()
@@ -141,6 +146,25 @@ class Reader:
             await breath()
         # Whoever was not tried is tried before those that failed now.
         return Read(entries=await self.quotes.filled(entries), holes={**waiting, **failed})
+
+    async def _late(self, now: float) -> list[Inbound]:
+        """The messages whose keys came late, and a gap for each key that did not come at all."""
+        entries = []
+        for room_id, event in await self.encryption.late():
+            entries += await self._messages(room_id, [event])
+        for (room_id, session_id), event_id in (await self.encryption.unreadable()).items():
+            gap = Inbound(
+                address=Address(surface=self.surface, conversation=room_id),
+                # One for all that a key would have opened.
+                event_id=f"undecryptable:{room_id}:{session_id or event_id}",
+                sender=self.me,
+                sent_at=now,
+                kind=Kind.GAP,
+                text=words.UNDECRYPTABLE(),
+                cause=UNDECRYPTABLE,
+            )
+            entries.append(gap)
+        return entries
 
     def invited(self, response: Mapping[str, Any]) -> list[Inbound]:
         """The invites to answer; the others are declined."""
@@ -175,7 +199,7 @@ class Reader:
 
     async def _room(self, room: _Room, window: Window, hole: Hole | None) -> list[Inbound] | Hole:
         """One room's messages in order, a gap said before them; or that they have to wait."""
-        visible = await self._messages(room.room_id, room.events)
+        visible = await self._messages(room.room_id, room.events, window.reach.floor)
         filled: Filled | None = Filled(events=[], reach=window.reach)
         if hole is not None:
             filled = await self._fill(room.room_id, room.next_batch, hole.reach)
@@ -192,7 +216,7 @@ class Reader:
             filled = Filled(events=[], unreadable=True, reach=hole.reach)
         elif hole is not None:
             self.log.info("gap.read", room=room.room_id, seconds=round(window.now - hole.since, 1))
-        older = await self._messages(room.room_id, filled.events)
+        older = await self._messages(room.room_id, filled.events, filled.reach.floor)
         there = {message.event_id for message in older}
         newer = [*self._held.get(room.room_id, ()), *visible]
         messages = older + [message for message in newer if message.event_id not in there]
@@ -215,10 +239,12 @@ class Reader:
         self.backoff.reset()
         return filled
 
-    async def _messages(self, room_id: str, events: Sequence[Any]) -> list[Inbound]:
+    async def _messages(self, room_id: str, events: Sequence[Any], floor: float = 0.0) -> list[Inbound]:
+        """What people said in these events; for the keys of those behind `floor` (Unix seconds) it is waited."""
         messages, breath = [], Breath()
-        for event in events:
+        for encrypted in events:
             await breath()
+            event = await self._opened(room_id, encrypted, floor)
             found = translate(self.surface, room_id, event, me=self.me)
             if isinstance(found, Skipped):
                 self.log.debug("event.skipped", room=room_id, reason=found.reason)
@@ -230,6 +256,14 @@ class Reader:
                 self.quotes.heard(meant, event)
                 messages.append(meant)
         return messages
+
+    async def _opened(self, room_id: str, event: Any, floor: float) -> Any:
+        """An event as it is inside, where its sender may talk to the bot."""
+        sender = user_id(mapping(event).get("sender"))
+        if sender is None or sender == self.me or not self.people.allowed(sender):
+            return event
+        sent_at = seconds(mapping(event).get("origin_server_ts"))
+        return await self.encryption.opened(room_id, mapping(event), hold=sent_at is None or sent_at >= floor)
 
     def _settled(self, room_id: str, messages: list[Inbound], filled: Filled, window: Window) -> list[Inbound]:
         """What is to be stored of a room's messages: those within bounds, and a gap where something is missing."""

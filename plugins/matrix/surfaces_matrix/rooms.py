@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core import Address, Binding, Conversations, Inbound, Intake, Opening, Rejected, Store, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
+from surfaces_matrix.encryption import ENCRYPTION, MEGOLM
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.groups import Groups
 from surfaces_matrix.keeping import Keeping
@@ -49,6 +50,8 @@ _POWER = {
     "redact": 100,
 }
 
+_ENCRYPTED = {"type": ENCRYPTION, "state_key": "", "content": {"algorithm": MEGOLM}}
+
 
 class Rooms(Conversations):
     """The conversations of one account.
@@ -67,11 +70,13 @@ class Rooms(Conversations):
         log: FilteringBoundLogger,
         group_rooms: str = "decline",
         prefix: str = "!",
+        encrypt: bool = False,
     ) -> None:
         self._surface = surface
         self._client = client
         self._space_name = space_name
         self._prefix = prefix
+        self._encrypt = encrypt
         self._log = log
         self._me = client.user_id
         self._server = client.user_id.partition(":")[2]
@@ -352,7 +357,8 @@ class Rooms(Conversations):
             "content": {"via": [self._server], "canonical": True},
         }
         rules = [_members_of(space)] if await self._know_restricted() else []
-        return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent, *rules]}
+        encryption = [_ENCRYPTED] if self._encrypt else []
+        return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent, *encryption, *rules]}
 
     async def _know_restricted(self) -> bool:
         """Whether new rooms can let in the members of a Space ("Room versions": from 8 on); asked once."""

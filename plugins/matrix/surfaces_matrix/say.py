@@ -1,4 +1,4 @@
-"""Puts messages into rooms, each under a transaction id, and none into a room that is encrypted."""
+"""Puts messages into rooms, each under a transaction id, and none as plain text into a room that is encrypted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Say:
         self._encryption = encryption
         self._login = login
 
-    async def allowed(self, room_id: str, *, timeout_s: float) -> None:
-        """Pass where something may be said. Raises `Unavailable` or `Rejected`."""
-        await self._encryption.check(room_id, timeout_s=timeout_s)
+    async def allowed(self, room_id: str, *, timeout_s: float) -> bool:
+        """Pass where something may be said; True where it will be encrypted. Raises `Unavailable` or `Rejected`."""
+        return await self._encryption.check(room_id, timeout_s=timeout_s)
 
     async def __call__(
         self, room_id: str, txn: str, content: Content, *, timeout_s: float, session: str | None = None
@@ -31,11 +31,9 @@ class Say:
 
         Under another login than `session` nothing is sent. Raises `Unavailable` or `Rejected`.
         """
-        await self.allowed(room_id, timeout_s=timeout_s)
+        type_, body = await self._encryption.seal(room_id, "m.room.message", content, timeout_s=timeout_s)
         if session is not None and session != self._login.session:
             raise Unavailable("there was another login meanwhile", code="LOGIN_CHANGED")
-        path = quote("v3", "rooms", room_id, "send", "m.room.message", txn)
-        answer = await self._client.call(
-            "PUT", path, content, timeout_s=timeout_s, needs="event_id", silence_s=SILENCE_S
-        )
+        path = quote("v3", "rooms", room_id, "send", type_, txn)
+        answer = await self._client.call("PUT", path, body, timeout_s=timeout_s, needs="event_id", silence_s=SILENCE_S)
         return str(answer["event_id"])

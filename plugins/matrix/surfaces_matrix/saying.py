@@ -15,6 +15,7 @@ import nh3
 
 from surfaces_core import Attachment, Kind
 from surfaces_matrix import words
+from surfaces_matrix.references import reference_of
 from surfaces_matrix.relations import without_fallback
 from surfaces_matrix.shapes import mapping, sequence, text
 
@@ -198,22 +199,29 @@ def _caption(content: Mapping[str, Any]) -> str:
 
 
 def _attachment(content: Mapping[str, Any], kind: str, default_name: str) -> Attachment | Skipped:
-    if "file" in content and "url" not in content:
-        return Skipped("encrypted")
-    uri = text(content.get("url"))
-    if uri is None or not _MXC.fullmatch(uri):
+    ref = _reference(content)
+    if ref is None:
         return Skipped("bad_attachment")
     info = mapping(content.get("info"))
     mime, voice = _mime(info.get("mimetype")), kind == "audio" and any(mark in content for mark in _VOICE)
     name = "" if voice else text(content.get("filename")) or _body(content)[0]
     return Attachment(
-        ref=uri,
+        ref=ref,
         name=_named(name, "voice-message" if voice else default_name, kind, mime),
         mime=mime,
         size=_count(info.get("size")),
         voice=voice,
         duration_ms=_duration(content, info) if kind in ("audio", "video") else None,
     )
+
+
+def _reference(content: Mapping[str, Any]) -> str | None:
+    """What is needed to fetch a file; one that is encrypted carries its key ("Sending encrypted attachments")."""
+    encrypted = mapping(content.get("file"))
+    uri = text((encrypted or content).get("url"))
+    if uri is None or not _MXC.fullmatch(uri):
+        return None
+    return reference_of(encrypted, uri) if encrypted else uri
 
 
 def _named(name: str, default: str, kind: str, mime: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import orjson
+
 from surfaces_core import FileRef, Files, Outbound, Receipt, Rejected, Store
 from surfaces_matrix.client import Client
 from surfaces_matrix.content import KEY, Content, edit_content, file_content, placed, text_content, unplaced
@@ -108,7 +110,7 @@ class Sender:
 
     async def _send_file(self, message: Outbound, file: FileRef) -> str:
         """Upload once, say once: what was uploaded is remembered until the event is there, or never will be."""
-        row = f"upload:{message.key}"
+        row = f"uploaded:{message.key}"
         try:
             event_id = await self._file(message, file, row)
         except Rejected:
@@ -121,20 +123,22 @@ class Sender:
         looked = await self._look(message)
         if looked.found is not None:
             return looked.found.event_id
-        uri = await self._uploaded(message.address.conversation, file, row)
-        content = file_content(file, uri, message.text, turn=message.turn, part=message.part)
+        where = await self._uploaded(message.address.conversation, file, row)
+        content = file_content(file, where, message.text, turn=message.turn, part=message.part)
         return await self._say(message, placed(content, message), session=looked.session)
 
-    async def _uploaded(self, room_id: str, file: FileRef, row: str) -> str:
-        """Where a file is in the media repository."""
-        await self._words.allowed(room_id, timeout_s=self._settings.request_timeout_s)
+    async def _uploaded(self, room_id: str, file: FileRef, row: str) -> Content:
+        """Where a file is in the media repository, and how it is read there."""
+        encrypt = await self._words.allowed(room_id, timeout_s=self._settings.request_timeout_s)
         known = await self._store.get(row)
-        if known is not None:
-            return known.decode()
+        where: Content = {} if known is None else orjson.loads(known)
+        if "file" in where or ("url" in where and not encrypt):
+            return where
         async with await self._files.open(file.workspace, file.path) as opened:
-            uri = await upload(self._client, opened, timeout_s=self._settings.transfer_timeout_s)
-        await self._store.put(row, uri.encode())
-        return uri
+            timeout_s = self._settings.transfer_timeout_s
+            where = await upload(self._client, opened, timeout_s=timeout_s, encrypt=encrypt)
+        await self._store.put(row, orjson.dumps(where))
+        return where
 
 
 def _content(message: Outbound) -> Content:

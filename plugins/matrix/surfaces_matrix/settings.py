@@ -53,6 +53,26 @@ class MatrixSettings(Settings):
     read_receipts: Literal["public", "private", "off"] = Field(
         default="public", description="Who sees how far the bot has read: people, nobody but the bot, or there is none"
     )
+    encryption: bool | None = Field(
+        default=None,
+        description="Whether encrypted rooms are read and answered; without it, when the extra "
+        "`surfaces-matrix[e2ee]` is installed",
+    )
+    encrypt_new_rooms: bool = Field(default=False, description="Make the rooms of new conversations encrypted")
+    trust: Literal["tofu", "verified_only", "all"] = Field(
+        default="tofu",
+        description="Whose devices get the keys of encrypted rooms and are listened to there: all, but after a "
+        "verified person's identity changed none until they are verified again (`tofu`); verified ones alone; `all`",
+    )
+    pickle_key: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="A secret that the kept encryption keys are encrypted with; without it the state is as secret as "
+        "what it reads",
+    )
+    decrypt_wait_s: float = Field(
+        default=300.0, ge=0, description="How long a message waits for its key until its sender is told"
+    )
 
     catch_up_max_age_s: float = Field(
         default=86_400, ge=0, description="Older messages are passed over after a time away; 0 passes over all"

@@ -54,6 +54,7 @@ class Source:
 
     async def latest(self) -> dict[str, Any]:
         """The latest messages of all rooms, for where no position is known."""
+        self._encryption.lost()
         return await self._ask(live_filter(self._client.user_id, RECOVERY_TIMELINE), None, 0.0)
 
     async def behind(self, position: Position, hold_s: float, *, sure: bool) -> dict[str, Any]:
@@ -154,5 +155,5 @@ class Source:
         if len(response["next_batch"]) > LONGEST_TOKEN:
             # Nothing could be asked with it.
             raise Unavailable("a sync token that is too long")
-        self._encryption.notice(response)
+        await self._encryption.notice(response)
         return response

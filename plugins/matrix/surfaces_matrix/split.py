@@ -18,6 +18,9 @@ from surfaces_matrix.markdown import to_html
 MAX_PART_BYTES = 29_000
 """Both forms of a part as JSON. Twice that leaves 7,500 bytes for the rest of an edit and its envelope."""
 
+MAX_SEALED_BYTES = 21_500
+"""The same where a room may be encrypted: the whole edit grows by a third, and has a second envelope."""
+
 _LONGEST_FENCE = 200
 _LONGEST_HEAD = 1000
 """A longer head of a table is not repeated."""

@@ -24,11 +24,11 @@ from surfaces_matrix.account import Account
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
-from surfaces_matrix.encryption import Encryption
+from surfaces_matrix.encryption import Encryption, machine_for
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.login import Login
 from surfaces_matrix.lookup import Lookup
-from surfaces_matrix.media import download
+from surfaces_matrix.media import fetch
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.receipts import Receipts
@@ -36,7 +36,7 @@ from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.say import Say
 from surfaces_matrix.send import Sender
 from surfaces_matrix.settings import MatrixSettings
-from surfaces_matrix.split import split
+from surfaces_matrix.split import MAX_PART_BYTES, MAX_SEALED_BYTES, split
 from surfaces_matrix.sync import Sync
 from surfaces_matrix.tempo import Tempo
 
@@ -51,11 +51,12 @@ class MatrixSurface(Surface):
         super().__init__(settings, context)
         self._people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
         self._client = Client(settings.homeserver, settings.user_id, timeout_s=settings.request_timeout_s)
-        self._encryption = Encryption(self._client, context.log)
         self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
-        quotes = Quotes(self._client, context.log)
+        machine = machine_for(settings, self._client, context, lambda: self._login.session)
+        self._encryption = Encryption(self._client, context.store, context.log, machine, wait_s=settings.decrypt_wait_s)
+        quotes = Quotes(self._client, self._encryption, context.log)
         say = Say(self._client, self._encryption, self._login)
-        lookup = Lookup(self._client, self._login, window_s=settings.replay_window_s)
+        lookup = Lookup(self._client, self._login, self._encryption, window_s=settings.replay_window_s)
         tempo = Tempo(settings.stream_edits_per_s)
         self._drafts = Drafts(self._client, say, lookup, tempo, timeout_s=settings.request_timeout_s)
         self._receipts = Receipts(self._client, settings.read_receipts)
@@ -67,6 +68,7 @@ class MatrixSurface(Surface):
             space_name=settings.space_name,
             group_rooms=settings.group_rooms,
             prefix=context.prefix,
+            encrypt=settings.encrypt_new_rooms and machine is not None,
             log=context.log,
         )
         self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)
@@ -100,6 +102,7 @@ class MatrixSurface(Surface):
 
     async def __aenter__(self) -> Self:
         await self._login.recall()
+        await self._encryption.recall()
         await self._client.__aenter__()
         return self
 
@@ -115,17 +118,18 @@ class MatrixSurface(Surface):
 
     def condition(self) -> Condition:
         """How the account is right now."""
-        trouble, admits, encrypted = self._sync.trouble, self._people.any_allowed(), self._encryption.seen
+        trouble, admits = self._sync.trouble, self._people.any_allowed()
+        encrypted, unread = self._encryption.seen, self._encryption.trouble
         reasons = {
             f"the homeserver does not answer ({trouble})": trouble,
             "nobody may talk to the bot: `deny_users` denies everybody whom `allow_users` lets in": not admits,
-            f"encrypted rooms cannot be read yet ({encrypted} seen)": encrypted,
+            unread: encrypted and unread,
             f"{self._account.shared_with} speaks for this account, too": self._account.shared_with,
         }
         return Condition(
             connected=not trouble,
             admits=admits,
-            decrypts=False if encrypted else None,
+            decrypts=not unread if encrypted else None,
             reasons=tuple(reason for reason, holds in reasons.items() if holds),
         )
 
@@ -156,10 +160,8 @@ class MatrixSurface(Surface):
     def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The bytes of a file that a person sent, within `max_file_bytes` and `transfer_timeout_s`."""
         settings = self.settings
-        return download(
-            self._client, attachment.ref, most=settings.max_file_bytes, timeout_s=settings.transfer_timeout_s
-        )
+        return fetch(self._client, attachment.ref, most=settings.max_file_bytes, timeout_s=settings.transfer_timeout_s)
 
     def split(self, text: str) -> Sequence[str]:
-        """Cut an answer into parts that each fit one event."""
-        return split(text)
+        """Cut an answer into parts that each fit one event, encrypted where that may be."""
+        return split(text, max_bytes=MAX_PART_BYTES if self._encryption.machine is None else MAX_SEALED_BYTES)

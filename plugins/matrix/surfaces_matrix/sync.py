@@ -74,6 +74,7 @@ class Sync:
             declines=self._declines,
             quotes=self.quotes,
             groups=self.rooms.groups,
+            encryption=self.encryption,
             log=self.log,
             backoff=replace(self.backoff),
             made=self.rooms.made,
@@ -110,6 +111,8 @@ class Sync:
                 group.create_task(self.receipts.run())
                 await self.account.claim()
                 group.create_task(self.account.keep())
+                await self.encryption.open(self.client.device_id)
+                group.create_task(self.encryption.run())
                 await self._receive(intake)
         except ExceptionGroup as several:
             # The group is ours alone: whoever called must see what happened, not how it is built.
@@ -123,7 +126,9 @@ class Sync:
             response, read = await self._next(position, hold_s)
             following = self._behind(position, response, read)
             await self.rooms.renamed(entry for entry in read.entries if entry.kind is Kind.RENAMED)
+            await self.encryption.keep()
             await self._store(intake, position, following, read.entries)
+            await self.encryption.settle()
             self._reader.stored(response, read.holes)
             self._away, self._lost_token = False, ""
             intake.ready()

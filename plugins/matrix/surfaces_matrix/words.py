@@ -11,6 +11,8 @@ MISSED_FLOOD = _(
     "More came in here than I could take, so I passed over some messages. Please say again what still matters."
 )
 MISSED_UNREADABLE = _("I couldn't read some messages here, so I passed over them. Please say again what still matters.")
+UNDECRYPTABLE = _("I couldn't read a message here, because your client did not give me its key. Please send it again.")
+FILE_CHANGED = _("That file was changed on its way to me. Please send it again.")
 FILE_TOO_BIG_IN = _("That file is too big for me.")
 FILE_GONE = _("I can't find that file any more. Please send it again.")
 FILE_TOO_BIG_OUT = _("The file is too big for this chat.")

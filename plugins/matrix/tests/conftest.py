@@ -263,7 +263,7 @@ class _Supervised(Surface):
 
 @dataclass
 class Bot:
-    """Makes surfaces for one account on one homeserver, over one store."""
+    """Makes surfaces for one account on one homeserver, over one store; without encryption unless that is set."""
 
     url: str
     files: Any = None
@@ -276,7 +276,7 @@ class Bot:
     def make(self, **settings: Any) -> MatrixSurface:
         """A surface that waits for milliseconds where it should wait for seconds."""
         credential = {} if "access_token" in settings or "access_token" in self.settings else {"password": "pw"}
-        wanted = {"homeserver": self.url, "user_id": ME, **credential, **self.settings, **settings}
+        wanted = {"homeserver": self.url, "user_id": ME, "encryption": False, **credential, **self.settings, **settings}
         surface = MatrixSurface(
             MatrixSurface.Settings.model_validate(wanted),
             SurfaceContext(

@@ -1,4 +1,4 @@
-"""Encrypted rooms: this bot cannot encrypt, so nothing that it would say leaves for one."""
+"""Encrypted rooms where encryption is off or not installed: nothing that the bot would say leaves for one."""
 
 from __future__ import annotations
 

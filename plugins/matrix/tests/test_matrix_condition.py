@@ -42,7 +42,8 @@ async def test_encrypted_rooms_are_complained_of(stage: Stage, bot: Bot):
     async with bot.live() as surface:
         assert stage.count(SYNC) >= 1
         assert surface.condition() == Condition(
-            decrypts=False, reasons=("encrypted rooms cannot be read yet (1 seen)",)
+            decrypts=False,
+            reasons=("encrypted rooms cannot be read without surfaces-matrix[e2ee] and `encryption: on` (1 seen)",),
         )
 
 

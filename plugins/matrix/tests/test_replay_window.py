@@ -177,13 +177,13 @@ async def test_a_file_shows_once(house: House, workspace: Workspace, forget: For
         house.homeserver.fault("send", Lost(), times=2)
         with pytest.raises(Unavailable):
             await surface.send(message)
-    assert "upload:turn.0" in house.bot.store.rows
+    assert "uploaded:turn.0" in house.bot.store.rows
     forget(house)
     async with house.bot.live() as surface:
         await surface.send(message)
     assert house.shown() == ["a.txt"]
     assert len(house.homeserver.record.of("upload")) == 1
-    assert "upload:turn.0" not in house.bot.store.rows
+    assert "uploaded:turn.0" not in house.bot.store.rows
 
 
 async def test_a_part_is_found_behind_a_long_talk(house: House):
@@ -562,7 +562,7 @@ async def test_a_refused_file_leaves_nothing_behind(stage: Stage, bot: Bot, work
         await stage.then(SEND, (502, "x"), refusal)
         with pytest.raises(Unavailable):
             await surface.send(outbound(file=file))
-        assert "upload:turn.0" in bot.store.rows
+        assert "uploaded:turn.0" in bot.store.rows
         with pytest.raises(Rejected):
             await surface.send(outbound(file=file))
     assert [key for key in bot.store.rows if key not in ("instance", "login")] == []
