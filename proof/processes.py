@@ -172,6 +172,7 @@ def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) ->
         "files": {"use": "volume", "root": str(agent.volume)},
         "surfaces": {
             "matrix": {
+                "encryption": False,
                 "homeserver": homeserver,
                 "user_id": BOT,
                 "password": {"env": "MATRIX_PASSWORD"},

@@ -62,6 +62,7 @@ from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
 from surfaces_matrix.cursor import Reach
 from surfaces_matrix.declines import Declines
+from surfaces_matrix.encryption import Encryption
 from surfaces_matrix.gaps import Filled, Filler
 from surfaces_matrix.groups import Groups
 from surfaces_matrix.memberships import joined_state
@@ -86,7 +87,7 @@ from surfaces_testing.homeserver.scrambling import dumps
 from surfaces_testing.homeserver.sync import Sync
 from surfaces_testing.homeserver.world import World
 
-from .conftest import Bot, draft, outbound, patient
+from .conftest import Bot, MemoryStore, draft, outbound, patient
 
 ME, ANN = "@bot:hs.test", "@ann:hs.test"
 # Real waits would only make the test slow; that they are honoured is shown elsewhere.
@@ -228,14 +229,16 @@ _SECTION = st.sampled_from(["join", "invite", "leave"])
 
 def _reader(filler: Filler | None = None) -> Reader:
     client, log = Client("http://127.0.0.1:1", ME), structlog.get_logger()
+    encryption = Encryption(client, MemoryStore(), log, None, wait_s=0)
     return Reader(
         surface="work",
         me=ME,
         people=People(["*"]),
         filler=filler or Filler(client, most=5, timeout_s=1),
         declines=Declines(client, log, timeout_s=1),
-        quotes=Quotes(client, log),
         groups=Groups(client, RoomState(client), log, enabled=True),
+        quotes=Quotes(client, encryption, log),
+        encryption=encryption,
         log=log,
         backoff=Backoff(),
     )

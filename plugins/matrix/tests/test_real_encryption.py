@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from surfaces_core import Address
+from surfaces_core import Address, FileKind, Kind, Rejected
 from surfaces_demo.synapse import Synapse
 from surfaces_matrix.client import quote
-from surfaces_testing.js_client import JsClient
+from surfaces_matrix.content import MARK
+from surfaces_testing.js_client import JsClient, JsMessage
 
-from .conftest import Bot, Workspace, outbound
+from .conftest import Bot, Workspace, a_file, draft, outbound
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("js_client")]
 
@@ -53,11 +56,115 @@ async def house(synapse: Synapse) -> AsyncIterator[House]:
         yield House(bot=bot, bot_id=account.user_id, ann=client, room=room)
 
 
+async def raw(house: House) -> list[dict[str, Any]]:
+    """All that is said in the room, as the homeserver has it."""
+    async with house.bot.make() as surface:
+        await surface._login()
+        path, query = quote("v3", "rooms", house.room, "messages"), {"dir": "b", "limit": "500"}
+        page = await surface._client.call("GET", path, query=query)
+    return [event for event in page["chunk"] if "state_key" not in event]
+
+
 async def test_they_talk(house: House) -> None:
-    """Text goes both ways."""
+    """A person's words come in, an answer shows while it runs and in the end, and its repeats show once."""
     async with house.bot.live() as surface:
         await house.ann.say(house.room, "hello bot")
         await house.bot.intake.wait_said(["hello bot"], "what she said")
-        await surface.send(outbound("hello *Ann*", address=house.here))
-        seen = await house.ann.see_text(house.room, house.bot_id, "hello *Ann*")
+        for version, text in enumerate(("It", "It was", "It was secret"), 1):
+            await surface.show(draft(text, version=version, address=house.here, turn="a"))
+        answer = outbound("It was **secret**.", address=house.here, turn="a", streamed=True)
+        first = await surface.send(answer)
+    async with house.bot.live() as surface:
+        assert await surface.send(answer) == first
+        await surface.send(outbound("The end.", part=1, address=house.here))
+
+    def fits(message: JsMessage) -> bool:
+        return message.event_id == first.remote_id and message.text == "It was **secret**."
+
+    seen = await house.ann.see(house.room, "the answer", fits)
     assert seen.encrypted
+    await house.ann.see_text(house.room, house.bot_id, "The end.")
+    mine = [message for message in await house.ann.timeline(house.room) if message.sender == house.bot_id]
+    assert [message.text for message in mine if message.text] == ["It was **secret**.", "The end."]
+
+
+async def test_a_restart_keeps_the_keys(house: House) -> None:
+    """What was said while the bot was away is read, edits and threads included."""
+    event = await house.ann.say(house.room, "while you were away")
+    await house.ann.edit(house.room, event, "while you slept")
+    await house.ann.say_in_thread(house.room, event, "aside")
+    await house.ann.react(house.room, event, "👍")
+    async with house.bot.live():
+        await house.bot.intake.wait_until(lambda: house.bot.intake.entries[-1].kind is Kind.REACTION, "all of it")
+    said, edit, aside, _ = house.bot.intake.entries[-4:]
+    assert (said.text, edit.kind, edit.target, edit.text) == (
+        "while you were away",
+        Kind.EDIT,
+        event,
+        "while you slept",
+    )
+    assert (aside.text, aside.thread) == ("aside", event)
+
+
+async def test_files_go_both_ways(house: House) -> None:
+    """And lie unreadable on the homeserver."""
+    content = b"very secret " * 50_000
+    file = a_file("plan.txt", len(content), mime="text/plain", kind=FileKind.OTHER)
+    house.bot.files.put(file, content)
+    async with house.bot.live() as surface:
+        receipt = await surface.send(outbound(part=2, file=file, address=house.here))
+        message = await house.ann.see(
+            house.room, "the file", lambda one: one.event_id == receipt.remote_id and one.file
+        )
+        assert await house.ann.download(house.room, receipt.remote_id) == content
+        assert b"secret" not in await house.ann.download_raw(message.content["file"]["url"])
+        await house.ann.send_file(house.room, "back.txt", content, "text/plain")
+        await house.bot.intake.wait_until(lambda: bool(house.bot.intake.entries[-1].attachments), "her file")
+        (attachment,) = house.bot.intake.entries[-1].attachments
+        assert b"".join([piece async for piece in surface.fetch(attachment)]) == content
+        told = json.loads(attachment.ref)
+        forged = replace(attachment, ref=json.dumps({**told, "sha256": "A" * 43}))
+        whole = b"".join([piece async for piece in _until_refused(surface.fetch(forged))])
+        assert len(whole) < len(content), "the end is kept back until all of it is known to be what was sent"
+
+
+async def _until_refused(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces that come before a refusal, which has to come."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except Rejected:
+        return
+    pytest.fail("the file was not refused")
+
+
+async def test_nothing_went_in_the_clear(house: House) -> None:
+    """Of all that was said so far the homeserver has ciphertext, and the bot's mark in the bot's part of it."""
+    events = await raw(house)
+    assert {event["type"] for event in events} == {"m.room.encrypted", "m.reaction"}
+    mine = [event["content"] for event in events if event["sender"] == house.bot_id]
+    assert len(mine) >= 5
+    assert all(MARK in content and "body" not in content for content in mine)
+    assert "secret" not in json.dumps(events)
+
+
+async def test_a_key_that_never_comes_is_said_once(house: House) -> None:
+    """What was encrypted for another login can't be read; one notice says so, and what comes later is read."""
+    await house.ann.say(house.room, "for the old one")
+    await house.ann.say(house.room, "and this")
+    house.bot.store.rows.pop("login")
+    house.bot.intake.entries.clear()
+    async with house.bot.live(decrypt_wait_s=0.5):
+        await house.bot.intake.wait_until(
+            lambda: [entry.kind for entry in house.bot.intake.entries] == [Kind.GAP], "the notice"
+        )
+        assert house.bot.intake.entries[0].cause == "UNDECRYPTABLE"
+        await house.ann.see_device(house.bot_id, "its new device", lambda device: device.device_id == new_device(house))
+        await house.ann.say(house.room, "for the new one")
+        await house.bot.intake.wait_said(["for the new one"], "what she says later")
+    assert [entry.kind for entry in house.bot.intake.entries] == [Kind.GAP, Kind.MESSAGE]
+
+
+def new_device(house: House) -> str:
+    """The bot's device now."""
+    return str(json.loads(house.bot.store.rows["login"])["device_id"])

@@ -1,0 +1,348 @@
+"""Machines that encrypt for each other, over a homeserver in memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from surfaces_core import ConfigError, StateError
+from surfaces_matrix.e2ee.device import Device, Trust
+from surfaces_matrix.e2ee.olm import Undecryptable
+
+from .keyserver import KeyServer, Party
+
+ROOM = "!room:hs"
+ANN, BOT, EVE = "@ann:hs", "@bot:hs", "@eve:hs"
+
+
+@pytest.fixture
+def server() -> KeyServer:
+    """A homeserver with Ann and the bot in one room."""
+    server = KeyServer()
+    server.members[ROOM] = [ANN, BOT]
+    return server
+
+
+@pytest.fixture
+async def ann(server: KeyServer) -> Party:
+    """Ann's device."""
+    party = Party(server, ANN)
+    await party.start()
+    return party
+
+
+@pytest.fixture
+async def bot(server: KeyServer) -> Party:
+    """The bot's."""
+    party = Party(server, BOT)
+    await party.start()
+    return party
+
+
+async def body_of(party: Party, event: Mapping[str, Any]) -> str:
+    """What an event says to somebody."""
+    return str((await party.machine.decrypt(ROOM, event))["content"]["body"])
+
+
+async def unreadable(party: Party, event: Mapping[str, Any]) -> str:
+    """Why an event says nothing to somebody."""
+    with pytest.raises(Undecryptable) as caught:
+        await party.machine.decrypt(ROOM, event)
+    return caught.value.code
+
+
+async def test_they_understand_each_other(ann: Party, bot: Party):
+    """The key goes out once, then both ways, and over a restart of one side."""
+    first, second = await ann.say(ROOM, "one"), await ann.say(ROOM, "two", 2)
+    await bot.sync()
+    assert [await body_of(bot, event) for event in (first, second)] == ["one", "two"]
+    await bot.machine.keep.flush()
+    await bot.start()
+    answer, third = await bot.say(ROOM, "three"), await ann.say(ROOM, "four", 3)
+    await ann.sync()
+    assert (await body_of(ann, answer), await body_of(bot, third)) == ("three", "four")
+    assert (await body_of(bot, answer)) == "three", "one's own words can be read"
+
+
+async def test_what_is_said_leaves_no_trace_outside(ann: Party, bot: Party):
+    """Nothing of it is readable beside the ciphertext but the relation."""
+    content = {"msgtype": "m.text", "body": "a secret", "m.relates_to": {"rel_type": "m.thread", "event_id": "$1"}}
+    sealed = await ann.machine.seal(ROOM, {}, "m.room.message", content, timeout_s=5)
+    assert "secret" not in str(sealed)
+    assert sealed["m.relates_to"] == content["m.relates_to"]
+    await bot.sync()
+    event = {"type": "m.room.encrypted", "sender": ANN, "event_id": "$2", "content": sealed}
+    assert (await bot.machine.decrypt(ROOM, event))["content"] == content
+
+
+async def test_a_response_that_comes_again_does_no_harm(ann: Party, bot: Party, server: KeyServer):
+    """Nor after a crash in between: what was taken is known again, and nobody is asked for a new session."""
+    event = await ann.say(ROOM, "one")
+    waiting = copy.deepcopy(server.inboxes[BOT, "DEV"])
+    await bot.sync(repeat=2)
+    await bot.start()
+    await bot.sync(*waiting)
+    assert await body_of(bot, event) == "one"
+    assert not bot.machine._upkeep._wedged
+
+
+async def test_a_crash_before_anything_is_kept_loses_nothing(ann: Party, bot: Party, server: KeyServer):
+    """The key, the session and the one-time key that it used up are kept together."""
+    event = await ann.say(ROOM, "one")
+    waiting = copy.deepcopy(server.inboxes[BOT, "DEV"])
+    bot.store.full = True
+    with pytest.raises(StateError):
+        await bot.sync()
+    bot.store.full = False
+    await bot.start()
+    await bot.sync(*waiting)
+    assert await body_of(bot, event) == "one"
+
+
+async def test_an_index_belongs_to_one_event(ann: Party, bot: Party):
+    """For ever: a repeat of an event is the same event, its copy under another id is a replay."""
+    event = await ann.say(ROOM, "pay Eve")
+    await bot.sync()
+    await body_of(bot, event)
+    await bot.machine.keep.flush()
+    await bot.start()
+    assert await body_of(bot, event) == "pay Eve"
+    assert await unreadable(bot, {**event, "event_id": "$again"}) == "REPLAYED"
+
+
+async def test_nobody_speaks_for_another(ann: Party, bot: Party):
+    """Whose session it is says who spoke, whatever the homeserver says."""
+    event = await ann.say(ROOM, "hello")
+    await bot.sync()
+    assert await unreadable(bot, {**event, "sender": EVE}) == "FORGED"
+    with pytest.raises(Undecryptable, match="NO_KEY"):
+        await bot.machine.decrypt("!other:hs", event)
+
+
+async def test_who_left_can_read_no_more(ann: Party, bot: Party, server: KeyServer):
+    """Somebody's going, and a device's, begin a new session."""
+    before = (await bot.say(ROOM, "one"))["content"]["session_id"]
+    second = Party(server, ANN, "TAB")
+    await second.start()
+    await bot.sync(device_lists={"changed": [ANN]})
+    same = await bot.say(ROOM, "two", 2)
+    await second.sync()
+    assert (same["content"]["session_id"], await body_of(second, same)) == (before, "two")
+    del server.devices[ANN]["TAB"]
+    await bot.sync(device_lists={"changed": [ANN]})
+    third = await bot.say(ROOM, "three", 3)
+    await second.sync()
+    assert await unreadable(second, third) == "NO_KEY"
+    await ann.sync()
+    assert await body_of(ann, third) == "three"
+
+
+async def test_a_session_is_used_up(ann: Party, bot: Party):
+    """After as many events as the room says, within bounds; a restart forgets none."""
+    rules = {"rotation_period_msgs": 2}
+    used = []
+    for _ in range(4):
+        sealed = await bot.machine.seal(ROOM, rules, "m.room.message", {"body": "x"}, timeout_s=5)
+        used.append(sealed["session_id"])
+        await bot.start()
+    assert [used.index(session) for session in used] == [0, 0, 2, 2]
+
+
+async def test_no_index_is_used_twice(ann: Party, bot: Party):
+    """What left was kept before: a life that ends without another word does not repeat its ratchet."""
+    first = await bot.say(ROOM, "one")
+    await bot.start()
+    second = await bot.say(ROOM, "two", 2)
+    await ann.sync()
+    assert [await body_of(ann, event) for event in (first, second)] == ["one", "two"]
+
+
+async def test_one_time_keys_are_refilled(bot: Party, server: KeyServer):
+    """At 0, too, and when the homeserver does not count."""
+    counts: dict[str, Any]
+    for counts in ({"device_one_time_keys_count": {}}, {"device_one_time_keys_count": {"signed_curve25519": 0}}):
+        server.one_time_keys[BOT, "DEV"].clear()
+        await bot.sync(**counts)
+        await bot.machine._upkeep._publish()
+        assert len(server.one_time_keys[BOT, "DEV"]) == 25
+
+
+async def test_a_wedged_session_is_made_anew_once(ann: Party, bot: Party, server: KeyServer):
+    """Whose messages can't be read gets a new session, but not for each of them."""
+    await ann.say(ROOM, "one")
+    await bot.sync()
+    lost = {"type": 1, "body": "A" * 100}
+    for number in range(3):
+        content = {
+            "algorithm": "m.olm.v1.curve25519-aes-sha2",
+            "sender_key": ann.machine.curve25519,
+            "ciphertext": {bot.machine.curve25519: lost},
+            "n": number,
+        }
+        await bot.sync({"type": "m.room.encrypted", "sender": ANN, "content": content})
+        await bot.machine._upkeep._unwedge()
+    assert [event["type"] for event in server.inboxes[ANN, "DEV"]] == ["m.room.encrypted"]
+    await ann.sync()
+
+
+OLM = "m.olm.v1.curve25519-aes-sha2"
+RUBBISH: list[Any] = [
+    None,
+    7,
+    "x",
+    [],
+    {},
+    {"type": 5, "sender": ANN},
+    {"type": "m.room.encrypted", "sender": ANN},
+    {"type": "m.room.encrypted", "sender": ANN, "content": {"algorithm": OLM, "sender_key": 5, "ciphertext": []}},
+    {"type": "m.room.encrypted", "sender": 5, "content": {"algorithm": OLM}},
+    {"type": "m.room_key", "sender": ANN, "content": {"algorithm": "m.megolm.v1.aes-sha2", "session_key": "x"}},
+    {"type": "m.room_key.withheld", "sender": ANN, "content": {"code": 5, "room_id": [], "session_id": {}}},
+    {"type": "m.room_key.withheld", "sender": ANN, "content": {"code": "m.no_olm", "sender_key": "/../"}},
+    {"type": "m.forwarded_room_key", "sender": BOT, "content": {"session_key": "x"}},
+    {"type": "m.room_key_request", "sender": ANN, "content": {"action": "request", "body": 1}},
+    {"type": "x", "sender": ANN, "content": {"f": 1e400}},
+]
+
+
+async def test_whatever_comes_ends_nothing(ann: Party, bot: Party):
+    """Rubbish, wrong types, unknown one-time keys; what comes behind it is read."""
+    for kind in (0, 1, 2, "0", None):
+        for text in ("", "!", "AAAA", "A" * 200, 5, None):
+            body: dict[str, Any] = {"algorithm": OLM, "sender_key": ann.machine.curve25519}
+            body["ciphertext"] = {bot.machine.curve25519: {"type": kind, "body": text}}
+            await bot.sync({"type": "m.room.encrypted", "sender": ANN, "content": body})
+    event = await ann.say(ROOM, "hello")
+    (first,) = [one for one in bot.server.inboxes[BOT, "DEV"] if one["type"] == "m.room.encrypted"]
+    stranger = Party(bot.server, EVE)
+    await stranger.start()
+    misdirected = copy.deepcopy(first)
+    misdirected["content"]["ciphertext"] = {stranger.machine.curve25519: dict(*first["content"]["ciphertext"].values())}
+    await stranger.sync(misdirected, *RUBBISH)
+    await bot.sync(*RUBBISH)
+    lists: Any
+    for lists in (None, [], {"changed": 5}, {"changed": [None, 5, ANN]}):
+        await bot.sync(device_lists=lists, device_one_time_keys_count=lists)
+    assert await body_of(bot, event) == "hello"
+
+
+async def test_a_handler_with_a_bug_is_not_the_end(ann: Party, bot: Party):
+    """Its message is passed over."""
+
+    async def broken(*_: Any) -> None:
+        raise KeyError("bug")
+
+    seen: list[tuple[str, Device | None]] = []
+
+    async def good(sender: str, _: Mapping[str, Any], device: Device | None) -> None:
+        seen.append((sender, device))
+
+    for handler in (broken, good):
+        bot.machine.on_to_device("m.x", handler)
+    await ann.machine.send_to_device("m.x", {BOT: {"DEV": {"a": 1}}}, encrypted=True)
+    await ann.machine.send_to_device("m.x", {BOT: {"*": {"a": 1}}}, encrypted=False)
+    await bot.sync()
+    (first, device), (second, nobody) = seen
+    assert (first, second, nobody) == (ANN, ANN, None)
+    assert device is not None
+    assert device.ed25519 == ann.machine.ed25519
+
+
+async def test_late_keys_open_what_was_held(ann: Party, bot: Party):
+    """Over a restart, in order, and each once the host has it no more."""
+    events = [await ann.say(ROOM, "one"), await ann.say(ROOM, "two", 2)]
+    for event in events:
+        assert await bot.machine.read(ROOM, event, hold=True) is None
+    await bot.machine.keep.flush()
+    assert not await bot.machine.readable()
+    await bot.start()
+    await bot.sync()
+    for _ in range(2):
+        late = await bot.machine.readable()
+        assert [event["content"]["body"] for _, event in late] == ["one", "two"]
+    await bot.machine.settle()
+    await bot.start()
+    assert not await bot.machine.readable()
+
+
+async def test_a_missing_key_is_asked_for_once(ann: Party, bot: Party, server: KeyServer):
+    """And given up after its time."""
+    event = await ann.say(ROOM, "one")
+    again = await ann.say(ROOM, "two", 2)
+    for one in (event, again):
+        await bot.machine.read(ROOM, one, hold=True)
+    for _ in range(2):
+        assert not bot.machine.given_up(300, 0)
+        await bot.machine._upkeep._request()
+    assert [one["type"] for one in server.inboxes[ANN, "DEV"]] == ["m.room_key_request"]
+    assert [held.event_id for held in bot.machine.given_up(0, 0)] == [event["event_id"], again["event_id"]]
+    await bot.machine.settle()
+    assert not bot.machine.given_up(0, 0)
+
+
+async def test_a_device_keeps_its_keys(ann: Party, bot: Party, server: KeyServer):
+    """Others under its name, and unsigned ones, are nobody's."""
+    known = (await bot.machine.devices(ANN))["DEV"]
+    other = Party(server, ANN)
+    await other.start()
+    server.devices[ANN]["FAKE"] = {**server.devices[ANN]["DEV"], "device_id": "FAKE"}
+    await bot.sync(device_lists={"changed": [ANN]})
+    assert known.ed25519 == ann.machine.ed25519 != other.machine.ed25519
+    assert not await bot.machine.devices(ANN)
+
+
+@pytest.mark.parametrize(("policy", "reads"), [("tofu", True), ("all", True), ("verified_only", False)])
+async def test_the_policy_says_who_gets_keys(ann: Party, server: KeyServer, policy: str, reads: bool):
+    """The others are told why; who is verified gets them."""
+    bot = Party(server, BOT, trust=policy)
+    await bot.start()
+    event = await bot.say(ROOM, "one")
+    kinds = [one["type"] for one in server.inboxes[ANN, "DEV"]]
+    assert kinds == (["m.room.encrypted"] if reads else ["m.room_key.withheld"])
+    await bot.machine.set_trust(ANN, "DEV", ann.machine.ed25519, True)
+    assert (await bot.machine.devices(ANN))["DEV"].trust is Trust.VERIFIED
+    event = await bot.say(ROOM, "two", 2)
+    await ann.sync()
+    assert await body_of(ann, event) == "two"
+
+
+async def test_a_new_device_begins_anew(ann: Party, bot: Party, server: KeyServer):
+    """A new login makes new keys; what was read before can still be read."""
+    event = await ann.say(ROOM, "one")
+    await bot.sync()
+    before = bot.machine.curve25519
+    bot.device_id = "NEW"
+    await bot.start()
+    assert bot.machine.curve25519 != before
+    assert await body_of(bot, event) == "one"
+    await ann.sync(device_lists={"changed": [BOT]})
+    later = await ann.say(ROOM, "two", 2)
+    await bot.sync()
+    assert await body_of(bot, later) == "two"
+
+
+async def test_a_wrong_pickle_key_is_a_wrong_setting(server: KeyServer):
+    """It names the setting."""
+    bot = Party(server, BOT, secret="one", where="surfaces.work.pickle_key")
+    await bot.start()
+    bot.options["secret"] = "two"
+    with pytest.raises(ConfigError, match="pickle_key"):
+        await bot.start()
+
+
+async def test_sessions_travel(ann: Party, bot: Party, server: KeyServer):
+    """In the format of exports; what somebody else made of it is not taken."""
+    event = await ann.say(ROOM, "one")
+    ((room_id, session_id),) = await ann.machine.sessions()
+    exported = await ann.machine.export_session(room_id, session_id)
+    assert exported is not None
+    second = Party(server, BOT, "NEW")
+    await second.start()
+    bad = [{}, {**exported, "session_key": "x"}, {**exported, "session_id": "y" * 43}, {**exported, "room_id": 5}]
+    assert await second.machine.import_sessions(bad, "backup") == 0
+    assert await second.machine.import_sessions([exported, exported], "backup") == 1
+    assert await body_of(second, event) == "one"
+    assert await second.machine.export_session(room_id, session_id) == exported
