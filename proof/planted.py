@@ -263,9 +263,9 @@ def event_named_after_upload() -> None:
 
     async def forgetful(self: Sender, message: Any, *_rest: Any) -> str:
         async with await self._files.open(message.file.workspace, message.file.path) as opened:
-            uri = await upload(self._client, opened, timeout_s=30.0)
-        content = file_content(message.file, uri, message.text, turn=message.turn, part=message.part)
-        return await self._words(message.address.conversation, message.key + uri[-8:], content, timeout_s=30.0)
+            where = await upload(self._client, opened, timeout_s=30.0)
+        content = file_content(message.file, where, message.text, turn=message.turn, part=message.part)
+        return await self._words(message.address.conversation, message.key + where["url"][-8:], content, timeout_s=30.0)
 
     put_in(Sender, "_send_file", forgetful)
 

@@ -89,7 +89,7 @@ def unmarked_draft() -> None:
 
 def unkept_upload() -> None:
     """A file is named to people, and its address in the media repository is not kept."""
-    _keep_all_but("upload:")
+    _keep_all_but("uploaded:")
 
 
 def unkept_mark() -> None:

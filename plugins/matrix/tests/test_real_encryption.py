@@ -71,8 +71,8 @@ async def test_they_talk(house: House) -> None:
         await house.ann.say(house.room, "hello bot")
         await house.bot.intake.wait_said(["hello bot"], "what she said")
         for version, text in enumerate(("It", "It was", "It was secret"), 1):
-            await surface.show(draft(text, version=version, address=house.here, turn="a"))
-        answer = outbound("It was **secret**.", address=house.here, turn="a", streamed=True)
+            await surface.show(draft(text, version=version, address=house.here))
+        answer = outbound("It was **secret**.", address=house.here, streamed=True)
         first = await surface.send(answer)
     async with house.bot.live() as surface:
         assert await surface.send(answer) == first
@@ -150,6 +150,7 @@ async def test_nothing_went_in_the_clear(house: House) -> None:
 
 async def test_a_key_that_never_comes_is_said_once(house: House) -> None:
     """What was encrypted for another login can't be read; one notice says so, and what comes later is read."""
+    await house.ann.discard_session(house.room)
     await house.ann.say(house.room, "for the old one")
     await house.ann.say(house.room, "and this")
     house.bot.store.rows.pop("login")
