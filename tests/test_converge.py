@@ -15,6 +15,7 @@ import yarl
 from surfaces_core import Address, Agent, Binding, Opening, Reconciled
 from surfaces_core._engine.conversations import BINDINGS, Book
 from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.people import People
 from surfaces_core._engine.settings import Registry, Source
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_matrix.client import Client
@@ -125,7 +126,7 @@ class Home:
         async with journal.storage:
             await journal.open()
             async with journal.lease.kept(lambda _: None):
-                book = Book(journal, {}, {}, registry)
+                book = Book(journal, {}, {}, People(journal, registry, "fixed"), "")
                 await book.open(set())
                 intake = Intake(book)
                 query = {"filter": snapshot_filter(), "timeout": "0"}

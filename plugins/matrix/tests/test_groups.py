@@ -72,7 +72,7 @@ def at(room: str) -> Address:
 
 def shared(room: str, **more: Any) -> Binding:
     fields = {"number": 1, "name": "C1", "agent": "17", "context": "42", "created_at": 1e9}
-    return Binding(address=at(room), owner=room, shared=True, **{**fields, **more})  # type: ignore[arg-type]
+    return Binding(address=at(room), owner=room, shared=True, **{**fields, **more})
 
 
 @asynccontextmanager
