@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import Question as Question
     from surfaces_core.contracts import Reconciled as Reconciled
     from surfaces_core.contracts import SavePoint as SavePoint
+    from surfaces_core.contracts import Section as Section
     from surfaces_core.contracts import Settings as Settings
     from surfaces_core.contracts import Shaper as Shaper
     from surfaces_core.contracts import Staged as Staged
@@ -76,8 +77,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "surfaces_core.contracts": (
         "CONTRACT Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile "
-        "Overview Pace Question Reconciled SavePoint Settings Shaper Staged Storage Store Surface SurfaceContext "
-        "Transport Tx"
+        "Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store Surface "
+        "SurfaceContext Transport Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (

@@ -265,6 +265,19 @@ class Health:
     """The same for whoever reads the log; no secrets."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A piece of a snapshot for people to read."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    """Markdown, one line each."""
+
+    def markdown(self) -> str:
+        """The section as it is said."""
+        return "\n".join([f"**{self.title}**", *(f"- {line}" for line in self.lines)])
+
+
 class Surface(Driver):
     """Connects one messenger account. It never learns that there is an agent."""
 
@@ -357,6 +370,10 @@ class Transport(Driver):
     async def check(self, agent: Agent) -> Health:
         """Whether an agent can be reached, without asking it anything; raises nothing but bugs."""
         return Health(reachable=None)
+
+    async def describe(self, agent: Agent) -> Sequence[Section]:
+        """What an agent publishes of itself (skills, persona), for `!settings`. `Unavailable` or `Rejected`."""
+        return ()
 
     def repeatable(self, agent: Agent) -> bool:
         """Whether an agent recognises a repeated `AgentRequest.turn`, so that asking again is harmless."""
@@ -613,6 +630,25 @@ class Desk(Protocol):
 
     async def load_point(self, point: SavePoint) -> str:
         """Give a save point to the agent in this context; what it answers."""
+        ...
+
+    def agents(self) -> Sequence[Agent]:
+        """Those that the person may use, in the order of the registry."""
+        ...
+
+    async def choose_agent(self, agent: str) -> bool:
+        """Give this conversation the agent of that id, with a fresh context; under `per_person` all the person's.
+
+        False when it had that agent already.
+        """
+        ...
+
+    async def settings(self) -> Sequence[Section]:
+        """What applies to the person here, and what the agent publishes of itself."""
+        ...
+
+    async def status(self) -> Sequence[Section]:
+        """How the host is: for operators."""
         ...
 
     def language(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from surfaces_core import AgentRequest, Text
+from surfaces_commands_context import ops
+from surfaces_core import AgentRequest, Section, Text
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.events import Agent, End, Kind
 from surfaces_core.testing.bot import AGENT, TestBot
@@ -164,3 +165,108 @@ async def test_a_crash_moves_once_and_says_it_once(side: Literal["before", "afte
         assert finals(bot, room).count(MOVED) == 1, crash_at
         assert len(requests(bot)) == 2
     assert died >= 5
+
+
+CHOOSING = HostSettings(agent_choice="per_conversation")
+
+
+async def test_a_fixed_agent_is_not_chosen() -> None:
+    """By default there is no `!agent`."""
+    bot = world(open_to={"agent-1": ["@ann"]})
+    async with bot.running():
+        await bot.push("!agent agent-1")
+        assert (await bot.pop()).startswith("I don't know `!agent`.")
+
+
+async def test_a_conversation_gets_the_agent_that_was_chosen() -> None:
+    """The list marks the present one; choosing moves this conversation, for good, and no other."""
+    bot = world(people={"@ann": "agent-0"}, settings=CHOOSING, open_to={"agent-1": ["@a*"]})
+    async with bot.running():
+        await bot.push("!agent")
+        assert (await bot.pop()).splitlines()[:2] == ["1. Agent 0 (`agent-0`) **(this one)**", "2. Agent 1 (`agent-1`)"]
+        await bot.push("!agent 2")
+        assert await bot.pop() == MOVED
+        await bot.push("!agent Agent 1")
+        assert await bot.pop() == "**Agent 1** answers here already."
+    async with bot.running():
+        await bot.push("hello")
+        assert await bot.pop() == "agent-1: hello"
+        await bot.push("hello", conversation="second")
+        assert await bot.pop("second") == "agent-0: hello"
+
+
+async def test_a_person_gets_the_agent_that_they_chose() -> None:
+    """Under `per_person` all conversations of the person move, and new ones begin with it."""
+    bot = world(
+        people={"@ann": "agent-0"}, settings=HostSettings(agent_choice="per_person"), open_to={"agent-1": ["@ann"]}
+    )
+    async with bot.running():
+        await bot.push("hello", conversation="second")
+        assert await bot.pop("second") == "agent-0: hello"
+        await bot.push("!agent agent-1")
+        assert await bot.pop() == MOVED
+        assert await bot.pop("second") == MOVED
+        await bot.push("hello", conversation="third")
+        assert await bot.pop("third") == "agent-1: hello"
+
+
+@pytest.mark.parametrize("choice", ["per_person", "per_conversation"])
+async def test_nobody_chooses_an_agent_that_is_not_open_to_them(choice: Any) -> None:
+    """What the registry does not give a person they neither see nor get; what it takes back they lose."""
+    bot = world(people={"@ann": "agent-0"}, settings=HostSettings(agent_choice=choice))
+    async with bot.running():
+        await bot.push("!agent")
+        assert "agent-1" not in await bot.pop()
+        await bot.push("!agent agent-1")
+        assert await bot.pop() == "There is no such agent for you; `!agent` lists them."
+        bot.open_to = {"agent-1": ["@ann"]}
+        await bot.engine.reload(bot.registry())
+        await bot.push("!agent agent-1")
+        assert await bot.pop() == MOVED
+        bot.open_to = {}
+        await bot.engine.reload(bot.registry())
+        await bot.push("hello")
+        assert await bot.pop() == MOVED.replace("Agent 1", "Agent 0")
+        assert await bot.pop() == "agent-0: hello"
+
+
+class Describing(ScriptedTransport):
+    """An agent that publishes what it is."""
+
+    async def describe(self, agent: Agent) -> Sequence[Section]:
+        """One section, or a bug."""
+        if agent.id == "agent-1":
+            raise ZeroDivisionError
+        return [Section(title="Persona", lines=("friendly",))]
+
+
+async def test_settings_show_what_applies() -> None:
+    """`!settings` says what applies here with what the agent publishes; an agent that can't is left out."""
+    bot = world(people={"@ann": "agent-0", "@bob": "agent-1"})
+    bot.transport = Describing()
+    async with bot.running():
+        await bot.push("!settings")
+        assert await bot.pop() == (
+            "**Settings**\n- language: English\n- agent: Agent 0\n- answers appear when they are complete\n"
+            "- the tool that the agent is using is shown\n- files waiting: 0 of at most 20\n\n**Persona**\n- friendly"
+        )
+        await bot.push("!settings", conversation="bob's", sender="@bob")
+        assert "Agent 1" in await bot.pop("bob's")
+
+
+async def test_operators_see_how_the_host_is() -> None:
+    """`!status` is for operators alone."""
+    bot = world(settings=HostSettings(operators=("@ops",)), hooks=[ops])
+    async with bot.running():
+        await bot.push("!status")
+        assert await bot.pop() == "You may not use `!status` here."
+        await bot.push("!status", conversation="desk", sender="@ops")
+        said = await bot.pop("desk")
+    assert said.splitlines()[:5] == [
+        "**Status**",
+        "- running turns: 1",
+        "- messages waiting: 0",
+        "- parts of answers to send: 0",
+        "- dead letters: 0",
+    ]
+    assert said.splitlines()[-1] == "- memory: all is well"

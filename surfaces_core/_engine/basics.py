@@ -65,6 +65,10 @@ async def _retry(call: CommandCall) -> str:
     return ""
 
 
+async def _settings(call: CommandCall) -> str:
+    return "\n\n".join(section.markdown() for section in await call.desk.settings())
+
+
 async def _language(call: CommandCall) -> str:
     choices = ", ".join(f"`{code}` {name}" for code, name in LANGUAGES.items())
     if not call.rest:
@@ -81,6 +85,7 @@ def surfaces_commands() -> Sequence[Command]:
     """Help, language, stop, and the answers to an agent's question."""
     return [
         Command(name="help", usage=words.USAGE_HELP, help=words.HELP_HELP, handler=_help, who="anyone"),
+        Command(name="settings", help=words.HELP_SETTINGS, handler=_settings, who="anyone"),
         Command(name="language", usage=words.USAGE_LANGUAGE, help=words.HELP_LANGUAGE, handler=_language, who="anyone"),
         Command(name="stop", help=words.HELP_STOP, handler=_stop, urgent=True),
         # whoever may not answer finds no question of their own

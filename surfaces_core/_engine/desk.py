@@ -10,13 +10,15 @@ from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.journal import Entry, turn_id
 from surfaces_core._engine.languages import Languages
+from surfaces_core._engine.moves import Moves
+from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.questions import NO, YES, Open, Questions
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.work import Effect, together
-from surfaces_core.contracts import Command, Overview, Question, SavePoint, Staged
+from surfaces_core.contracts import Command, Overview, Question, SavePoint, Section, Staged
 from surfaces_core.errors import CommandError
-from surfaces_core.events import Binding, Inbound
+from surfaces_core.events import Agent, Binding, Inbound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,12 @@ class Doors:
 
     book: Book
     languages: Languages
+    people: People
+    moves: Moves
+    regroup: Callable[[str, str], Awaitable[None]]
+    """Has a person's conversations at a surface brought to their agents."""
+    settings: Callable[[Inbound, Binding | None], Awaitable[Sequence[Section]]]
+    status: Callable[[], Sequence[Section]]
     staging: Staging
     questions: Questions
     commands: Callable[[str], Mapping[str, Command]]
@@ -205,6 +213,28 @@ class DeskAt:
     async def load_point(self, point: SavePoint) -> str:
         """Give the agent what was saved."""
         return await self.consult(self._doors.points.loading(point))
+
+    def agents(self) -> Sequence[Agent]:
+        """Those that the person may use."""
+        return self._doors.people.offered(self._message.sender)
+
+    async def choose_agent(self, agent: str) -> bool:
+        """Give this conversation that agent."""
+        if agent not in [offered.id for offered in self.agents()]:
+            raise CommandError(words.NO_SUCH_AGENT(prefix=self._doors.prefix))
+        here = self._here()
+        await self._doors.people.choose(here.address, here.owner, agent)
+        _, moved = await self._doors.moves.settle(self._entry, here)
+        await self._doors.regroup(here.address.surface, here.owner)
+        return bool(moved)
+
+    async def settings(self) -> Sequence[Section]:
+        """What applies to the person here."""
+        return await self._doors.settings(self._message, self._binding)
+
+    async def status(self) -> Sequence[Section]:
+        """How the host is."""
+        return self._doors.status()
 
     def language(self) -> str:
         """The person's language."""

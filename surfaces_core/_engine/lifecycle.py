@@ -18,14 +18,14 @@ from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import lasts
+from surfaces_core._engine import choosing, lasts
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
-from surfaces_core._engine.discovery import Hooks
+from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.journal import Changes, Entry, Journal, storable
@@ -40,13 +40,15 @@ from surfaces_core._engine.points import Points
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.reloading import Reloading
 from surfaces_core._engine.settings import HostSettings, Registry
+from surfaces_core._engine.snapshots import Snapshots, status
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
-from surfaces_core.contracts import Files, Reconciled, Storage, Surface, Transport
+from surfaces_core.contracts import Files, Reconciled, Section, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
 from surfaces_core.events import Accepted, Address, Binding, Inbound, Observed, Outbound
 from surfaces_core.i18n import language
 
+CHOOSING = Offer(group=HOOKS, name="choosing", value=choosing.__name__, distribution="surfaces-core", version="")
 DEAF_S = 1.0
 """How long what is cut short may take to end."""
 DRAIN_S = 5.0
@@ -112,6 +114,8 @@ class Engine:
         self.questions = Questions(journal)
         self.questions.say = self._say
         self.questions.speak = self._speak
+        if self.settings.agent_choice != "fixed":
+            self.hooks.add(CHOOSING, choosing)
         for name, surface in surfaces.items():
             self.hooks.add_own(name, surface.commands())
         self.languages = Languages(journal, self.settings.locale)
@@ -170,9 +174,23 @@ class Engine:
         for delivery in self.deliveries.values():
             delivery.lanes.on_failure = self._fail
         self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
+        snapshots = Snapshots(
+            settings=self.settings,
+            people=self.people,
+            surfaces=surfaces,
+            transports=self.drivers.transports,
+            staging=staging,
+            max_staged=self.drivers.files.max_staged,
+            log=self.log,
+        )
         calls.doors = Doors(
             book=self.book,
             languages=self.languages,
+            people=self.people,
+            moves=self.moves,
+            regroup=self.settle,
+            settings=snapshots.of,
+            status=self._status,
             staging=staging,
             questions=questions,
             commands=self.hooks.at,
@@ -218,6 +236,10 @@ class Engine:
             return
         frozen = replace(message, device=surface.device, frozen_at=self.journal.now())
         self.deliveries[message.address.surface].put(await self.journal.say(frozen, changes))
+
+    def _status(self) -> Sequence[Section]:
+        told = self.operations
+        return status(told.health.report(), told.inbox(), told.outbox(), self.journal.dead)
 
     def _fail(self, error: BaseException) -> None:
         self.on_failure(error)

@@ -71,7 +71,7 @@ class Moves:
         if binding.agent != wanted.id:
             binding = await self._book.hand_over(binding, wanted.id, fresh)
         moved = binding.context == fresh
-        return binding, [Say(text=words.MOVED(agent=wanted.label))] if moved else []
+        return binding, [Say(text=words.MOVED(agent=words.plain(wanted.label)))] if moved else []
 
     def introduction(self, entry: Entry, binding: Binding) -> tuple[Sequence[Say], dict[bytes, bytes | None]]:
         """What an owner without an agent of their own is told, once, and what to store with it."""
@@ -80,5 +80,5 @@ class Moves:
             return [], {}
         if not self._people.tells(binding.address.surface, binding.owner, entry.turn):
             return [], {}
-        say = Say(text=words.DEFAULT_AGENT(agent=agent.label), address=binding.address)
+        say = Say(text=words.DEFAULT_AGENT(agent=words.plain(agent.label)), address=binding.address)
         return [say], dict(self._people.told(binding.address.surface, binding.owner))

@@ -54,6 +54,7 @@ async def test_help_lists_exactly_what_is_enabled_and_allowed(bot: TestBot) -> N
             "!rename",
             "!retry",
             "!save",
+            "!settings",
             "!stop",
             "!yes",
         ]
