@@ -106,6 +106,8 @@ class Groups:
             except (Unavailable, Rejected):
                 answer = {}
             name = one_line(answer.get("displayname"), _LONGEST_NAME) or self._me[1:].partition(":")[0]
-            called = "|".join(re.escape(one) for one in (self._me, name))
-            self._names = re.compile(rf"(?:(?<=\s)|^)@?(?:{called})(?!\w)[:,]?\s*", re.IGNORECASE)
+            mine, called = re.escape(self._me), re.escape(name)
+            # `@name:` may begin somebody else's id.
+            either = rf"(?:{mine}|@?{called}(?!:[\w.-]*\.\w))"
+            self._names = re.compile(rf"(?:(?<=\s)|^){either}(?!\w)[:,]?\s*", re.IGNORECASE)
         return self._names

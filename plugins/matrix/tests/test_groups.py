@@ -107,6 +107,7 @@ async def test_in_a_group_only_what_is_meant_for_the_bot_comes_in(home: Home) ->
         bob.send(room, said("Robbie is funny", **{"m.mentions": {}}))
         bob.say(room, f"{ME} and now?")
         bob.say(room, "hey robbie, you there?")
+        bob.say(room, "@robbie:elsewhere.org is another one")
         ann.say(room, "robbies are many")
         ann.reply(room, mine, "why?")
         ann.reply(room, bob.say(room, "no"), "not you")
