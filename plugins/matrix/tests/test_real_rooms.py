@@ -74,12 +74,12 @@ async def home(request: pytest.FixtureRequest, synapse: Synapse) -> AsyncIterato
     async with AsyncExitStack() as stack:
         name = uuid4().hex[:12]
         accounts = [await synapse.register(f"{who}-{name}") for who in ("bot", "ann", "bob")]
-        clients = [
+        robot, ann, bob = [
             await stack.enter_async_context(await client(synapse, one.user_id, one.password)) for one in accounts
         ]
         settings = {"user_id": accounts[0].user_id, "password": accounts[0].password, "group_rooms": "mention"}
         bot = Bot(synapse.url, settings=settings, intake=Host())
-        yield Home(bot, accounts[0].user_id, *clients, version=request.param)
+        yield Home(bot, accounts[0].user_id, robot, ann, bob, request.param)
 
 
 def doors(surface: MatrixSurface) -> Conversations:
