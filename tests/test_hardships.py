@@ -35,7 +35,8 @@ from surfaces_core import (
     hookimpl,
 )
 from surfaces_core._engine import words
-from surfaces_core._engine.journal import SEEN_LEAST, Journal, key
+from surfaces_core._engine.forgetting import SEEN_LEAST, prune
+from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
 from surfaces_core.testing.bot import TestBot
@@ -604,7 +605,7 @@ async def test_a_clock_that_jumps_ahead_forgets_no_recent_event() -> None:
             await journal.accept("memory", [message(number + step) for step in range(5)], "cursor", lambda entry: entry)
             clock[0] += 1.0
         clock[0] += 365 * 86400.0
-        assert await journal.prune(86400.0) == 5
+        assert await prune(journal, 86400.0) == 5
         late = [message(number) for number in range(5, many)]
         assert list(await journal.accept("memory", late, "cursor", lambda entry: entry)) == []
 

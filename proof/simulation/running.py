@@ -13,7 +13,7 @@ from proof.simulation.people import Habits
 from proof.simulation.result import Result
 from proof.simulation.weather import ROUGH, Weather
 from proof.simulation.world import REMEMBERED, World
-from surfaces_core._engine import journal
+from surfaces_core._engine import forgetting
 from surfaces_core.testing import virtual_time
 
 
@@ -40,16 +40,16 @@ def simulate(
 @contextmanager
 def _alone(seed: int) -> Iterator[None]:
     """Chances and the collecting of garbage do not depend on what the process did before; then all is as it was."""
-    state, least = random.getstate(), journal.SEEN_LEAST
+    state, least = random.getstate(), forgetting.SEEN_LEAST
     gc.collect()
     gc.freeze()
     gc.disable()
     random.seed(seed)
-    journal.SEEN_LEAST = REMEMBERED
+    forgetting.SEEN_LEAST = REMEMBERED
     try:
         yield
     finally:
-        journal.SEEN_LEAST = least
+        forgetting.SEEN_LEAST = least
         random.setstate(state)
         gc.unfreeze()
         gc.enable()

@@ -48,8 +48,6 @@ from surfaces_core.events import Address, Inbound, Kind, Outbound
 LAYOUT = b"1"
 LEASE_S = 30.0
 MAX_DETAIL = 500
-SEEN_LEAST = 10_000
-"""So many events are remembered whatever the clock says: it may have jumped a year ahead."""
 Changes = Mapping[bytes, bytes | None]
 """Rows to set, or with None to remove, together with something else."""
 
@@ -399,16 +397,6 @@ class Journal:
         """All rows below a key, in order."""
         async with self.storage.transaction() as tx:
             return {row: value async for row, value in tx.scan(prefix(kind, *parts))}
-
-    async def prune(self, keep_s: float) -> int:
-        """Forget events that came more than `keep_s` seconds ago, but never the last ones; how many."""
-        limit = int(self.now() - keep_s)
-        stamps = {row: int(value) for row, value in (await self.scan("seen")).items()}
-        old = sorted((row for row in stamps if stamps[row] < limit), key=stamps.__getitem__)
-        old = old[: max(0, len(stamps) - SEEN_LEAST)]
-        for start in range(0, len(old), 1000):
-            await self.write(dict.fromkeys(old[start : start + 1000]))
-        return len(old)
 
 
 def begun(entry: Entry) -> Entry:

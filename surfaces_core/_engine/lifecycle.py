@@ -18,7 +18,7 @@ from functools import partial
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import choosing, lasts
+from surfaces_core._engine import choosing, forgetting, lasts
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.calls import Calls
 from surfaces_core._engine.consults import Consults
@@ -376,7 +376,7 @@ class Engine:
             if abs(jumped_s) > JUMP_S:  # what is old by such a clock may be from today
                 self.log.warning("clock.jumped", seconds=round(jumped_s))
                 continue
-            pruned = await self.journal.prune(self.settings.keep_done_s)
+            pruned = await forgetting.prune(self.journal, self.settings.keep_done_s)
             self.log.debug("journal.pruned", events=pruned)
             dropped = await self.operations.letters.prune(self.settings.keep_dead_s)
             if dropped:
