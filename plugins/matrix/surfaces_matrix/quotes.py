@@ -104,17 +104,22 @@ class Quotes:
         except Rejected:
             self.said(room_id, event_id, "")
         else:
-            self.said(room_id, event_id, _words(await self._encryption.opened(room_id, event, hold=False)))
+            self.said(room_id, event_id, await self._words(room_id, event))
+
+    async def _words(self, room_id: str, event: Mapping[str, Any]) -> str:
+        """What an event says now: homeservers add the last edit to it ("Server-side aggregation of `m.replace`")."""
+        bundled = mapping(mapping(mapping(event.get("unsigned")).get("m.relations")).get("m.replace"))
+        edit = await self._encryption.opened(room_id, bundled, hold=False)
+        edited = mapping(mapping(edit.get("content")).get("m.new_content"))
+        return _text(await self._encryption.opened(room_id, event, hold=False), edited)
 
     def _failed(self, why: str) -> None:
         self._not_before = time.monotonic() + PAUSE_S
         self._log.info("quote.failed", why=why)
 
 
-def _words(event: Mapping[str, Any]) -> str:
-    """What an event says now: homeservers add the last edit to it ("Server-side aggregation of `m.replace`")."""
-    edit = mapping(mapping(mapping(event.get("unsigned")).get("m.relations")).get("m.replace"))
-    content = mapping(mapping(edit.get("content")).get("m.new_content")) or mapping(event.get("content"))
+def _text(event: Mapping[str, Any], edited: Mapping[str, Any]) -> str:
+    content = edited or mapping(event.get("content"))
     if content.get("msgtype") == "m.notice":
         content = {**content, "msgtype": "m.text"}  # what the host said may be replied to as well
     reader = sticker if event.get("type") == "m.sticker" else say
