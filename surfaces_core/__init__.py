@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from surfaces_core.events import Outbound as Outbound
     from surfaces_core.events import Postponed as Postponed
     from surfaces_core.events import Progress as Progress
+    from surfaces_core.events import Pushed as Pushed
     from surfaces_core.events import Receipt as Receipt
     from surfaces_core.events import Text as Text
     from surfaces_core.events import Tool as Tool
@@ -83,7 +84,7 @@ _HOMES = {
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (
         "Accepted Address Agent AgentEvent AgentRequest Attachment Binding Confirm Delivered Draft End File "
-        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Receipt Text Tool TurnEnded "
+        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Text Tool TurnEnded "
         "TurnEvent"
     ),
     "surfaces_core.hooks": "hookimpl",

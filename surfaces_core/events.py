@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class Kind(StrEnum):
     """The host's own: the conversation at `address` has another agent now."""
     RENAMED = "renamed"
     """A person gave the conversation at `address` the name `text` in their client."""
+    PUSH = "push"
+    """An agent says by itself how a task goes on: `push`. No surface makes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,19 @@ class Attachment:
     """It was spoken to be heard as a message: it asks by itself, and does not wait for a text."""
     duration_ms: int | None = None
     """Of audio and video, as the messenger claims."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What an agent says by itself about a task."""
+
+    kind: Literal["done", "failed", "progress"]
+    task: str
+    title: str
+    text: str = ""
+    """Markdown."""
+    progress: float | None = None
+    """0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +103,8 @@ class Inbound:
     """The native id of the thread it was said in: a lane of its own in the same context, answered there."""
     quote: str = ""
     """The text that it replies to, where the surface could read it; context for the agent."""
+    push: Pushed | None = None
+    """What an agent says by itself; `sender` is then the conversation's owner."""
 
 
 class FileKind(StrEnum):

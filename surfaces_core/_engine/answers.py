@@ -62,4 +62,5 @@ class Answers:
             thread=message.thread if here else "",
             reply_to=message.event_id if asker else "",
             asker=asker,
+            replaces=say.replaces,
         )

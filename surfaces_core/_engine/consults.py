@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -12,10 +12,9 @@ from surfaces_core._engine import words
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.journal import storable
-from surfaces_core._engine.settings import Registry
 from surfaces_core.contracts import Shaper, Surface, Transport
 from surfaces_core.errors import Rejected, Unavailable
-from surfaces_core.events import AgentRequest, Binding, Confirm, Draft, Inbound, Text
+from surfaces_core.events import Agent, AgentRequest, Binding, Confirm, Draft, Inbound, Text
 
 LONGEST_CHARS = 100_000
 """More of an answer is not kept."""
@@ -27,13 +26,14 @@ class Consults:
     def __init__(
         self,
         *,
-        registry: Registry,
+        agents: Callable[[str], Agent | None],
         surfaces: Mapping[str, Surface],
         transports: Mapping[str, Transport],
         shapers: Sequence[Shaper],
         log: FilteringBoundLogger,
     ) -> None:
-        self._registry = registry
+        self._agents = agents
+        """The agent of an id, if there is one now."""
         self._surfaces = surfaces
         self._transports = transports
         self._shapers = shapers
@@ -44,7 +44,7 @@ class Consults:
 
         Raises `Unavailable`, also when it was cut off in the middle, and `Rejected`.
         """
-        agent = self._registry.agents.get(binding.agent)
+        agent = self._agents(binding.agent)
         if agent is None:
             raise Rejected(f"there is no agent {binding.agent}", code="NO_AGENT", public=words.AGENT_GONE())
         request = AgentRequest(turn=turn, agent=agent, context=binding.context, text=prompt)

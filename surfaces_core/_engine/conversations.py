@@ -96,6 +96,10 @@ class Book:
         """Every conversation of a surface that was ever bound."""
         return [binding for binding in self._bindings.values() if binding.address.surface == surface]
 
+    def all_live(self) -> list[Binding]:
+        """Everybody's conversations that can be talked in."""
+        return [binding for binding in self._bindings.values() if binding.live]
+
     def live(self, surface: str, owner: str) -> list[Binding]:
         """A person's conversations that can be talked in, by number."""
         mine = [b for b in self._bindings.values() if b.live and (b.address.surface, b.owner) == (surface, owner)]

@@ -105,6 +105,7 @@ def build(config: Config) -> Engine:
         registry=config.registry,
         hooks=hooks,
         ops=config.ops,
+        push=config.push,
         log=log.logger(),
     )
 

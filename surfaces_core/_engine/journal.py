@@ -7,6 +7,7 @@ promise: a message is stored before its cursor is used (`accept`), counted befor
 their parts:
 
     cursor <surface>              the messenger's cursor
+    task <surface> <native id> <task>    what shows of a task that an agent tells of
     ask <surface> <native id> <key>    a question that a person has not answered
     last <surface> <native id> <thread> <person>    the last question that they put to the agent
     point <surface> <owner> <agent> <name>    a save point

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from http import HTTPStatus
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,6 +29,7 @@ from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
+from surfaces_core._engine.inlet import Push, PushSettings, PushToken, Refused, taking
 from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.letters import Taken
@@ -37,10 +39,12 @@ from surfaces_core._engine.ops import OpsSettings
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
+from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.reloading import Reloading
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.snapshots import Snapshots, status
+from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
 from surfaces_core.contracts import Files, Reconciled, Section, Storage, Surface, Transport
@@ -84,6 +88,7 @@ class Engine:
     ops: OpsSettings | None = None
     reloading: Reloading | None = None
     """Looks after changes of the registry."""
+    push: PushSettings | None = None
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[BaseException], None] = lambda error: None
     """Told what ends the host before everything else has ended, which plugins may keep it from."""
@@ -93,6 +98,7 @@ class Engine:
     moves: Moves = field(init=False)
     staging: Staging = field(init=False)
     questions: Questions = field(init=False)
+    pushes: Pushes = field(init=False)
     peers: Peers = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
@@ -107,6 +113,8 @@ class Engine:
         """Surfaces that have said it."""
         self._accepting = {name: asyncio.Lock() for name in self.drivers.surfaces}
         self.opened = False
+        self.push_port = 0
+        """Where pushes are taken."""
         self._assemble()
 
     def _assemble(self) -> None:
@@ -135,6 +143,8 @@ class Engine:
         self.staging = Staging(journal, self.drivers.files)
         self.people = People(journal, self.registry, self.settings.agent_choice)
         self.book = Book(journal, surfaces, self.drivers.transports, self.people, self.settings.contact)
+        self.pushes = Pushes(journal, self.book)
+        self.pushes.say = self._say
         self.moves = Moves(journal, self.people, self.book, self.settings.contact)
         self.peers = Peers(self.people, self.drivers.transports, self.log)
         staging, questions = self.staging, self.questions
@@ -164,6 +174,7 @@ class Engine:
             agents=agents,
             calls=calls,
             questions=questions,
+            pushes=self.pushes,
             hooks=self.hooks,
             surfaces=surfaces,
             deliveries=self.deliveries,
@@ -202,7 +213,7 @@ class Engine:
             asking=self.turns.asking,
             retry=partial(lasts.again, journal),
             consults=Consults(
-                registry=self.registry,
+                agents=lambda agent: self.people.agents.get(agent),
                 surfaces=surfaces,
                 transports=self.drivers.transports,
                 shapers=self.hooks.shapers,
@@ -285,6 +296,7 @@ class Engine:
             await self.book.open({entry.turn for entry in backlog.entries})
             await self.staging.open()
             await self.languages.open()
+            await self.pushes.open()
             await self.questions.open({entry.turn for entry in backlog.entries})
             await self.people.open()
             for driver in (self.drivers.files, *self.drivers.transports.values(), *self.drivers.surfaces.values()):
@@ -300,6 +312,8 @@ class Engine:
                     self.release(name)
             self.opened = True
             await stack.enter_async_context(self.operations.listening())
+            if self.push is not None:
+                self.push_port = await stack.enter_async_context(taking(self.push, self.take_push, self.log))
             self.log.info("host.open", entries=len(backlog.entries), parts=len(backlog.parts))
             await self._deliver()
             self.log.info("host.closed")
@@ -322,7 +336,11 @@ class Engine:
     async def _turn(self) -> None:
         async with asyncio.TaskGroup() as group:
             turning = group.create_task(self.turns.run())
-            aside = [group.create_task(self.peers.run()), group.create_task(self.questions.run())]
+            aside = [
+                group.create_task(self.peers.run()),
+                group.create_task(self.questions.run()),
+                group.create_task(self.pushes.run()),
+            ]
             try:
                 await self._receive()
             except BaseException as error:
@@ -382,12 +400,26 @@ class Engine:
             if dropped:
                 self.log.info("letters.pruned", letters=dropped)
 
-    async def take_in(self, name: str, batch: Sequence[Inbound], cursor: str) -> None:
-        """Store a batch, then queue it."""
+    async def take_in(self, name: str, batch: Sequence[Inbound], cursor: str | None) -> int:
+        """Store a batch, then queue it; how much of it was new."""
         async with self._accepting[name]:
-            for entry in await self.journal.accept(name, batch, cursor, self.turns.admission()):
+            entries = await self.journal.accept(name, batch, cursor, self.turns.admission())
+            for entry in entries:
                 self.turns.put(entry)
                 self.observe(Accepted(message=entry.message, turn=entry.turn))
+        return len(entries)
+
+    async def take_push(self, name: str, token: PushToken, push: Push) -> bool:
+        """Store what an agent says by itself, then queue it; False where it is known. Raises `Refused`."""
+        message = await self.pushes.inbound(name, token.agents, push)
+        surface = message.address.surface
+        if self.stopping or surface not in self._released:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not now", Retry_After="5")
+        if self.turns.lanes.depth(Spot.of(message)) >= self.settings.max_lane_depth:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too much waits in that conversation", Retry_After="5")
+        new = await self.take_in(surface, [message], None)
+        self.log.info("push.taken", token=name, kind=push.kind, new=bool(new))
+        return bool(new)
 
     async def settle(self, name: str, owner: str | None = None) -> None:
         """Have the conversations of a surface that are not with their agents moved."""

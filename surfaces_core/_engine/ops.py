@@ -39,6 +39,20 @@ Pages = Mapping[str, Page]
 """By path."""
 
 
+def check_listen(value: str) -> str:
+    """A setting that says where to listen. Raises `ValueError`."""
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise ValueError("must be address:port, like 127.0.0.1:9400")
+    return value
+
+
+def parted(listen: str) -> tuple[str, int]:
+    """Its host and port."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 class OpsSettings(Settings):
     """`ops:` in the config."""
 
@@ -49,16 +63,12 @@ class OpsSettings(Settings):
     @field_validator("listen")
     @classmethod
     def _address_and_port(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if not (host and colon and port.isdecimal() and int(port) < 65536):
-            raise ValueError("must be address:port, like 127.0.0.1:9400")
-        return value
+        return check_listen(value)
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return parted(self.listen)
 
 
 @asynccontextmanager

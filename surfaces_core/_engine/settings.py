@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from surfaces_core._engine.inlet import PushSettings
 from surfaces_core._engine.ops import OpsSettings
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import ConfigError
@@ -41,6 +42,7 @@ TOP = (
     "default_agent",
     "host",
     "ops",
+    "push",
 )
 """The sections of the config."""
 
@@ -217,6 +219,8 @@ class Config:
     registry: Registry
     ops: OpsSettings | None
     """None: nothing listens."""
+    push: PushSettings | None = None
+    """None: nothing is taken."""
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Sequence[str] = TOP) -> Config:
@@ -233,6 +237,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Sequen
     if not surfaces:
         raise source.error((), "surfaces: missing; name at least one messenger account")
     agents_source, agents = _agents(path, source, data, environment, needed)
+    registry = _registry(agents_source, agents, _named(source, data, "transports"))
     return Config(
         source=source,
         storage=_single(source, data, "storage"),
@@ -244,8 +249,22 @@ def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Sequen
         ops=None
         if data.get("ops") is None
         else validate(OpsSettings, _mapping(source, ("ops",), data["ops"]), source, ("ops",)),
-        registry=_registry(agents_source, agents, _named(source, data, "transports")),
+        push=_push(source, data, registry) if "push" in needed else None,
+        registry=registry,
     )
+
+
+def _push(source: Source, data: Mapping[str, Any], registry: Registry) -> PushSettings | None:
+    if data.get("push") is None:
+        return None
+    settings = validate(PushSettings, _mapping(source, ("push",), data["push"]), source, ("push",))
+    for name, token in settings.tokens.items():
+        for index, agent in enumerate(token.agents):
+            if agent not in registry.agents:
+                raise source.error(
+                    ("push", "tokens", name, "agents", index), f"{agent}: {_unknown(agent, tuple(registry.agents))}"
+                )
+    return settings
 
 
 # Reading a file -----------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.limits import Limits
 from surfaces_core._engine.moves import Moves
+from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
@@ -73,6 +74,7 @@ class Turns:
         agents: AgentTurns,
         calls: Calls,
         questions: Questions,
+        pushes: Pushes,
         hooks: Hooks,
         surfaces: Mapping[str, Surface],
         deliveries: Mapping[str, Delivery],
@@ -90,6 +92,7 @@ class Turns:
         self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, moves=moves, surfaces=surfaces, log=log)
         self._acknowledgements = Acknowledgements(surfaces, log)
         self._questions = questions
+        self._pushes = pushes
         self._answers = Answers(journal, surfaces, book)
         self._surfaces = surfaces
         self._deliveries = deliveries
@@ -418,6 +421,13 @@ class Turns:
             return await self._agents.withdraw(entry)
         if entry.answers:
             return await self._calls.answered(entry, self._book.at(message.address))
+        if message.kind is Kind.MESSAGE:
+            return await self._message(work)
+        return await self._event(entry)
+
+    async def _event(self, entry: Entry) -> Outcome:
+        """What comes of something that is no message."""
+        message = entry.message
         match message.kind:
             case Kind.START:
                 return await self._comings.start(entry)
@@ -432,8 +442,8 @@ class Turns:
             case Kind.GAP:
                 line = translated(type(self._surfaces[message.address.surface]).__module__, message.text)
                 return Outcome(says=[Say(text=line)], kind="dead", dead=message.cause or "PASSED_OVER")
-            case Kind.MESSAGE:
-                return await self._message(work)
+            case Kind.PUSH:
+                return self._pushes.handle(entry)
             case Kind.REACTION:
                 return Outcome(effect=self._questions.reacted(entry) or Effect())
             case _:

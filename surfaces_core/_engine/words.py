@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from surfaces_core.events import Pushed
 from surfaces_core.i18n import Catalogue
 
 _ = Catalogue("surfaces_core")
@@ -61,6 +62,10 @@ HELP_LISTS = _("`{prefix}help` lists what there is.")
 HELLO = _("Hello!")
 HELLO_YOU = _("Hello {name}!")
 GREETING = _("This is a private conversation with **{agent}**. Just write, or send a file.")
+PUSH_ON = _("⏳ **{title}**")
+PUSH_AT = _("⏳ **{title}** {percent}")
+PUSH_DONE = _("✅ **{title}** is done.")
+PUSH_FAILED = _("❌ **{title}** has failed.")
 NOTHING_SAVED = _("The agent had nothing to write down, so nothing was saved.")
 TOO_MANY_POINTS = _("There are {most} save points already, which is the most. Save under one of their names instead.")
 GREETING_COMMANDS = _("What I understand beside that:")
@@ -145,6 +150,18 @@ def question(text: str, prefix: str) -> str:
 def leavable(text: str, prefix: str) -> str:
     """A question of a command that may be left."""
     return f"{text}\n\n{LEAVE_WITH(prefix=prefix)}"
+
+
+def pushed(push: Pushed) -> str:
+    """What an agent says by itself about a task."""
+    title = plain(push.title)
+    if push.kind == "progress":
+        line = (
+            PUSH_AT(title=title, percent=f"{push.progress:.0%}") if push.progress is not None else PUSH_ON(title=title)
+        )
+    else:
+        line = (PUSH_DONE if push.kind == "done" else PUSH_FAILED)(title=title)
+    return f"{line}\n\n{push.text}" if push.text.strip() else line
 
 
 def unknown_command(name: str, nearest: str | None, prefix: str) -> str:

@@ -20,6 +20,8 @@ class Say:
     notice: bool = True
     address: Address | None = None
     """Elsewhere than where the message came from."""
+    replaces: str = ""
+    """The key of what it shows in the place of."""
 
 
 def _nothing() -> None:

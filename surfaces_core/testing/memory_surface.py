@@ -128,6 +128,14 @@ class MemoryMessenger:
             self._sent[sent] = name
         return name
 
+    def put_in_place(self, message: Outbound) -> str | None:
+        """Change what a message replaces, once; under which name it stands in `shown`, None where nothing shows."""
+        name = message.replaces if message.replaces in self.shown else None
+        if name is not None and (self.device, message.key) not in self._sent:
+            self._sent[self.device, message.key] = name
+            self.edit(name, message.text, final=True)
+        return name
+
     def edit(self, name: str, text: str, *, final: bool) -> None:
         """Change what a message says."""
         before = self.shown[name]
@@ -253,7 +261,7 @@ class MemorySurface(Surface):
             raise messenger.faults.pop(0)
         await self._read(message)
         shown = _shown(message, message.text, final=True, file=message.file)
-        name = self._posted(shown, message.device, message.frozen_at)
+        name = messenger.put_in_place(message) or self._posted(shown, message.device, message.frozen_at)
         if message.streamed and not messenger.shown[name].final:
             messenger.edit(name, message.text, final=True)
         await messenger.change()

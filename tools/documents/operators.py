@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from surfaces_core import Driver, Transport, cli
 from surfaces_core._engine import basics, settings
 from surfaces_core._engine.discovery import DRIVERS, GROUPS, HOOKS, Hooks, Offer
+from surfaces_core._engine.inlet import PushSettings, PushToken
 from surfaces_core._engine.ops import OpsSettings
 from tools.documents.parts import GENERATED, ROOT, Page, table
 
@@ -57,6 +58,7 @@ TOP = {
     "default_agent": "the agent of people who are not in `user_agents`; the first unless set, `none` for none",
     "host": "the host's own settings",
     "ops": "where supervisors may ask how the host is; without it nothing listens",
+    "push": "where agents may say something by themselves; without it nothing is taken",
 }
 
 
@@ -73,6 +75,8 @@ def settings_page() -> Page:
     yield "latter two it is the instance's own name unless set); every other key is a setting of that driver."
     yield from ("", "## `host:`", "", *model_table(settings.HostSettings))
     yield from ("## `ops:`", "", *model_table(OpsSettings))
+    yield from ("## `push:`", "", *model_table(PushSettings))
+    yield from ("### `push.tokens`", "", "Each entry, under its name.", "", *model_table(PushToken))
     yield from ("## `agents:`", "", "Each entry; further keys belong to its transport, see below.", "")
     yield from model_table(settings.AgentEntry)
     for offer in offers():
@@ -144,6 +148,8 @@ def kind(annotation: Any) -> str:
         return " or ".join(kind(part) for part in inside if part is not types.NoneType)
     if origin is Literal:
         return ", ".join(f"`{part}`" for part in inside)
+    if origin is Mapping:
+        return "mapping of names to values"
     if origin in (tuple, list):
         return f"list of {kind(inside[0])}"
     return NAMES[annotation]
