@@ -4,6 +4,7 @@ PYTHON ?= python3
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 PLUGIN_FOLDERS := $(patsubst %/pyproject.toml,%,$(PLUGINS))
 BIN := .venv/bin
+PAGE := plugins/demo/surfaces_demo/page
 empty :=
 space := $(empty) $(empty)
 
@@ -30,10 +31,14 @@ setup: .venv/.stamp ## make .venv with the host, all plugins and the tools
 synapse: .synapse/.stamp ## make .synapse with the homeserver for demos and tests
 
 .PHONY: web
-web: node_modules/.stamp ## make .node and node_modules: Node, and the Matrix client of another family for tests
+web: page .chromium/.stamp ## make the chat page, and Node and Chromium for testing with it
+
+.PHONY: page
+page: $(PAGE)/index.html
 
 .PHONY: demo
 demo: setup synapse ## show a person talking to their agent, on this machine alone
+	@$(MAKE) --no-print-directory page || echo "Node cannot be had here, so the demo goes without its chat page." >&2
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
 
 .PHONY: test
@@ -43,6 +48,11 @@ test: lint synapse web ## run everything: lint, types, layers, all tests
 .PHONY: quick
 quick: lint ## run lint and the tests that need no server
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+.PHONY: pictures
+pictures: setup synapse web ## make the pictures of the chat page that the documents show
+	mkdir -p docs/images
+	SURFACES_PICTURES=docs/images $(BIN)/pytest plugins/demo/tests/test_chat_page.py
 
 .PHONY: crash
 crash: setup ## prove the delivery promise with kills everywhere, at length, and write proof.json
@@ -69,7 +79,7 @@ words: setup ## bring the translations in step with the code, and say what is mi
 	$(BIN)/python tools/words.py
 
 .PHONY: wheels
-wheels: setup ## build a wheel of every distribution into dist/
+wheels: setup page ## build a wheel of every distribution into dist/
 	for folder in . $(PLUGIN_FOLDERS); do \
 		(cd $$folder && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist) || exit; done
 
@@ -83,7 +93,7 @@ lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer ve
 
 .PHONY: clean
 clean: ## remove everything that make made
-	rm -rf .venv .uv .synapse .bench .node node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .synapse .bench .node .chromium node_modules $(PAGE) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment tools/uv pyproject.toml $(PLUGINS)
@@ -98,8 +108,16 @@ clean: ## remove everything that make made
 	tools/environment .node requirements/node.txt
 	@touch $@
 
-node_modules/.stamp: package.json package-lock.json .npmrc tools/npm .node/.stamp
-	tools/npm ci --no-progress --loglevel error
+$(PAGE)/index.html: node_modules/.stamp plugins/demo/web/build.mjs plugins/demo/web/tsconfig.json $(wildcard plugins/demo/web/src/*)
+	tools/node node_modules/typescript/bin/tsc -p plugins/demo/web
+	tools/node plugins/demo/web/build.mjs
+
+.chromium/.stamp: node_modules/.stamp tools/chromium.mjs
+	tools/node tools/chromium.mjs .chromium
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json .npmrc tools/node .node/.stamp
+	tools/node npm ci --no-progress --loglevel error
 	@touch $@
 
 .bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment tools/uv
