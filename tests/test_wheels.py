@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +164,13 @@ def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
         for name in entry_points(plugin, f"surfaces.{group}"):
             assert clean.state_of(name) == "installed"
             assert clean.program("surfaces", "plugins", "show", f"{group}:{name}").startswith(name)
+
+
+def test_the_demo_brings_its_chat_page(wheels: Path) -> None:
+    """The built page is in the wheel, encryption included, though git does not keep it."""
+    names = zipfile.ZipFile(next(wheels.glob("surfaces_demo-*.whl"))).namelist()
+    page = {name.removeprefix("surfaces_demo/page/") for name in names if name.startswith("surfaces_demo/page/")}
+    assert page >= {"index.html", "main.js", "page.css", "pkg/matrix_sdk_crypto_wasm_bg.wasm"}
 
 
 def test_authors_can_test_their_plugin(clean: Clean) -> None:

@@ -7,11 +7,13 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from surfaces_demo.chat import Chat
 from surfaces_demo.children import DemoError, free_port
+from surfaces_demo.page import PORT, Facts, Page
 from surfaces_demo.person import NotSeen, Person, Refused, Unreachable
 from surfaces_demo.report import Report
 from surfaces_demo.script import Script
@@ -84,12 +86,29 @@ async def _show(stage: Stage, report: Report, *, stays: bool) -> None:
         await script.play()
         report.line(f"\nAll {report.steps} steps were seen by the client of {account.user_id}.")
         if stays:
-            _invite(report, stage, account)
-            await Chat(person, script.room, bot.user_id, sys.stdout).run()
+            async with _page(stage, report, bot):
+                _invite(report, stage, account)
+                await Chat(person, script.room, bot.user_id, sys.stdout).run()
+
+
+@asynccontextmanager
+async def _page(stage: Stage, report: Report, bot: Account) -> AsyncIterator[None]:
+    """The chat page while the demo stays up; without it all else works."""
+    guest = await stage.account("guest")
+    async with AsyncExitStack() as stack:
+        try:
+            facts = Facts(homeserver=stage.homeserver.url, bot=bot.user_id, offer=guest)
+            page = await stack.enter_async_context(Page(facts, port=PORT))
+        except DemoError as error:
+            report.heading(f"It stays up. {error}")
+        else:
+            report.heading("It stays up. Open the chat page in a browser:")
+            report.line(f"  {page.url}")
+        yield
 
 
 def _invite(report: Report, stage: Stage, account: Account) -> None:
-    report.heading("It stays up. Log in with any Matrix client on this machine:")
+    report.heading("Or log in with any Matrix client on this machine:")
     report.line(f"  homeserver  {stage.homeserver.url}")
     report.line(f"  user        {account.user_id}")
     report.line(f"  password    {account.password}")
