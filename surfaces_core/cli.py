@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     _dead(commands.add_parser("dead", help="what was given up"))
     export = commands.add_parser("export", help="print every stored row as JSON lines")
     add_config(export)
+    _agents(commands.add_parser("agents", help="who has which agent"))
     commands.add_parser("version", help="versions of everything")
     return whole
 
@@ -64,6 +65,20 @@ def _dead(dead: argparse.ArgumentParser) -> None:
         _conversation(command)
         command.set_defaults(refuse=command.error)
     for command in (listed, show, retry, drop):
+        add_config(command)
+
+
+def _agents(agents: argparse.ArgumentParser) -> None:
+    inner = agents.add_subparsers(dest="agents", metavar="COMMAND", required=True)
+    listed = inner.add_parser("list", help="all agents and whose they are")
+    _json(listed)
+    add = inner.add_parser("add", help="add an agent to the registry")
+    add.add_argument("id", help="its name in the registry")
+    add.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="its further keys, like base_url=http://…")
+    move = inner.add_parser("move", help="give a person another agent; a running host moves their conversations")
+    move.add_argument("person", help="the person's native id, like @ann:example.org")
+    move.add_argument("agent", help="an agent's id, or `default` to take the person's entry away")
+    for command in (listed, add, move):
         add_config(command)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points, version
+from pathlib import Path
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import asking, host, log, reports
+from surfaces_core._engine import asking, host, log, reports, roster
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
 from surfaces_core._engine.ending import LAST_S, Deadline, explain, first
-from surfaces_core._engine.settings import Config
+from surfaces_core._engine.settings import AgentEntry, Config, validate
 from surfaces_core._engine.settings import load as load_config
 from surfaces_core.contracts import CONTRACT, Driver, Transport
 from surfaces_core.errors import ConfigError
@@ -38,6 +40,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return check(options)
         case "queue" | "dead" | "export":
             return asking.run(options)
+        case "agents":
+            return agents(options)
         case _:
             return versions()
 
@@ -94,6 +98,65 @@ def check(options: argparse.Namespace) -> int:
     say(f"  hooks:   {', '.join(config.hooks) or 'none'}")
     say(f"  agents:  {', '.join(config.registry.agents)}")
     return os.EX_OK
+
+
+def agents(options: argparse.Namespace) -> int:
+    """`surfaces agents list|add|move`."""
+    config = load_config(options.config, needed=("agents", "agents_file", "user_agents"))
+    if options.agents == "list":
+        return _agents_listed(config, as_json=options.json)
+    path = Path(config.registry.source.file)
+    text = path.read_text("utf8")
+    if options.agents == "add":
+        text = roster.with_agent(text, _new_agent(config, options))
+    else:
+        if options.agent != "default" and options.agent not in config.registry.agents:
+            known = ", ".join(config.registry.agents)
+            raise ConfigError("", f"no agent has the id {options.agent}; there are: {known}")
+        text = roster.with_person(text, options.person, None if options.agent == "default" else options.agent)
+    roster.write(path, text)
+    say(f"{path}: written; a running host takes it up by itself")
+    return os.EX_OK
+
+
+def _agents_listed(config: Config, *, as_json: bool) -> int:
+    registry = config.registry
+    rows = [
+        {
+            "id": agent.id,
+            "label": agent.label,
+            "transport": agent.transport,
+            "default": agent.id == registry.default,
+            "people": [person for person, chosen in registry.people.items() if chosen == agent.id],
+        }
+        for agent in registry.agents.values()
+    ]
+    if as_json:
+        say(json.dumps(rows, ensure_ascii=False))
+        return os.EX_OK
+    for row in rows:
+        whose = ", ".join([*(["everybody else"] if row["default"] else []), *map(str, row["people"])])  # type: ignore[call-overload]
+        say(f"{row['id']}  {row['label']}  ({row['transport']})  {whose or 'nobody'}")
+    return os.EX_OK
+
+
+def _new_agent(config: Config, options: argparse.Namespace) -> dict[str, str]:
+    """The entry of an agent that is to be added, checked as a start would. Raises `ConfigError`."""
+    pairs = [key.partition("=") for key in options.keys]
+    for key, equals, _ in pairs:
+        if not key or not equals or key == "id":
+            raise ConfigError("", "write the keys of an agent as KEY=VALUE")
+    entry = {"id": options.id, **{key: value for key, _, value in pairs}}
+    if options.id in config.registry.agents:
+        raise ConfigError("", f"an agent has the id {options.id} already")
+    agent = validate(AgentEntry, entry, config.registry.source, ("agents", options.id)).agent()
+    instance = config.transports.get(agent.transport)
+    if instance is None:
+        raise ConfigError("", f"no transport is named {agent.transport}; there are: {', '.join(config.transports)}")
+    found = load_driver("surfaces.transport", instance.use)[1]
+    if issubclass(found, Transport):
+        validate(found.AgentSettings, agent.options, config.registry.source, ("agents", options.id))
+    return entry
 
 
 def versions() -> int:
