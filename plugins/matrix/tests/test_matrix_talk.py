@@ -234,7 +234,7 @@ async def test_people_see_that_a_message_was_taken_up(stage: Stage, bot: Bot, ki
 
 async def test_receipts_are_few(stage: Stage, bot: Bot, monkeypatch: pytest.MonkeyPatch):
     """A flood is one at once and one for all the rest; each room has its own."""
-    monkeypatch.setattr(receipts, "EVERY_S", 0.3)
+    monkeypatch.setattr(receipts, "EVERY_S", 1.0)
     async with bot.live() as surface:
         for n in range(50):
             await surface.acknowledge(taken_up(f"$a{n}"), waiting=False)
