@@ -136,6 +136,13 @@ class Home:
         assert intake.life is not None
         return replace(intake.life, found=found, wrote=client.wrote)
 
+    def is_the_bots(self, room: str) -> bool:
+        """Whether the bot itself says that a room is a conversation: in it, aside, or in a Space."""
+        binding = self.world.rooms[room].state.get((BINDING, ""))
+        listed = (space.state.get(("m.space.child", room)) for space in self.world.rooms.values())
+        said = [binding, *listed]
+        return (room, BINDING) in self.bot.user.account_data or any(one and one.sender == ME for one in said)
+
     async def settle(self, person: str, count: int) -> list[str]:
         """Make conversations, the way the host does."""
         client = Direct(self.world)
@@ -366,6 +373,7 @@ async def converges(seed: int) -> None:
     assert (second.result.restored, second.result.repaired) == (0, 0), f"seed {seed}: {second.result}"
     assert second == third, f"seed {seed}"
     assert home.store.rows == row_of_first, f"seed {seed}"
+    assert all(home.is_the_bots(room) for room in first.found), f"seed {seed}: somebody else was believed"
     home.disk, home.store = MemoryDisk(), MemoryStore()
     anew = await home.start()
     assert anew.found == first.found, f"seed {seed}"
