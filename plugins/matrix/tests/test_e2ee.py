@@ -288,7 +288,10 @@ async def test_a_device_keeps_its_keys(ann: Party, bot: Party, server: KeyServer
     known = (await bot.machine.devices(ANN))["DEV"]
     other = Party(server, ANN)
     await other.start()
-    server.devices[ANN]["FAKE"] = {**server.devices[ANN]["DEV"], "device_id": "FAKE"}
+    mine = server.devices[ANN]["DEV"]
+    keys = {name.replace("DEV", "FAKE"): key for name, key in mine["keys"].items()}
+    signatures = {ANN: {"ed25519:FAKE": mine["signatures"][ANN]["ed25519:DEV"]}}
+    server.devices[ANN]["FAKE"] = {**mine, "device_id": "FAKE", "keys": keys, "signatures": signatures}
     await bot.sync(device_lists={"changed": [ANN]})
     assert known.ed25519 == ann.machine.ed25519 != other.machine.ed25519
     assert not await bot.machine.devices(ANN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from traceback import extract_tb
 from typing import Any
 
 import orjson
@@ -124,9 +125,12 @@ class Inbox:
             self._log.warning("to_device.failed", type=type_, sender=sender, code=error.code)
         except StateError:
             raise
-        except Exception:  # noqa: BLE001  see below
+        except Exception as error:  # noqa: BLE001  see below
             # It comes again and again until it is taken: whoever found a bug here could end the host for good.
-            self._log.exception("to_device.failed", type=type_, sender=sender)
+            # A traceback might show what was sent.
+            last = extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__} at {last.name}:{last.lineno}"
+            self._log.error("to_device.failed", type=type_, sender=sender, code="BUG", error=where)
 
 
 def _name(event: Mapping[str, Any]) -> str | None:
