@@ -152,6 +152,10 @@ class Encryption:
             if inside is None:
                 return event
             event = inside
+        elif event.get("type") == "m.room.redaction":
+            # Up to room version 10 its target is beside the content ("Redactions").
+            target = event.get("redacts") or mapping(event.get("content")).get("redacts")
+            self.machine.taken_back(room_id, str(target))
         await self.machine.heard(room_id, event)
         return event
 

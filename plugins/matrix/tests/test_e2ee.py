@@ -268,6 +268,17 @@ async def test_late_keys_open_what_was_held(ann: Party, bot: Party):
     assert not await bot.machine.readable()
 
 
+async def test_what_was_taken_back_is_not_waited_for(ann: Party, bot: Party):
+    """A late key does not bring back a message that was redacted meanwhile."""
+    first, second = await ann.say(ROOM, "one"), await ann.say(ROOM, "two", 2)
+    for event in (first, second):
+        await bot.machine.read(ROOM, event, hold=True)
+    bot.machine.taken_back(ROOM, first["event_id"])
+    bot.machine.taken_back("!other:hs", second["event_id"])
+    await bot.sync()
+    assert [event["event_id"] for _, event in await bot.machine.readable()] == [second["event_id"]]
+
+
 async def test_a_missing_key_is_asked_for_once(ann: Party, bot: Party, server: KeyServer):
     """And given up after its time."""
     event = await ann.say(ROOM, "one")

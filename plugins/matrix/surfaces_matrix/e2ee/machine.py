@@ -366,6 +366,14 @@ class Machine:
                 self._upkeep.ask(held.room_id, held.session_id, sender, device_id)
         return list(self._given_up.values())
 
+    def taken_back(self, room_id: str, event_id: str) -> None:
+        """An event was redacted: nobody waits for its key any more."""
+        held = self._held.find(room_id, event_id)
+        if held is not None:
+            self._held.drop(held)
+            self._readable.pop(event_id, None)
+            self._given_up.pop(event_id, None)
+
     async def settle(self) -> None:
         """The host has what was readable or given up."""
         for held in (*(held for held, _ in self._readable.values()), *self._given_up.values()):
