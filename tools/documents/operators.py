@@ -169,6 +169,9 @@ def cli_page() -> Page:
     """Every command of the programs."""
     yield from ("# The programs", "", GENERATED, "", "Exit codes stand in [errors](errors.md).", "")
     yield from _parser("surfaces", cli.parser())
+    for offer in offers():
+        if offer.group == "surfaces.surface" and loaded(offer).reports:
+            yield from (f"## `surfaces {offer.name}`", "", *_help("-m", "surfaces_core.cli", offer.name))
     yield from ("## `surfaces-agent`", "", *_help("-m", "surfaces_agent_api.reference"))
 
 

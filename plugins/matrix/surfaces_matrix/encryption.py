@@ -246,6 +246,11 @@ class Encryption:
 
     def _leave_unanswered(self, sender: str | None, room_id: str) -> None:
         """Say once for each person why their client waits in vain."""
-        if sender is not None and sender not in self._unanswered and len(self._unanswered) < MOST_UNANSWERED:
+        if (
+            self.machine is None
+            and sender is not None
+            and sender not in self._unanswered
+            and len(self._unanswered) < MOST_UNANSWERED
+        ):
             self._unanswered.add(sender)
             self._log.warning("verification.unanswered", sender=sender, room=room_id)

@@ -266,6 +266,16 @@ class Rooms(Conversations):
                         gone.append(binding.address)
         return gone
 
+    async def home(self, person: str) -> str | None:
+        """The last of the conversations in a person's Space, if it has any. `Unavailable`, `Refused`."""
+        space = await self._maker.known(_space_key(person))
+        if space is None or space.room is None:
+            return None
+        path = quote("v1", "rooms", space.room, "hierarchy")
+        answer = await self._client.call("GET", path, query={"max_depth": "1", "limit": "50"})
+        rooms = [text(mapping(room).get("room_id")) for room in sequence(answer.get("rooms"))]
+        return next((room for room in reversed(rooms) if room not in (None, space.room)), None)
+
     def link(self, address: Address) -> str:
         """Where a link leads: a matrix.to address ("matrix.to navigation"), with the bot's homeserver as the way in."""
         room = percent(address.conversation, safe="!:")

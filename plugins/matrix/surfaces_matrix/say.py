@@ -25,13 +25,20 @@ class Say:
         return await self._encryption.check(room_id, timeout_s=timeout_s)
 
     async def __call__(
-        self, room_id: str, txn: str, content: Content, *, timeout_s: float, session: str | None = None
+        self,
+        room_id: str,
+        txn: str,
+        content: Content,
+        *,
+        timeout_s: float,
+        session: str | None = None,
+        type_: str = "m.room.message",
     ) -> str:
         """The id of the message that shows; the homeserver drops a repeat of `txn` (Matrix spec, "Sending events").
 
         Under another login than `session` nothing is sent. Raises `Unavailable` or `Rejected`.
         """
-        type_, body = await self._encryption.seal(room_id, "m.room.message", content, timeout_s=timeout_s)
+        type_, body = await self._encryption.seal(room_id, type_, content, timeout_s=timeout_s)
         if session is not None and session != self._login.session:
             raise Unavailable("there was another login meanwhile", code="LOGIN_CHANGED")
         path = quote("v3", "rooms", room_id, "send", type_, txn)

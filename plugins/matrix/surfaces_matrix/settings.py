@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -25,6 +26,14 @@ class MatrixSettings(Settings):
         default=None, min_length=1, description="Device to log in as; without it one is made and kept"
     )
     device_name: str = Field(default="Surfaces", description="What the bot's device is called in lists of sessions")
+
+    recovery_key: SecretStr | None = Field(
+        default=None,
+        description="Opens the account's secret storage where the state was lost; see `surfaces matrix recovery-key`",
+    )
+    recovery_key_file: Path | None = Field(
+        default=None, description="Where a recovery key that is made is written once, and read from where it is there"
+    )
 
     allow_users: tuple[Pattern, ...] | None = Field(
         default=None,

@@ -9,6 +9,7 @@ from typing import Self
 
 from surfaces_core import (
     Attachment,
+    Command,
     Condition,
     Conversations,
     Draft,
@@ -39,6 +40,7 @@ from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.split import MAX_PART_BYTES, MAX_SEALED_BYTES, split
 from surfaces_matrix.sync import Sync
 from surfaces_matrix.tempo import Tempo
+from surfaces_matrix.trusted import REPORTS, Trusted
 
 
 class MatrixSurface(Surface):
@@ -46,6 +48,7 @@ class MatrixSurface(Surface):
 
     Settings = MatrixSettings
     settings: MatrixSettings
+    reports = REPORTS
 
     def __init__(self, settings: MatrixSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)
@@ -87,6 +90,17 @@ class MatrixSurface(Surface):
             backoff=Backoff(),
             clock=self._client.now,
         )
+        self._trusted = Trusted(
+            context=context,
+            settings=settings,
+            client=self._client,
+            login=self._login,
+            encryption=self._encryption,
+            say=say,
+            rooms=self._rooms,
+            people=self._people,
+        )
+        self._sync.beside = [self._trusted.run]
         self.conversations: Conversations = self._rooms
         self.pace = Pace(
             first_s=settings.stream_first_s,
@@ -111,6 +125,14 @@ class MatrixSurface(Surface):
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
+    def commands(self) -> Sequence[Command]:
+        """`!verify`, where the bot can encrypt."""
+        return self._trusted.commands()
+
+    def report(self, name: str) -> AsyncIterator[str]:
+        """How the encryption is, or the recovery key."""
+        return self._trusted.report(name)
+
     @property
     def device(self) -> str:
         """The login, for the homeserver recognises what was sent under this one alone."""
@@ -130,7 +152,7 @@ class MatrixSurface(Surface):
             connected=not trouble,
             admits=admits,
             decrypts=not unread if encrypted else None,
-            reasons=tuple(reason for reason, holds in reasons.items() if holds),
+            reasons=(*(reason for reason, holds in reasons.items() if holds), *self._trusted.problems),
         )
 
     async def run(self, intake: Intake) -> None:

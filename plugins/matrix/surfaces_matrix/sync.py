@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,8 @@ class Sync:
     """Sent while this receives."""
     log: FilteringBoundLogger
     backoff: Backoff
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    """What else runs while this receives."""
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -113,6 +115,8 @@ class Sync:
                 group.create_task(self.account.keep())
                 await self.encryption.open(self.client.device_id)
                 group.create_task(self.encryption.run())
+                for work in self.beside:
+                    group.create_task(work())
                 await self._receive(intake)
         except ExceptionGroup as several:
             # The group is ours alone: whoever called must see what happened, not how it is built.

@@ -65,9 +65,9 @@ def test_what_is_no_recovery_key_says_why(text: str, reason: str):
 
 def test_a_secret_comes_back_under_its_name_alone():
     """Another name or another key finds nothing, and neither does a bit that turned."""
-    stored = secrets.encrypt(KEY, "m.cross_signing.master", b"hello")
+    stored = secrets.encrypt(KEY, "m.cross_signing.master", b"hello", iv=b"\xff" * 16)
     assert secrets.decrypt(KEY, "m.cross_signing.master", stored) == b"hello"
-    assert secrets.decoded(stored["iv"])[8] & 0x80 == 0
+    assert secrets.decoded(stored["iv"])[8] == 0x7F
     damaged: list[tuple[bytes, str, dict[str, Any]]] = [
         (KEY, "m.cross_signing.user_signing", stored),
         (bytes(32), "m.cross_signing.master", stored),

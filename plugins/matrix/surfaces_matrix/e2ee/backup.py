@@ -89,6 +89,8 @@ class Backup:
         self._private = ""
         self._waiting: deque[tuple[str, str]] = deque()
         self._some = asyncio.Event()
+        self._bringing: set[tuple[str, str]] = set()
+        """Sessions that come from the backup just now."""
         self.problem = ""
         """Why nothing is kept, and what to do."""
         machine.on_new_session(self.note)
@@ -105,19 +107,22 @@ class Backup:
 
     async def ensure(self) -> None:
         """Have a backup that can be used. Raises `Unavailable` and `Refused`."""
-        there = await self.current()
-        self._private = await self._vault.get(SECRET) or ""
-        if there is None:
+        if await self.look() is None:
             await self._make()
-        elif await self._is_ours(there):
-            self._version = str(there["version"])
-        else:
-            self._version, self.problem = "", self._foreign()
+        if self.problem:
             self._log.warning("backup.unusable", problem=self.problem)
             return
-        self.problem = ""
         await self._vault.store()
-        await self._look()
+        await self._gather()
+
+    async def look(self) -> dict[str, Any] | None:
+        """See what is there, and whether it can be used. Raises `Unavailable` and `Refused`."""
+        there = await self.current()
+        self._private = await self._vault.get(SECRET) or ""
+        ours = there is not None and await self._is_ours(there)
+        self._version = str(there["version"]) if there is not None and ours else ""
+        self.problem = "" if ours or there is None else self._foreign()
+        return there
 
     async def current(self) -> dict[str, Any] | None:
         """The latest version at the homeserver. Raises `Unavailable` and `Refused`."""
@@ -161,7 +166,11 @@ class Backup:
 
     async def note(self, room_id: str, session_id: str) -> None:
         """A session is new, or better than it was."""
-        await self._store.delete(_row(room_id, session_id))
+        if (room_id, session_id) in self._bringing:
+            return
+        row = _row(room_id, session_id)
+        if await self._store.get(row) is not None:
+            await self._store.delete(row)
         self._add(room_id, session_id)
 
     def _add(self, room_id: str, session_id: str) -> None:
@@ -169,7 +178,7 @@ class Backup:
             self._waiting.append((room_id, session_id))
         self._some.set()
 
-    async def _look(self) -> None:
+    async def _gather(self) -> None:
         """Find what was never kept in this version, or came when nobody could note it."""
         done = {row for row, version in (await self._store.scan(_DONE)).items() if version.decode() == self._version}
         for room_id, session_id in await self._machine.sessions():
@@ -243,7 +252,13 @@ class Backup:
             self._log.warning("backup.damaged", room=room_id)
             return False
         back = {**session, "room_id": room_id, "session_id": session_id}
-        return await self._machine.import_sessions([back], "backup") > 0
+        self._bringing.add((room_id, session_id))
+        try:
+            taken = await self._machine.import_sessions([back], "backup")
+        finally:
+            self._bringing.discard((room_id, session_id))
+        await self._store.put(_row(room_id, session_id), self._version.encode())
+        return taken > 0
 
 
 def _row(room_id: str, session_id: str) -> str:

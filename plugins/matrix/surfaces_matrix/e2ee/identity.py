@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core import Unavailable
 from surfaces_matrix.client import Client
 from surfaces_matrix.e2ee.canonical import signed_by
 from surfaces_matrix.e2ee.crosskeys import USAGES, CrossSigning, public_of, secret_name
@@ -49,9 +50,8 @@ class OwnIdentity:
 
     async def ensure(self) -> None:
         """Have an identity and this device signed by it. Raises `Unavailable` and `Refused`."""
-        published = await self.published()
-        keys = await self._known(published)
-        self.keys, self.problem = keys, "" if keys else self._lost()
+        published = await self.look()
+        keys = self.keys or (None if published["master"] else await self._first())
         if keys is None:
             self._log.warning("identity.unusable", problem=self.problem)
             return
@@ -59,13 +59,24 @@ class OwnIdentity:
             await self._publish(keys)
         await self._sign(keys, published)
         master = keys.master.public
+        await self._machine.forget_devices(self._client.user_id)
         await self._machine.set_trust(self._client.user_id, master, master, True)
         await self._vault.store()
+        self.keys = keys
+
+    async def look(self) -> Published:
+        """See what is published, and whether it can be used. Raises `Unavailable` and `Refused`."""
+        published = await self.published()
+        self.keys = await self._known(published) if published["master"] else None
+        self.problem = self._lost() if published["master"] and self.keys is None else ""
+        return published
+
+    async def _first(self) -> CrossSigning:
+        """Those that were made before and never published, or new ones."""
+        return await self._from(self._vault.get) or await self._new()
 
     async def _known(self, published: Published) -> CrossSigning | None:
-        """The keys that are published, or new ones where none are; None where they cannot be had."""
-        if not published["master"]:
-            return await self._from(self._vault.get) or await self._new()
+        """The keys that are published; None where they cannot be had."""
         for source in (self._vault.get, self._vault.fetch):
             keys = await self._from(source)
             if keys is not None and all(public_of(published[usage]) == keys.key(usage).public for usage in USAGES):
@@ -120,6 +131,8 @@ class OwnIdentity:
         """Sign the device with the identity, and the identity with the device, where that is not so yet."""
         me, device_id = self._client.user_id, self._machine.device_id
         signer, master = keys.self_signing.public, keys.master.public
+        if not published["device"]:
+            raise Unavailable("the device's keys are not at the homeserver yet", code="KEYS_WAITING", retry_after=1.0)
         bodies: dict[str, Any] = {}
         if not signed_by(published["device"], me, f"ed25519:{signer}", signer):
             bodies[device_id] = keys.signed(self._machine.device_keys(), keys.self_signing)

@@ -142,6 +142,10 @@ class Machine:
         except TimeoutError:
             raise Unavailable("the encryption keys are not loaded yet") from None
 
+    async def opened(self) -> None:
+        """Wait until it is open, however long that takes."""
+        await self._opened.wait()
+
     async def run(self) -> None:
         """Do what the keys need from the homeserver, until cancelled."""
         await self._opened.wait()
@@ -373,6 +377,10 @@ class Machine:
             self._held.drop(held)
             self._readable.pop(event_id, None)
             self._given_up.pop(event_id, None)
+
+    def held(self) -> Sequence[tuple[Held, str]]:
+        """All that can't be read for now, each with the code by which its key was refused, or nothing."""
+        return [(one, self._withheld.get((one.room_id, one.session_id), ("", ""))[1]) for one in self._held]
 
     async def settle(self) -> None:
         """The host has what was readable or given up."""

@@ -82,21 +82,26 @@ class Vault:
 
     async def unlock(self) -> None:
         """Find the key that fits the account's secret storage, or make both. Raises `Unavailable` and `Refused`."""
-        there = await self._storage.default()
-        if there is None:
+        if not await self.look():
             await self._set_up()
-            return
+
+    async def look(self) -> bool:
+        """Find the key that fits the account's secret storage; False where there is none. Raises as `unlock`."""
+        there = await self._storage.default()
         self.problem = ""
+        if there is None:
+            return False
         for key in self._candidates():
             if secrets.fits(key, there.described):
                 if self._kept.key_id != there.key_id:  # another storage than the one that was filled
                     await self._keep(recovery_key=encoded(key), key_id=there.key_id, stored=[])
-                return
+                return True
         self._kept.key_id = ""
         self.problem = (
             "the account has a secret storage that the host cannot open: "
             f"set surfaces.{self._name}.recovery_key to the account's recovery key"
         )
+        return True
 
     async def _set_up(self) -> None:
         if not self._kept.recovery_key:

@@ -10,12 +10,14 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import CommandError, Rejected, Unavailable
+from surfaces_core import CommandError, Rejected, StateError, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.e2ee.crosskeys import public_of
 from surfaces_matrix.e2ee.device import Device
@@ -31,6 +33,7 @@ LONGEST_S = 600.0
 """A request that is older is not answered, and a verification that takes longer is given up (Matrix spec)."""
 AHEAD_S = 300.0
 LOOK_S = 5.0
+MOST_IN_LINE = 1000
 MOST = 100
 """Verifications at the same time; more come from nobody who means well."""
 
@@ -63,8 +66,12 @@ class Dialogue:
     device_id: str
     """Theirs; empty until it is known."""
     ends_at: float
+    cause: str = ""
+    """Which command began it, if one did."""
     sas: Sas | None = None
     shown: bool = False
+    closed: bool = False
+    """Its end was begun."""
     seen: set[str] = field(default_factory=set)
 
     def dress(self, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +104,8 @@ class Verification:
         self._clock = clock
         self._dialogues: dict[str, Dialogue] = {}
         """By transaction."""
+        self._line: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MOST_IN_LINE)
+        """What came and is still to be worked on, for whoever hands it over does not wait."""
         for kind in KINDS:
             machine.on_to_device(PREFIX + kind, self._to_device(kind))
             machine.on_room_event(PREFIX + kind, self._room_event(kind))
@@ -107,6 +116,8 @@ class Verification:
         """Ask a person's devices to verify; what to say about it. `CommandError`, `Unavailable` or `Rejected`."""
         if self._identity.keys is None:
             raise CommandError(words.VERIFY_NOT_READY())
+        if any(one.cause == cause for one in self._dialogues.values()):
+            return words.VERIFY_ASKED()
         await self._drop_of(person)
         content = {
             "msgtype": REQUEST,
@@ -116,8 +127,7 @@ class Verification:
             "to": person,
         }
         event_id = await self._rooms.put(room_id, "m.room.message", _txn("verify", cause), content)
-        if event_id not in self._dialogues:
-            self._open(person, event_id, room_id=room_id, in_room=True)
+        self._open(person, event_id, room_id=room_id, in_room=True, cause=cause)
         return words.VERIFY_ASKED()
 
     async def answer(self, person: str, matches: bool) -> str:
@@ -141,10 +151,24 @@ class Verification:
         return next((one for one in found if one.sas is not None and one.sas.phase is Phase.COMPARE), None)
 
     async def run(self) -> None:
-        """Give up what takes too long, until cancelled."""
+        """Answer what comes, and give up what takes too long, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S)
-            await self.look()
+            work: Callable[[], Awaitable[None]] = self.look
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    work = await self._line.get()
+            try:
+                await work()
+            except (Unavailable, Rejected) as error:  # the other side will say that it took too long
+                self._log.warning("verification.failed", error=str(error))
+            except StateError:
+                raise
+            except Exception:  # noqa: BLE001 - whoever found a bug here could end the host whenever they like
+                self._log.exception("verification.failed")
+
+    def _enqueue(self, work: Callable[[], Awaitable[None]]) -> None:
+        with suppress(asyncio.QueueFull):
+            self._line.put_nowait(work)
 
     async def look(self) -> None:
         """Give up what took too long by now."""
@@ -154,7 +178,7 @@ class Verification:
     # What devices say
 
     def _to_device(self, kind: str) -> Callable[[str, Mapping[str, Any], Device | None], Awaitable[None]]:
-        async def handle(sender: str, content: Mapping[str, Any], _: Device | None) -> None:
+        async def work(sender: str, content: Mapping[str, Any]) -> None:
             transaction = text(content.get("transaction_id"))
             if transaction is None or sender == self._machine.user_id:
                 return
@@ -167,10 +191,13 @@ class Verification:
             elif kind not in ("done", "cancel"):
                 await self._unknown(sender, transaction, text(content.get("from_device")))
 
+        async def handle(sender: str, content: Mapping[str, Any], _: Device | None) -> None:
+            self._enqueue(partial(work, sender, content))
+
         return handle
 
     def _room_event(self, kind: str) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
-        async def handle(room_id: str, event: Mapping[str, Any]) -> None:
+        async def work(room_id: str, event: Mapping[str, Any]) -> None:
             sender, event_id, content = event.get("sender"), text(event.get("event_id")), mapping(event.get("content"))
             if not isinstance(sender, str) or event_id is None or sender == self._machine.user_id:
                 return
@@ -185,6 +212,9 @@ class Verification:
             if dialogue.in_room and event_id not in dialogue.seen:
                 dialogue.seen.add(event_id)
                 await self._said(dialogue, kind, content)
+
+        async def handle(room_id: str, event: Mapping[str, Any]) -> None:
+            self._enqueue(partial(work, room_id, event))
 
         return handle
 
@@ -210,13 +240,16 @@ class Verification:
             ready = {"from_device": self._machine.device_id, "methods": [METHOD]}
             await self._send(dialogue, [("ready", dialogue.dress(ready))])
 
-    def _open(self, person: str, transaction: str, *, room_id: str, in_room: bool, device_id: str = "") -> Dialogue:
+    def _open(
+        self, person: str, transaction: str, *, room_id: str, in_room: bool, device_id: str = "", cause: str = ""
+    ) -> Dialogue:
         dialogue = self._dialogues[transaction] = Dialogue(
             person=person,
             transaction=transaction,
             room_id=room_id,
             in_room=in_room,
             device_id=device_id,
+            cause=cause,
             ends_at=self._clock() + LONGEST_S,
         )
         self._log.info("verification.opened", sender=person, in_room=in_room)
@@ -272,6 +305,9 @@ class Verification:
     async def _go_on(self, dialogue: Dialogue, steps: list[Step]) -> None:
         sas = dialogue.sas
         assert sas is not None
+        if dialogue.closed:  # somebody else is at its end just now
+            return
+        dialogue.closed = sas.over
         if sas.phase is Phase.DONE:
             await self._trust(dialogue, sas)  # before anybody is told
         await self._send(dialogue, steps)
@@ -280,7 +316,7 @@ class Verification:
             self._log.info("verification.pictures", sender=dialogue.person, pictures=pictures(sas.numbers))
             await self._tell(dialogue, words.verify_pictures(pictures(sas.numbers), self._prefix))
         elif sas.phase is Phase.DONE:
-            del self._dialogues[dialogue.transaction]
+            self._dialogues.pop(dialogue.transaction, None)
             self._log.info("verification.done", sender=dialogue.person, device=dialogue.device_id)
             await self._tell(dialogue, words.VERIFY_DONE())
         elif sas.phase is Phase.CANCELLED:
