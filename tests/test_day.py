@@ -27,6 +27,7 @@ surfaces:
     homeserver: "{homeserver}"
     user_id: "{bot.user_id}"
     password: "{bot.password}"
+    recovery_key_file: {folder}/recovery.key
     {encryption}
     stream_first_s: 0.2
     stream_interval_s: 0.3
@@ -266,7 +267,11 @@ async def test_with_the_state_deleted(day: Day) -> None:
     await day.host.stop()
     for path in (day.folder / "state").iterdir():
         path.unlink()
+    old = {device.device_id for device in await day.ann.devices(day.bot.user_id)}
     await day.start()
+    if day.encrypted:
+        new = await day.ann.see_device(day.bot.user_id, "its new device", lambda device: device.device_id not in old)
+        assert new.signed_by_owner
     after = await day.ask("!context", "context: [0-9]+")
     number = re.compile("context: ([0-9]+)")
     assert number.findall(before.text) == number.findall(after.text)
