@@ -1,7 +1,8 @@
 """What a push comes to: where it is said, and as what.
 
 The updates of one task are one message, which is changed in place at a bounded pace; the last one
-always shows. What is done or has failed is said as a message of its own, and ends that line.
+always shows. What is done or has failed is said as a message of its own, and ends that line; unlike
+an update it is no notice, for messengers do not ring for those.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Pushes:
         row = key("task", *place(where), push.task)
         if push.kind != "progress":
             self._lines.pop(row, None)
-            return Outcome(says=[Say(text=words.pushed(push))], changes={row: None})
+            return Outcome(says=[Say(text=words.pushed(push), notice=False)], changes={row: None})
         text = words.pushed(push)[:LONGEST_UPDATE]
         now, line = self._journal.now(), self._lines.get(row)
         if line is not None and 0 <= now - line.shown_at < EVERY_S:
