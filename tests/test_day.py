@@ -270,8 +270,11 @@ async def test_with_the_state_deleted(day: Day) -> None:
     old = {device.device_id for device in await day.ann.devices(day.bot.user_id)}
     await day.start()
     if day.encrypted:
-        new = await day.ann.see_device(day.bot.user_id, "its new device", lambda device: device.device_id not in old)
-        assert new.signed_by_owner
+        await day.ann.see_device(
+            day.bot.user_id,
+            "its new device, signed",
+            lambda device: device.device_id not in old and device.signed_by_owner,
+        )
     after = await day.ask("!context", "context: [0-9]+")
     number = re.compile("context: ([0-9]+)")
     assert number.findall(before.text) == number.findall(after.text)
