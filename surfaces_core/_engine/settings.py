@@ -262,7 +262,8 @@ def _push(source: Source, data: Mapping[str, Any], registry: Registry) -> PushSe
         for index, agent in enumerate(token.agents):
             if agent not in registry.agents:
                 raise source.error(
-                    ("push", "tokens", name, "agents", index), f"{agent}: {_unknown(agent, tuple(registry.agents))}"
+                    ("push", "tokens", name, "agents", index),
+                    f"no agent has the id {agent}; there are: {', '.join(registry.agents)}",
                 )
     return settings
 
