@@ -62,6 +62,11 @@ class MatrixSettings(Settings):
     read_receipts: Literal["public", "private", "off"] = Field(
         default="public", description="Who sees how far the bot has read: people, nobody but the bot, or there is none"
     )
+    ack_reaction: str = Field(
+        default="",
+        max_length=32,
+        description="Reaction to a message that waits behind others, like `⏳`, until it is taken up; empty: none",
+    )
     encryption: bool | None = Field(
         default=None,
         description="Whether encrypted rooms are read and answered; without it, when the extra "

@@ -41,6 +41,7 @@ from surfaces_matrix.split import MAX_PART_BYTES, MAX_SEALED_BYTES, split
 from surfaces_matrix.sync import Sync
 from surfaces_matrix.tempo import Tempo
 from surfaces_matrix.trusted import REPORTS, Trusted
+from surfaces_matrix.waiting import Waiting
 
 
 class MatrixSurface(Surface):
@@ -63,6 +64,7 @@ class MatrixSurface(Surface):
         tempo = Tempo(settings.stream_edits_per_s)
         self._drafts = Drafts(self._client, say, lookup, tempo, timeout_s=settings.request_timeout_s)
         self._receipts = Receipts(self._client, settings.read_receipts)
+        self._waiting = Waiting(self._client, context.store, settings.ack_reaction)
         self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, quotes, settings)
         self._rooms = Rooms(
             surface=context.name,
@@ -100,7 +102,7 @@ class MatrixSurface(Surface):
             rooms=self._rooms,
             people=self._people,
         )
-        self._sync.beside = [self._trusted.run]
+        self._sync.beside = [self._trusted.run, self._waiting.run]
         self.conversations: Conversations = self._rooms
         self.pace = Pace(
             first_s=settings.stream_first_s,
@@ -117,6 +119,7 @@ class MatrixSurface(Surface):
     async def __aenter__(self) -> Self:
         await self._login.recall()
         await self._encryption.recall()
+        await self._waiting.recall()
         await self._client.__aenter__()
         return self
 
@@ -175,8 +178,11 @@ class MatrixSurface(Surface):
         await self._drafts.show(draft)
 
     async def acknowledge(self, message: Inbound, *, waiting: bool) -> None:
-        """Show that a message was taken up, by a read receipt that goes out when it may."""
-        if not waiting:
+        """Show that a message was taken up, by a read receipt, or that it waits, by a reaction; when these may go."""
+        if waiting:
+            self._waiting.waits(message)
+        else:
+            self._waiting.taken_up(message)
             self._receipts.take_up(message)
 
     def fetch(self, attachment: Attachment) -> AsyncIterator[bytes]:
