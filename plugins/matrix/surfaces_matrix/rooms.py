@@ -368,7 +368,11 @@ class Rooms(Conversations):
         }
         rules = [_members_of(space)] if await self._know_restricted() else []
         encryption = [_ENCRYPTED] if self._encrypt else []
-        return {**_room(opening.name or f"C{opening.number}"), "initial_state": [parent, *encryption, *rules]}
+        return {
+            **_room(opening.name or f"C{opening.number}"),
+            "topic": words.TOPIC(prefix=self._prefix),  # theirs to change: never written again
+            "initial_state": [parent, *encryption, *rules],
+        }
 
     async def _know_restricted(self) -> bool:
         """Whether new rooms can let in the members of a Space ("Room versions": from 8 on); asked once."""

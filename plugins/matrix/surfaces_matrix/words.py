@@ -18,6 +18,7 @@ FILE_GONE = _("I can't find that file any more. Please send it again.")
 FILE_TOO_BIG_OUT = _("The file is too big for this chat.")
 DRAFT_MARK = "…"
 LOST = _("I can't tell any more whose conversation this is, so I can't answer here. `{prefix}new` starts another one.")
+TOPIC = _("Write here whatever you like. {prefix}help lists the commands.")
 VERIFY_HELP = _("compares pictures, so that your client and I trust each other")
 VERIFY_FALLBACK = _("I ask to verify your session, but your client does not know how.")
 VERIFY_ASKED = _("I have asked your client to verify. Accept there; then both of us show seven pictures.")

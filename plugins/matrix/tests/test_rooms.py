@@ -15,6 +15,7 @@ import pytest_asyncio
 import structlog
 
 from surfaces_core import Address, Binding, Opening, Rejected, SurfaceContext, Unavailable
+from surfaces_core.i18n import language
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 from surfaces_demo.synapse import Synapse
@@ -263,6 +264,21 @@ async def test_opening_again_makes_nothing(home: Home) -> None:
     home.bot.steps = Steps()
     assert await home.rooms(store).open(opening(ann.user_id)) == address
     assert home.bot.steps.count == 0
+
+
+async def test_a_conversation_begins_with_a_topic(home: Home) -> None:
+    """In its owner's language; theirs to change, and never written again."""
+    ann, rooms, topic = await home.person(), home.rooms(MemoryStore()), ("m.room.topic", "")
+    token = language.set("ru")
+    address = await rooms.open(opening(ann.user_id))
+    language.reset(token)
+    assert (await home.state(address.conversation))[topic]["topic"].startswith("Пишите сюда")
+    await ann.call("POST", quote("v3", "rooms", address.conversation, "join"), {})
+    path = quote("v3", "rooms", address.conversation, "state", "m.room.topic", "")
+    await ann.call("PUT", path, {"topic": "Cats"})
+    await rooms.record(binding(opening(ann.user_id), address, name="Other", agent="18"))
+    state = await home.state(address.conversation)
+    assert (state[topic]["topic"], state["m.room.name", ""]["name"]) == ("Cats", "Other")
 
 
 async def test_two_at_once_share_a_space(home: Home) -> None:
