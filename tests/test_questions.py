@@ -220,6 +220,65 @@ async def test_an_agreement_holds_for_the_very_question_and_for_one_time() -> No
     assert bot.transport.answers == [("q0", True), ("q0", False)]  # type: ignore[attr-defined]
 
 
+async def test_an_agreement_lets_the_agent_be_asked_once_and_no_more() -> None:
+    """It comes before the turn is taken up again; when that is cut short too, it is an interruption like any other."""
+    gate = asyncio.Event()
+    scripts: dict[str, list[Step]] = {"go": [Confirm(id="q0", text="Sure?"), asyncio.Event()], "hold": [gate]}
+    transport = ScriptedTransport.answering(lambda request: scripts[request.text])
+    bot = TestBot(transport=transport, settings=SHORT)
+    async with bot.running():
+        await bot.push("hold", conversation="before")
+        await bot.push("go")
+        assert await bot.pop() == ASKED
+    bot.settings = HostSettings(shutdown_grace_s=0.1, max_concurrent_turns=1, on_interrupt="retry")
+    async with bot.running():
+        await bot.push("!yes")
+        await bot.messenger.until(lambda: words.AGREED() in finals(bot))
+        gate.set()
+        while not transport.answers:  # noqa: ASYNC110 - the agent has no event for this
+            await asyncio.sleep(0)
+    bot.settings = SHORT
+    async with bot.running():
+        await bot.messenger.until(lambda: words.INTERRUPTED() in finals(bot))
+        await idle(bot)
+    assert [request.text for request in transport.requests].count("go") == 2
+    assert finals(bot) == [ASKED, words.AGREED(), words.INTERRUPTED()]
+    assert rows(bot) == []
+
+
+class Clear:
+    """A command that clears the context."""
+
+    async def clear(self, call: CommandCall) -> str:
+        """Do it."""
+        await call.desk.clear_context()
+        return "Cleared."
+
+    @hookimpl
+    def surfaces_commands(self) -> Sequence[Command]:
+        """It."""
+        return [Command(name="clear", help="forgets", handler=self.clear)]
+
+
+async def test_an_answer_outlives_a_cleared_context() -> None:
+    """A person agrees while what clears the context still waits: the turn that goes on asks no second time."""
+    gate = asyncio.Event()
+    scripts: dict[str, list[Step]] = {"go": [Confirm(id="q0", text="Sure?"), Text("Done."), End()], "hold": [gate]}
+    transport = ScriptedTransport.answering(lambda request: scripts[request.text])
+    bot = TestBot(transport=transport, settings=SHORT, hooks=[Clear()])
+    await cut_at_the_question(bot)
+    async with bot.running():
+        for text in ("hold", "!clear", "!yes"):
+            await bot.push(text)
+        await bot.messenger.until(lambda: words.AGREED() in finals(bot))
+        gate.set()
+        await bot.messenger.until(lambda: "Done." in finals(bot) or finals(bot).count(ASKED) == 2)
+        await idle(bot)
+    assert "Cleared." in finals(bot)
+    assert finals(bot).count(ASKED) == 1
+    assert rows(bot) == []
+
+
 async def test_cancel_declines_what_an_agent_asks() -> None:
     """The agent hears no."""
     bot = TestBot(transport=asking())

@@ -185,7 +185,8 @@ def test_the_transport_keeps_the_contract(check: TransportCheck, monkeypatch: py
     stage = calm()
     here = chat("home")
 
-    def asked(_self: Judge, text: str) -> Said:  # the judge knows what was asked; here anybody may ask anything
+    # the judge knows what was asked; here anybody may ask anything
+    def asked(_self: Judge, text: str, _request: str) -> Said:
         plan = Plan(token="home", chunks=("a ", "b ", "c "), pause_s=0.1)
         return Said(chat=here, number=1, turn="t", act=Act.QUESTION, text=text, at=0.0, ends=0, failures=0, plan=plan)
 

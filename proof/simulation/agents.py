@@ -57,11 +57,16 @@ class SimulatedTransport(Transport):
     async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
         """One turn, as planned for its question, if nothing comes between."""
         self._life.step("ask")
-        said = self._agents.judge.asked(request.text)
+        said = self._agents.judge.asked(request.text, request.turn)
         if said is None or said.plan is None:
             yield End()
             return
-        run = Run(number=len(said.plan.runs) + 1, context=request.context, attachments=request.attachments)
+        run = Run(
+            number=said.plan.before + len(said.plan.runs) + 1,
+            life=self._agents.judge.ends,
+            context=request.context,
+            attachments=request.attachments,
+        )
         said.plan.runs.append(run)
         await self._reach(said, run, request.agent)
         async for event in self._answer(said, run, request):
@@ -86,9 +91,7 @@ class SimulatedTransport(Transport):
         run.heard = True
         self._agents.turns += 1
         self._agents.trace.line(said.chat.name, f"#{said.number} run {run.number} is heard by {agent.id}")
-        assert said.plan is not None
-        if said.chat.once and sum(other.heard for other in said.plan.runs) > 1:
-            self._agents.judge.fail("doubled", said.chat.name, f"#{said.number}: {agent.id} is asked twice")
+        self._agents.judge.heard(said)
 
     async def _answer(self, said: Said, run: Run, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
         plan = said.plan
@@ -146,7 +149,7 @@ class SimulatedTransport(Transport):
         await asyncio.sleep(self._chance.uniform(0.0, 0.1))
         self._life.step("answered")
         if self._chance.random() < self._weather().answer_fails:
-            said = self._agents.judge.asked(request.text)
+            said = self._agents.judge.asked(request.text, request.turn)
             assert said is not None
             assert said.plan is not None
             run = said.plan.runs[-1]

@@ -33,7 +33,10 @@ class Disk:
         """The turn of each row of the inbox and the outbox."""
         self._rows: Counter[str] = Counter()
         """How many of them each turn has."""
-
+        self._entries: set[bytes] = set()
+        """The rows of the inbox."""
+        self._asking: dict[bytes, tuple[str, bool]] = {}
+        """The turn of each question's row, and whether it is put aside with it."""
         self._kinds: defaultdict[bytes, dict[bytes, bytes]] = defaultdict(dict)
         """The rows by the first part of their key."""
 
@@ -56,6 +59,7 @@ class Disk:
         """Make changes durable."""
         self.commits += 1
         touched: dict[str, None] = {}
+        done = next((self._turns[row] for row in changes if changes[row] is None and row in self._entries), "")
         for row, value in changes.items():
             kind = _kind(row)
             if value is None:
@@ -65,6 +69,8 @@ class Disk:
                 self.rows[row] = self._kinds[kind][row] = value
             if row.startswith((b"in\0", b"out\0")):
                 self._note(row, value, touched)
+            elif row.startswith(b"ask\0"):
+                self._ask(row, value, done, touched)
             elif value is not None and row.startswith(b"dead\0"):
                 self._bury(value)
         self.most_rows = max(self.most_rows, len(self.rows))
@@ -72,7 +78,7 @@ class Disk:
             if self._rows[turn]:
                 self._judge.busy(turn)
             else:
-                del self._rows[turn]
+                self._rows.pop(turn, None)
                 self._judge.settled(turn)
 
     def _note(self, row: bytes, value: bytes | None, touched: dict[str, None]) -> None:
@@ -81,6 +87,7 @@ class Disk:
         if value is None:
             if turn is not None:
                 del self._turns[row]
+                self._entries.discard(row)
                 self._rows[turn] -= 1
                 touched[turn] = None
         elif turn is None:
@@ -88,7 +95,25 @@ class Disk:
             self._rows[turn] += 1
             touched[turn] = None
             if row.startswith(b"in\0"):
-                self._judge.stored(turn, overflow=b'"overflow":true' in value)
+                self._entries.add(row)
+                entry = json.loads(value)
+                self._judge.stored(turn, overflow=bool(entry.get("declined")), request=entry.get("request", ""))
+
+    def _ask(self, row: bytes, value: bytes | None, done: str, touched: dict[str, None]) -> None:
+        """A question is open, answered or closed, together with the end of what did that, if anything did."""
+        turn, was_parked = self._asking.pop(row, ("", False))
+        ask = None if value is None else json.loads(value)
+        asker, parked = ("", False) if ask is None else (ask["turn"], "parked" in ask)
+        if ask is not None:
+            self._asking[row] = asker, parked
+            self._judge.asking(row, asker, ask.get("answer", ""), done)
+        if turn not in ("", asker):
+            self._judge.asks_no_more(row, turn)
+        if parked and not was_parked:
+            self._judge.parked(asker)
+        elif was_parked and not parked:
+            self._judge.unparked(turn, done)
+            touched[turn] = None
 
     def _bury(self, value: bytes) -> None:
         letter = json.loads(value)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proof.simulation.records import Records
-from proof.simulation.story import Act, Chat, Said, Seen
-from proof.simulation.trace import Trace
+from proof.simulation.story import Act, Chat, Said, Seen, turn_of
+from proof.simulation.trace import HOST, Trace
 from proof.simulation.verdicts import Ending, explain
 from surfaces_core._engine import words
 from surfaces_core.events import Draft
@@ -56,7 +56,8 @@ class Judge:
     def __post_init__(self) -> None:
         self.records = Records(fail=self.fail)
         self._tokens: dict[str, Said] = {}
-        self._settled: deque[tuple[float, Said]] = deque()
+        self._settled: deque[tuple[float, Said, bool]] = deque()
+        """What may be over, or is put aside."""
 
     def fail(self, kind: str, where: str, what: str) -> None:
         """A promise was broken."""
@@ -75,27 +76,111 @@ class Judge:
         if said.act is Act.COMMAND and said.text == "!stop":
             said.chat.stops.append(said)
 
-    def asked(self, text: str) -> Said | None:
-        """What an agent is asked about; None when that is over, which is wrong."""
+    def asked(self, text: str, request: str) -> Said | None:
+        """What an agent is asked about, and under which name; None when that is over, which is wrong."""
         token = text.partition(" ")[0]
         said = self._tokens.get(token)
         if said is None:
             self.fail("doubled", token.partition("#")[0], f"the agent is asked what is over: {text[:60]!r}")
+        elif request != said.request:
+            self.fail("wrong", said.chat.name, f"#{said.number} is asked as {request}, and is {said.request}")
         return said
+
+    def heard(self, said: Said) -> None:
+        """The agent has the question: where it had it before, there must be a reason."""
+        assert said.plan is not None
+        if sum(run.heard for run in said.plan.runs) < 2:
+            return
+        if said.waits:
+            self.fail("doubled", said.chat.name, f"#{said.number}: it is asked again, and its question is still open")
+        if said.agreements:
+            said.agreements -= 1
+        elif said.chat.once:
+            self.fail("doubled", said.chat.name, f"#{said.number}: {said.chat.agent} is asked twice")
 
     # What the disk says
 
-    def stored(self, turn: str, *, overflow: bool) -> None:
-        """The host has taken something in."""
+    def stored(self, turn: str, *, overflow: bool, request: str = "") -> None:
+        """The host has taken something in, or takes up what the agent had under another name."""
+        if request and turn not in self.open:
+            self._take_up(turn, request)
+            return
         said = self.open.get(turn)
         if said is None:
             return
+        said.chat.taken = said.number
         said.stored, said.overflow = True, overflow
         for other in said.chat.open.values():
             if other.number >= said.number:
                 break
             if not other.stored:
                 self.fail("lost", said.chat.name, f"#{said.number} is taken in, #{other.number} never was")
+
+    def _take_up(self, turn: str, request: str) -> None:
+        """Something that was put aside goes on behind what was said meanwhile, because its person agreed."""
+        for said in self.open.values():
+            if said.was_parked and not said.resumed and said.request == request:
+                break
+        else:
+            self.fail("doubled", HOST, f"{turn} takes up {request}, which is not put aside")
+            return
+        chat, plan = said.chat, said.plan
+        assert plan is not None
+        agreed = [yes for yes in chat.open.values() if turn_of(chat.surface, f"{yes.turn}\0again") == turn]
+        if not agreed or agreed[0].text != "!yes":
+            self.fail("wrong", chat.name, f"#{said.number} goes on, and nobody agreed to that")
+        said.resumed = True
+        again = Said(
+            chat=chat,
+            number=chat.taken + 0.5,
+            turn=turn,
+            act=said.act,
+            text=said.text,
+            at=self.now(),
+            ends=self.ends,
+            failures=chat.failures,
+            plan=replace(plan, before=plan.before + len(plan.runs), runs=[]),
+            again=said,
+            stored=True,
+        )
+        self.open[turn] = chat.open[turn] = self._tokens[plan.token] = again
+        self.trace.line(chat.name, f"#{said.number} goes on as #{again.number} {turn}")
+
+    def asking(self, row: bytes, turn: str, answer: str, by: str) -> None:
+        """A question is stored: open, or with the answer that its person gave by saying something."""
+        said, answering = self.open.get(turn), self.open.get(by)
+        if said is None:
+            return
+        if not answer:
+            said.waits.add(row)
+        elif row in said.waits:
+            said.waits.discard(row)
+            if answering is None or answering.text != f"!{answer}":
+                self.fail("wrong", said.chat.name, f"#{said.number}: nobody said {answer} to its question")
+            assert said.plan is not None
+            if said.plan.runs[-1].life < self.ends:
+                said.agreements += answer == "yes"
+                said.declined |= answer == "no"
+
+    def asks_no_more(self, row: bytes, turn: str) -> None:
+        """A question is closed, or belongs to what goes on."""
+        if turn in self.open:
+            self.open[turn].waits.discard(row)
+
+    def parked(self, turn: str) -> None:
+        """Something was cut short while its question was open, and is put aside with it."""
+        said = self.open.get(turn)
+        if said is None:
+            self.fail("doubled", HOST, f"{turn} is put aside, and is over")
+            return
+        said.was_parked = said.parked = True
+        self._settled.append((self.now(), said, True))
+        self.trace.line(said.chat.name, f"#{said.number} is put aside")
+
+    def unparked(self, turn: str, by: str) -> None:
+        """It is no more, because of something that somebody said, or because nobody did."""
+        if turn in self.open:
+            self.open[turn].parked, self.open[turn].left_for = False, self.open.get(by)
 
     def buried(self, turn: str, reason: str) -> None:
         """Something lies in the dead letters."""
@@ -114,7 +199,7 @@ class Judge:
         said = self.open.get(turn)
         if said is not None:
             said.settled_at = self.now()
-            self._settled.append((said.settled_at, said))
+            self._settled.append((said.settled_at, said, False))
 
     def ended(self, running: Iterable[str], noted: Iterable[str]) -> None:
         """A life of the host is over, and was at work on these; of some it has noted that it was cut short."""
@@ -158,9 +243,9 @@ class Judge:
         self.trace.line(said.chat.name, f"#{said.number} shows {name} {text[:40]!r}")
         said.parts[name] = Seen(text, file, self.now())
         said.drafts.discard(key)
-        if where is said.chat:
+        if where is said.chat and not name.endswith("e"):  # that a question lapsed is said when it does
             self._in_order(said, key)
-        if name.startswith("q"):
+        if name.startswith("q") and not name.endswith(("e", "x")):
             self.on_question(said)
 
     def _in_order(self, said: Said, key: str) -> None:
@@ -174,10 +259,24 @@ class Judge:
 
     def sweep(self, rest_s: float = AT_REST_S) -> None:
         """Judge what has been at rest for some time."""
+        early: list[tuple[float, Said, bool]] = []
         while self._settled and self._settled[0][0] <= self.now() - rest_s:
-            at, said = self._settled.popleft()
-            if said.settled_at == at and said.turn in self.open:
+            at, said, aside = self._settled.popleft()
+            if not aside and (said.settled_at != at or said.turn not in self.open or said.parked):
+                continue
+            if self._is_early(said, aside):
+                early.append((at, said, aside))
+            elif aside:
+                said.aside = True
+                self.records.put_aside(said)
+            else:
                 self._close(said)
+        self._settled.extendleft(reversed(early))
+
+    def _is_early(self, said: Said, aside: bool) -> bool:
+        """The records want things in the order of their conversation: what is put aside leaves it without a sign."""
+        before = [other for other in said.chat.open.values() if other.number < said.number and not other.free]
+        return any(not other.aside and (aside or other.was_parked) for other in before)
 
     def lost(self) -> None:
         """Nothing more comes: what is open now is lost."""
@@ -188,11 +287,11 @@ class Judge:
     def _close(self, said: Said) -> None:
         chat = said.chat
         del self.open[said.turn], chat.open[said.turn]
-        if said.plan is not None:
+        if said.plan is not None and self._tokens[said.plan.token] is said:
             del self._tokens[said.plan.token]
         wrong, ending = explain(said)
         if wrong is not None:
-            kind = "lost" if not said.parts else "torn" if said.drafts else "wrong"
+            kind = "lost" if not said.parts or said.was_parked else "torn" if said.drafts else "wrong"
             self.fail(kind, chat.name, f"#{said.number} {said.act} {said.text[:60]!r}: {wrong}")
         self._count(said, ending)
         self.records.over(said, ending, self.ends)
@@ -215,4 +314,5 @@ NOTICES = {
     words.PART_LOST(): "part lost",
     words.GENERAL(): "bug",
     words.QUESTION_EXPIRED(): "expired",
+    words.QUESTION_LAPSED(): "lapsed",
 }

@@ -145,7 +145,13 @@ class People:
             return Plan(token=token, empty=True, file="there" if luck < 0.07 else "", pause_s=chance.choice([0.0, 2.0]))
         if luck < 0.13:
             confirm = chance.choice(["yes", "yes", "no", "stop", "never"])
-            return Plan(token=token, chunks=chunks, confirm=confirm, patience_s=chance.uniform(10.0, 60.0))  # type: ignore[arg-type]
+            return Plan(
+                token=token,
+                chunks=chunks,
+                confirm=confirm,  # type: ignore[arg-type]
+                patience_s=chance.uniform(10.0, 60.0),
+                same=chance.random() < 0.5,
+            )
         return Plan(token=token, chunks=chunks, pause_s=chance.uniform(0.0, 4.0))
 
     # Each conversation

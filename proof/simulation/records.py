@@ -29,10 +29,32 @@ class Records:
         if said.overflow:
             said.chat.passed_over += 1
             said.chat.told_so |= bool(said.parts or said.refused)
+        elif said.was_parked:
+            self._leave(said)
         else:
             self._remember(said, ending)
         self._check_notices(said, ends)
         self._check_flood(said.chat)
+
+    def put_aside(self, said: Said) -> None:
+        """Something waits with its question, and with the files that its agent had."""
+        self._check_context(said)
+        self._take_over(said)
+        waited = {name: certain for name, (number, certain) in said.chat.files.items() if number <= said.number}
+        said.carried |= waited
+        for name in waited:
+            del said.chat.files[name]
+
+    def _take_over(self, said: Said) -> None:
+        """The files that come with it, or waited with what it goes on with."""
+        self._add_files(said, certain=False)
+        if said.again is not None:
+            said.chat.files |= {name: (said.again.number, certain) for name, certain in said.again.carried.items()}
+
+    def _leave(self, said: Said) -> None:
+        """Its question is no longer open: what waited with it goes on, or nobody needs it."""
+        if not said.resumed:
+            self.on_used(said.chat, list(said.carried))
 
     def _check_flood(self, chat: Chat) -> None:
         """Whoever says too much is told so, at least once until all is answered."""
@@ -82,7 +104,7 @@ class Records:
     def _take_files(self, said: Said, ending: Ending | None) -> None:
         """A file is given to the agent with one question that was answered, and with no other."""
         chat = said.chat
-        self._add_files(said, certain=False)
+        self._take_over(said)
         if ending is None or ending.kind not in ("answered", "stopped"):
             return
         if ending.kind == "stopped" or said.refused:  # whether the agent had them nobody knows

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+URGENT = ("!stop", "!yes", "!no", "!context")
+"""Commands that wait for no running answer."""
+
 
 def turn_of(surface: str, event: str) -> str:
     """The name that a turn has by the contract; a copy, so that a bug in the host's does not change it."""
@@ -33,6 +36,8 @@ class Run:
     """One time that the agent was asked a question."""
 
     number: int
+    life: int
+    """Lives of the host that had ended."""
     context: str
     attachments: tuple[str, ...]
     heard: bool = False
@@ -59,6 +64,10 @@ class Plan:
     file: Literal["", "there", "missing", "fleeting"] = ""
     """A file that it sends, names though there is none, or takes away before it is sent."""
     empty: bool = False
+    same: bool = False
+    """Its question has the same words in each run."""
+    before: int = 0
+    """Runs that there were when it was cut short and asked again later."""
     runs: list[Run] = field(default_factory=list)
 
     def pieces(self, run: int) -> list[str]:
@@ -69,7 +78,7 @@ class Plan:
 
     def question(self, run: int) -> str:
         """What the agent asks."""
-        return f"May I, {self.token}/{run}?"
+        return f"May I, {self.token}?" if self.same else f"May I, {self.token}/{run}?"
 
     @property
     def file_name(self) -> str:
@@ -91,7 +100,8 @@ class Said:
     """One thing that somebody did, and what came of it."""
 
     chat: Chat
-    number: int
+    number: float
+    """Its place in the conversation."""
     turn: str
     act: Act
     text: str
@@ -110,6 +120,26 @@ class Said:
     """The host has ended while it was worked on."""
     crashes: int = 0
     """How often it has ended so and not noted that it did."""
+    again: Said | None = None
+    """What was cut short while its question was open, and goes on here."""
+    agreements: int = 0
+    """To questions that were open when a life ended: each lets the agent be asked once more."""
+    waits: set[bytes] = field(default_factory=set)
+    """The rows of its questions that have no answer."""
+    was_parked: bool = False
+    """It was cut short and put aside, with its question."""
+    parked: bool = False
+    """It is so now."""
+    aside: bool = False
+    """The records have it."""
+    left_for: Said | None = None
+    """What ended that; None when nobody answered."""
+    declined: bool = False
+    """A question that was open when a life ended was declined."""
+    resumed: bool = False
+    """It goes on elsewhere."""
+    carried: dict[str, bool] = field(default_factory=dict)
+    """Files that wait with its question, and whether that is certain."""
     dead: str = ""
     """Why it lies in the dead letters."""
     settled_at: float | None = None
@@ -123,7 +153,12 @@ class Said:
     @property
     def free(self) -> bool:
         """Whether it waits for nobody, so that its answer has no place in the order."""
-        return self.overflow or (self.act is Act.COMMAND and self.text in ("!stop", "!yes", "!no"))
+        return self.overflow or (self.act is Act.COMMAND and self.text in URGENT)
+
+    @property
+    def request(self) -> str:
+        """The name under which the agent gets it."""
+        return self.turn if self.again is None else self.again.request
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -143,11 +178,13 @@ class Chat:
     entry: bool = False
     """A place to call from, in which no agent answers."""
     count: int = 0
-    front: int = 0
+    taken: float = 0
+    """The number of what was taken in last."""
+    front: float = 0
     """The number of what was answered last."""
     open: dict[str, Said] = field(default_factory=dict)
     """By turn: what is not over."""
-    files: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    files: dict[str, tuple[float, bool]] = field(default_factory=dict)
     """What waits for the next question: when it was sent, and whether that is certain."""
     context: str = ""
     """On the agent's side; empty when it is not certain."""

@@ -29,7 +29,7 @@ class Ending:
     texts: Sequence[str]
     run: Run | None = None
     kind: str = "notice"
-    """`answered`, `stopped`, `cut` or `notice`."""
+    """`answered`, `stopped`, `cut`, `put aside`, `declined` or `notice`."""
 
 
 def split(text: str) -> Sequence[str]:
@@ -82,6 +82,10 @@ def _question(said: Said, shown: Mapping[int, Seen]) -> tuple[str | None, Ending
         return wrong, None
     if said.overflow:
         return _overflowed(said, shown), None
+    if said.was_parked:
+        return _put_aside_with_question(said, shown), Ending([], None, "put aside")
+    if said.declined and not shown and not said.refused:
+        return None, Ending([], None, "declined")
     if not shown and not said.refused:
         return "it was never answered", None
     nearest = "nothing explains what shows"
@@ -102,14 +106,42 @@ def _runs(said: Said) -> list[Run]:
 def _asked_back(said: Said) -> str | None:
     """What the agent asked meanwhile: each run at most once."""
     plan = said.plan
-    allowed = [] if plan is None else [words.question(plan.question(r.number), PREFIX) for r in plan.runs if r.confirms]
+    asked = [] if plan is None else [plan.question(run.number) for run in plan.runs if run.confirms]
+    if plan is not None and plan.same:  # what its person has answered they are not asked again
+        asked = [] if said.again is not None else asked[:1]
+    allowed = [words.question(text, PREFIX) for text in asked]
     for name, seen in said.parts.items():
-        if not name.startswith("q"):
+        if not name.startswith("q") or name.endswith("e"):
+            continue
+        if name.endswith("x") and seen.text == words.PART_LOST():
             continue
         if seen.text not in allowed:
             return f"the agent's question shows twice, or was never asked: {seen.text[:80]!r}"
         allowed.remove(seen.text)
     return None
+
+
+def _put_aside_with_question(said: Said, shown: Mapping[int, Seen]) -> str | None:
+    """It was cut short with its question open, which then ended in one way, and of which there was a sign."""
+    texts = [seen.text for seen in shown.values()]
+    if not said.cut or not any(run.confirms for run in _runs(said)):
+        return "it was put aside, and had asked nothing"
+    if texts not in ([], [words.STILL_OPEN()]) and not said.refused:
+        return f"it was put aside, and yet: {[text[:80] for text in texts]}"
+    lapsed = [name for name in said.parts if name.startswith("q") and name.endswith("e")]
+    if any(said.parts[name].text != words.QUESTION_LAPSED() for name in lapsed):
+        return "its question lapsed, and something else was said"
+    told = len(lapsed) + sum(name.startswith("q") and name.endswith("e") for name in said.refused)
+    if told != (said.left_for is None):
+        return f"its question lapsed, and that was said {told} times"
+    if said.left_for is not None and said.left_for.text not in _ENDS_A_QUESTION:
+        return f"its question ended with {said.left_for.text[:40]!r}"
+    if said.resumed != (said.left_for is not None and said.left_for.text == "!yes"):
+        return "its person agreed, and it does not go on" if not said.resumed else "it goes on, and nobody agreed"
+    return None
+
+
+_ENDS_A_QUESTION = ("!yes", "!no", "!clear")
 
 
 def _overflowed(said: Said, shown: Mapping[int, Seen]) -> str | None:
@@ -161,6 +193,10 @@ def _notices(said: Said) -> Iterator[str]:
         yield words.ARCHIVED(prefix=PREFIX)
     if said.cut and said.chat.interruptible:
         yield words.INTERRUPTED()
+    if said.cut and any(run.confirms for run in plan.runs):
+        yield words.QUESTION_LAPSED()
+    if said.declined:
+        yield words.DECLINED()
     if any(run.outcome == "choked" for run in plan.runs):
         yield words.GENERAL()
     yield from _put_aside(said)

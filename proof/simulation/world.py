@@ -158,7 +158,8 @@ class World:
     def left_rows(self) -> int:
         """Rows that should not be there when everything is over."""
         disk = self.stage.disk
-        return max(0, disk.count(b"seen") - REMEMBERED) + disk.count(b"in", b"out", b"dead", b"opening", b"staged")
+        done = disk.count(b"in", b"out", b"dead", b"opening", b"staged", b"ask")
+        return max(0, disk.count(b"seen") - REMEMBERED) + done
 
     def _check_rest(self) -> None:
         """Nothing is left over."""

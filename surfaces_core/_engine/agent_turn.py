@@ -149,7 +149,7 @@ class AgentTurns:
         if agent is None:
             return Outcome(says=[Say(text=words.AGENT_GONE())], kind="failed")
         transport = self._transports[agent.transport]
-        cut = self._cut_short(work.entry, transport, agent)
+        cut = await self._cut_short(work, transport, agent)
         if cut is not None:
             return cut
         stored: list[str] = []
@@ -195,8 +195,9 @@ class AgentTurns:
                 raise TypeError(f"a shaper made a {type(request).__name__} of the request")
         return request
 
-    def _cut_short(self, entry: Entry, transport: Transport, agent: Agent) -> Outcome | None:
+    async def _cut_short(self, work: Work, transport: Transport, agent: Agent) -> Outcome | None:
         """What a turn comes to that ended in the middle, with the host; None when the agent is asked again."""
+        entry = work.entry
         if not entry.cut:
             return None
         question = self._questions.left(entry.asked_as)
@@ -204,6 +205,9 @@ class AgentTurns:
             again = self._ask_again(entry, transport, agent)
             return None if again else Outcome(says=[Say(text=words.INTERRUPTED())], kind="failed")
         if question.answer == YES:
+            # used up before the agent hears of it, as it is good for one asking: the next cut is an interruption
+            asked = not entry.message.attachments
+            work.entry = await self._journal.keep(replace(entry, request=entry.asked_as, cut=False, asked=asked))
             return None
         if not question.answer and question.expires_at <= self._journal.now():
             return Outcome(says=[Say(text=words.QUESTION_LAPSED())], kind="failed")

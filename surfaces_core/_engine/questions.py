@@ -255,8 +255,13 @@ class Questions:
         return {} if any(one.parked is not None for one in asked) else self.closed(asked).changes
 
     def idle(self, address: Address) -> list[Open]:
-        """What is open in a conversation and asked by nobody that lives."""
-        return [one for one in self._open.values() if one.address == address and one.key not in self._living]
+        """What is open in a conversation and asked by nobody that lives, with the answers that wait with it.
+
+        Those of a turn that goes on stay good.
+        """
+        here = [one for one in self._open.values() if one.address == address and one.key not in self._living]
+        parked = {one.request for one in here if one.parked is not None}
+        return [one for one in here if one.answer not in (YES, NO) or one.request in parked]
 
     def closed(self, gone: Sequence[Open]) -> Effect:
         """Questions are no longer open."""
