@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from proof.lives import live
 from proof.processes import HOST, reference_agent
+from proof.simulation.story import turn_of
 from proof.trace import Disk, Frame, Kill, Request, Trace, disks, joined, sent
 from proof.traced import SystemCall, TracedRun
 from surfaces_testing.homeserver import FakeHomeserver
@@ -154,13 +155,15 @@ def rows(files: Mapping[str, bytes], database: str, folder: Path) -> Rows:
 @cache
 def _said_by(key: bytes, value: bytes) -> tuple[Fact, ...]:
     """What one row says (the rows: `surfaces_core/_engine/journal.py`)."""
-    match key.split(b"\0")[0]:
+    match (parts := key.split(b"\0"))[0]:
         case b"cursor":
             return (("cursor", _token(value)),)
         case b"out":
             return tuple(_of_part(json.loads(value)["outbound"]))
         case b"in":
             return tuple(_of_entry(json.loads(value)))
+        case b"seen":
+            return (("taken", parts[-1].decode()),)
         case b"plug":
             return tuple(_of_driver(value))
         case _:
@@ -198,6 +201,7 @@ def _of_driver(value: bytes) -> Iterator[Fact]:
     with suppress(ValueError):
         kept = json.loads(value)
         if isinstance(kept, dict):
+            yield from (("kept", url) for name, url in kept.items() if name == "url")
             yield from ((name, kept[name]) for name in ("device_id", "access_token", "nonce") if kept.get(name))
 
 
@@ -240,6 +244,7 @@ RULES: Mapping[str, Rule] = {
     "state.put": lambda _: [[("begun", "")]],
     "upload": lambda asked: [[("file part", asked.query["filename"][0])]],
     "account_data.put": lambda asked: [[("kept", asked.content["instance"])]],
+    "receipt": lambda asked: [[("taken", turn_of("matrix", asked.args[-1]))]],
     "typing": lambda _: [],
 }
 """On what each request rests, by its name; on nothing where it may be lost or come twice."""
