@@ -41,7 +41,7 @@ NOBODY = 65534
 ROOT = Path(__file__).parents[1]
 REFUSED = Status(status=403, errcode="M_FORBIDDEN")
 AWAY = Status(status=502, errcode="M_AWAY")
-FULL = "I still have 1 messages from here to answer, so I did not take this one. Please send it again later."
+FULL = "I still have 1 message from here to answer, so I did not take this one. Please send it again later."
 HEAD = ["BOX", "CONVERSATION", "DEPTH", "OLDEST", "STATE", "TRIES", "NEXT", "ERROR"]
 LOST = "A part of this answer could not be shown here."
 
