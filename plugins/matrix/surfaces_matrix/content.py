@@ -32,17 +32,25 @@ def text_content(text: str, *, turn: str, part: int, notice: bool = False) -> Co
 def file_content(file: FileRef, where: Content, caption: str, *, turn: str, part: int) -> Content:
     """A file; `body` is the caption where there is one, the file's name otherwise.
 
-    `where` is its `url`, or its `file` where that is encrypted.
+    `where` is its `url`, or its `file` where that is encrypted, and under `thumbnail` what its `info`
+    says of that.
     """
     name, caption = _sendable(file.name), _sendable(caption)
+    where = dict(where)
+    info = {**_info(file), **where.pop("thumbnail", {})}
     content: Content = {
         "msgtype": _MSGTYPES[file.kind],
         "body": caption or name,
         "filename": name,
         **where,
-        "info": _info(file),
+        "info": info,
     }
     return _finished(content, caption, turn, part)
+
+
+def thumbnail_info(file: FileRef, where: Content) -> Content:
+    """What a picture's `info` says of its thumbnail, which is at `where` ("ThumbnailInfo")."""
+    return {**{f"thumbnail_{name}": value for name, value in where.items()}, "thumbnail_info": _info(file)}
 
 
 def placed(content: Content, what: Outbound | Draft) -> Content:

@@ -8,13 +8,23 @@ import orjson
 
 from surfaces_core import FileRef, Files, Outbound, Receipt, Rejected, Store
 from surfaces_matrix.client import Client
-from surfaces_matrix.content import KEY, Content, edit_content, file_content, placed, text_content, unplaced
+from surfaces_matrix.content import (
+    KEY,
+    Content,
+    edit_content,
+    file_content,
+    placed,
+    text_content,
+    thumbnail_info,
+    unplaced,
+)
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.lookup import Found, Key, Looked, Lookup
 from surfaces_matrix.media import upload
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.say import Say
 from surfaces_matrix.settings import MatrixSettings
+from surfaces_matrix.thumbnails import Thumbnails
 
 MOST_SENT = 4096
 
@@ -46,6 +56,7 @@ class Sender:
         self._sent: OrderedDict[tuple[str, str], str] = OrderedDict()
         """What was said lately, by room and key; what is not here is looked for."""
         self._settings = settings
+        self._thumbnails = Thumbnails()
 
     async def send(self, message: Outbound) -> Receipt:
         """Show one part. `Unavailable` or `Rejected`."""
@@ -137,8 +148,19 @@ class Sender:
         async with await self._files.open(file.workspace, file.path) as opened:
             timeout_s = self._settings.transfer_timeout_s
             where = await upload(self._client, opened, timeout_s=timeout_s, encrypt=encrypt)
+        if self._thumbnails.wanted(file):
+            where["thumbnail"] = await self._thumbnail(file, encrypt=encrypt)
         await self._store.put(row, orjson.dumps(where))
         return where
+
+    async def _thumbnail(self, file: FileRef, *, encrypt: bool) -> Content:
+        """What an event says of a picture's thumbnail; nothing where there is none."""
+        async with await self._files.open(file.workspace, file.path) as opened:
+            small = await self._thumbnails.make(opened)
+        if small is None:
+            return {}
+        where = await upload(self._client, small, timeout_s=self._settings.transfer_timeout_s, encrypt=encrypt)
+        return thumbnail_info(small.ref, where)
 
 
 def _content(message: Outbound) -> Content:

@@ -6,16 +6,19 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from PIL import Image, UnidentifiedImageError
 
-from surfaces_core import Address, FileKind, Kind, Rejected
+from surfaces_core import Address, Attachment, FileKind, Kind, Rejected
 from surfaces_demo.synapse import Synapse
 from surfaces_matrix.client import quote
 from surfaces_matrix.content import MARK
+from surfaces_matrix.references import reference_of
 from surfaces_testing.js_client import JsClient, JsMessage
 
 from .conftest import Bot, Workspace, a_file, draft, outbound
@@ -126,6 +129,29 @@ async def test_files_go_both_ways(house: House) -> None:
         forged = replace(attachment, ref=json.dumps({**told, "sha256": "A" * 43}))
         whole = b"".join([piece async for piece in _until_refused(surface.fetch(forged))])
         assert len(whole) < len(content), "the end is kept back until all of it is known to be what was sent"
+
+
+async def test_thumbnails_are_encrypted_too(house: House) -> None:
+    """What a picture shows small is as secret as the picture."""
+    into = BytesIO()
+    Image.new("RGB", (1600, 1200), "red").save(into, "PNG")
+    content = into.getvalue()
+    file = a_file("red.png", len(content), mime="image/png", kind=FileKind.IMAGE, width=1600, height=1200)
+    house.bot.files.put(file, content)
+    async with house.bot.live() as surface:
+        receipt = await surface.send(outbound(part=3, file=file, address=house.here))
+        shown = await house.ann.see(house.room, "it", lambda one: one.event_id == receipt.remote_id and one.file)
+        info = shown.content["info"]
+        where = info["thumbnail_file"]["url"]
+        small = await house.ann.download_raw(where)
+        ref = reference_of(info["thumbnail_file"], where)
+        assert ref is not None
+        opened = [piece async for piece in surface.fetch(Attachment(ref=ref, name="thumbnail"))]
+    assert Image.open(BytesIO(b"".join(opened))).size == (800, 600)
+    assert "thumbnail_url" not in info
+    assert len(small) == info["thumbnail_info"]["size"]
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(BytesIO(small))
 
 
 async def _until_refused(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
