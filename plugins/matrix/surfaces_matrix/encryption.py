@@ -121,7 +121,8 @@ class Encryption:
         """Learn from a sync response which rooms became encrypted, and take the keys that it brings."""
         for room_id, events in joined_state(response).items():
             for event in map(mapping, events):
-                if event.get("type") == ENCRYPTION:
+                # Without that key it is no state, and everybody may send it.
+                if event.get("type") == ENCRYPTION and event.get("state_key") == "":
                     await self._note(room_id, mapping(event.get("content")))
                 elif mapping(event.get("content")).get("msgtype") == VERIFICATION:
                     self._leave_unanswered(user_id(event.get("sender")), room_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,7 +24,7 @@ class Reference:
     """Where an encrypted file is, and how it is read (Matrix spec, "Sending encrypted attachments")."""
 
     uri: str
-    key: bytes
+    key: bytes = field(repr=False)
     iv: bytes
     sha256: bytes
     """Of the encrypted content."""

@@ -75,8 +75,9 @@ class MatrixSettings(Settings):
     encrypt_new_rooms: bool = Field(default=False, description="Make the rooms of new conversations encrypted")
     trust: Literal["tofu", "verified_only", "all"] = Field(
         default="tofu",
-        description="Whose devices get the keys of encrypted rooms and are listened to there: all, but after a "
-        "verified person's identity changed none until they are verified again (`tofu`); verified ones alone; `all`",
+        description="Whose devices get the keys of encrypted rooms and are listened to there: all, but of a verified "
+        "person those that they signed, and after their identity changed none until they are verified again (`tofu`); "
+        "verified ones alone; `all`",
     )
     pickle_key: SecretStr | None = Field(
         default=None,

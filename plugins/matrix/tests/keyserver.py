@@ -12,6 +12,7 @@ import structlog
 from surfaces_core import StateError, Unavailable
 from surfaces_matrix.client import Client
 from surfaces_matrix.e2ee.machine import Machine
+from surfaces_matrix.errors import Refused
 
 from .conftest import MemoryStore
 
@@ -36,6 +37,9 @@ class KeyServer:
         self.inboxes: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         self.members: dict[str, list[str]] = defaultdict(list)
         self.identities: dict[str, dict[str, Any]] = {}
+        self.self_signing: dict[str, dict[str, Any]] = {}
+        self.refused: set[str] = set()
+        """Devices that no message may go to."""
         self.requests: list[tuple[str, str]] = []
         self.down = False
 
@@ -56,6 +60,7 @@ class KeyServer:
                 return {
                     "device_keys": {user: dict(self.devices[user]) for user in body["device_keys"]},
                     "master_keys": {user: key for user, key in self.identities.items() if user in body["device_keys"]},
+                    "self_signing_keys": dict(self.self_signing),
                 }
             case ["keys", "claim"]:
                 return {"one_time_keys": self._claimed(body["one_time_keys"])}
@@ -80,6 +85,8 @@ class KeyServer:
     def _deliver(self, sender: str, type_: str, messages: Mapping[str, Mapping[str, Any]]) -> None:
         for user, contents in messages.items():
             for device, content in contents.items():
+                if device in self.refused:
+                    raise Refused("no such device", status=400, errcode="M_INVALID_PARAM")
                 for name in self.devices[user] if device == "*" else [device]:
                     self.inboxes[user, name].append({"type": type_, "sender": sender, "content": content})
 

@@ -170,3 +170,13 @@ async def test_who_wants_to_verify_the_bot_is_named_in_the_log(stage: Stage, bot
         await bot.intake.wait_said(["hello"], "what came behind it")
     told = [(entry["sender"], entry["room"]) for entry in log if entry["event"] == "verification.unanswered"]
     assert told == [(ANN, ROOM if where == "room" else "")]
+
+
+async def test_only_state_makes_a_room_encrypted(stage: Stage, bot: Bot):
+    """An event of that type that is no state, or another state, can be sent by anybody: it silences nobody."""
+    plain = {name: value for name, value in ENCRYPTION.items() if name != "state_key"}
+    async with bot.live() as surface:
+        await stage.live(batch("s1", {**plain, "event_id": "$e"}, {**ENCRYPTION, "state_key": "x", "event_id": "$f"}))
+        await stage.until(lambda: any(sync.query["since"] == "s1" for sync in stage.live_syncs()))
+        await surface.send(outbound("one"))
+    assert said(stage) == 1

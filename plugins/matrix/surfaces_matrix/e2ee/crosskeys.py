@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +25,7 @@ def secret_name(usage: str) -> str:
 class SigningKey:
     """One Ed25519 key, with its private half."""
 
-    seed: bytes
+    seed: bytes = field(repr=False)
 
     @classmethod
     def read(cls, secret: str) -> Self:

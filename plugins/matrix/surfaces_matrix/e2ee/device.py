@@ -19,6 +19,8 @@ class Trust(StrEnum):
     """Its keys are those that were first seen."""
     CHANGED = "changed"
     """Its owner was verified, and has another identity since."""
+    UNSIGNED = "unsigned"
+    """Its owner was verified, and neither did they sign it nor was it verified itself: anybody could have added it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_matrix.breath import Breath
 from surfaces_matrix.client import Client
 from surfaces_matrix.e2ee.canonical import signed_by
 from surfaces_matrix.e2ee.device import Device, Identity, Trust
@@ -47,6 +48,8 @@ class Devices:
         self._keep = keep
         self._log = log
         self._people: dict[str, _Person] = {}
+        self._views: dict[str, Mapping[str, Device]] = {}
+        """The devices of each as others see them: checking signatures for every message would take long."""
         self._generation: dict[str, int] = {}
         """Counts the changes that were told of somebody's devices."""
         self._failed: dict[str, float] = {}
@@ -56,7 +59,11 @@ class Devices:
     async def of(self, user_id: str) -> Mapping[str, Device]:
         """Somebody's devices as they are known, by id."""
         person = await self._person(user_id)
-        return {} if person is None else {name: _device(person, user_id, keys) for name, keys in person.devices.items()}
+        if person is None:
+            return {}
+        if user_id not in self._views:
+            self._views[user_id] = {name: _device(person, user_id, keys) for name, keys in person.devices.items()}
+        return self._views[user_id]
 
     async def identity(self, user_id: str) -> Identity:
         """Somebody's cross-signing keys as they are known."""
@@ -69,6 +76,11 @@ class Devices:
             user_signing=person.user_signing,
             verified=bool(person.verified_master) and person.verified_master == _public(person.master),
         )
+
+    async def was_verified(self, user_id: str) -> bool:
+        """Whether somebody's identity was verified, be it the one that they have now or another."""
+        person = await self._person(user_id)
+        return person is not None and bool(person.verified_master)
 
     async def find(self, user_id: str, curve25519: str) -> Device | None:
         """Somebody's device with an identity key, among those known."""
@@ -119,7 +131,9 @@ class Devices:
         body = {"device_keys": {user_id: [] for user_id in users}, "timeout": int(timeout_s * 500)}
         answer = await self._client.call("POST", "/v3/keys/query", body, timeout_s=timeout_s)
         failed = mapping(answer.get("failures"))
+        breath = Breath()
         for user_id in users:
+            await breath()
             if user_id.partition(":")[2] in failed:
                 self._failed[user_id] = time.monotonic()
                 continue
@@ -139,8 +153,9 @@ class Devices:
                 continue
             known = person.devices.get(device_id)
             if known is not None and _key(known, "ed25519") != _key(keys, "ed25519"):
-                # Devices keep their keys for life: these may be somebody else's.
+                # Devices keep their keys for life: these may be somebody else's, now and the next time.
                 self._log.warning("device.keys_changed", user=user_id, device=device_id)
+                devices[device_id] = known
                 continue
             devices[device_id] = dict(keys)
         person.devices = devices
@@ -171,6 +186,7 @@ class Devices:
         return self._people[user_id]
 
     def _changed(self, user_id: str, person: _Person) -> None:
+        self._views.pop(user_id, None)
         self._keep.set(f"user/{user_id}", lambda: person.model_dump_json().encode())
 
 
@@ -197,8 +213,8 @@ def _device(person: _Person, user_id: str, keys: Mapping[str, Any]) -> Device:
         trust = Trust.VERIFIED
     elif person.verified_master and person.verified_master != owner:
         trust = Trust.CHANGED
-    elif person.verified_master and cross_signed:
-        trust = Trust.VERIFIED
+    elif person.verified_master:
+        trust = Trust.VERIFIED if cross_signed else Trust.UNSIGNED
     return Device(
         user_id=user_id,
         device_id=device_id,

@@ -15,6 +15,8 @@ from surfaces_matrix.e2ee.olm import MEGOLM, Undecryptable
 from surfaces_matrix.shapes import is_room_id, mapping, text
 
 MOST_CACHED = 500
+NEVER_INSIDE = frozenset({"m.room.encrypted", "m.room.redaction"})
+"""Whether somebody may take back an event the homeserver decides, which sees nothing of what is inside."""
 
 Origin = Literal["direct", "forwarded", "backup", "file"]
 """How a session came; only one that its own maker sent says surely whose it is."""
@@ -41,8 +43,10 @@ class InboundSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decrypted:
-    """What an event says, and who made its session."""
+    """What an event says, who made its session, and where in it."""
 
+    session_id: str
+    index: int
     type: str
     content: Mapping[str, Any]
     sender: Sender
@@ -84,8 +88,11 @@ class Inbound:
         self._keep.set(_row(room_id, session_id), lambda: self._spelled(session))
         return True
 
-    async def decrypt(self, room_id: str, event_id: str, content: Mapping[str, Any]) -> Decrypted:
-        """The event inside an `m.room.encrypted` (Matrix spec, "m.megolm.v1.aes-sha2"). `Undecryptable`."""
+    async def decrypt(self, room_id: str, content: Mapping[str, Any]) -> Decrypted:
+        """The event inside an `m.room.encrypted` (Matrix spec, "m.megolm.v1.aes-sha2"). `Undecryptable`.
+
+        It is still to be seen whether its sender may have said it, and then to be noticed.
+        """
         session_id, ciphertext = text(content.get("session_id")), text(content.get("ciphertext"))
         if content.get("algorithm") != MEGOLM or session_id is None or ciphertext is None:
             raise Undecryptable("MALFORMED")
@@ -103,19 +110,23 @@ class Inbound:
             inner = mapping(orjson.loads(opened.plaintext))
         except ValueError as error:
             raise Undecryptable("MALFORMED") from error
-        await self._notice(room_id, session_id, opened.message_index, event_id)
-        if inner.get("room_id") != room_id or text(inner.get("type")) is None:
+        if inner.get("room_id") != room_id or text(inner.get("type")) is None or inner["type"] in NEVER_INSIDE:
             raise Undecryptable("MISDIRECTED")
         return Decrypted(
+            session_id=session_id,
+            index=opened.message_index,
             type=str(inner["type"]),
             content=_with_relation(mapping(inner.get("content")), content),
             sender=session.sender,
             origin=session.origin,
         )
 
-    async def _notice(self, room_id: str, session_id: str, index: int, event_id: str) -> None:
-        """Note which event it was, for ever: another one with the same index is somebody's repeat of it."""
-        row = f"seen/{room_id}/{session_id}/{index}"
+    async def notice(self, room_id: str, event_id: str, found: Decrypted) -> None:
+        """Note which event it was, for ever: another one with the same index is somebody's repeat of it.
+
+        `Undecryptable` for such a one. What nobody could have said is not noticed: it would be taken for the first.
+        """
+        row = f"seen/{room_id}/{found.session_id}/{found.index}"
         known = await self._keep.get(row)
         if known is None:
             self._keep.set(row, event_id.encode())

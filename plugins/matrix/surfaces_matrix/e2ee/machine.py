@@ -35,7 +35,7 @@ from surfaces_matrix.e2ee.policy import believed
 from surfaces_matrix.e2ee.sharing import WITHHELD, Sharing
 from surfaces_matrix.e2ee.upkeep import Upkeep
 from surfaces_matrix.errors import Refused
-from surfaces_matrix.shapes import mapping, sequence, text, user_id
+from surfaces_matrix.shapes import LONGEST_ID, mapping, one_line, sequence, text, user_id
 
 RoomEventHandler = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Gets the room's id and an event of it, decrypted."""
@@ -45,7 +45,7 @@ LOOK_S = 5.0
 """So long reading waits to learn whose device sent an event."""
 NEVER = frozenset({"m.blacklisted", "m.unverified", "m.unauthorised"})
 """Codes of `m.room_key.withheld` by which a key will not come, however long one waits."""
-KEY_COMES = frozenset({"NO_KEY", "UNKNOWN_DEVICE"})
+KEY_COMES = frozenset({"NO_KEY", "UNKNOWN_DEVICE", "UNSIGNED"})
 """Codes of what may be read later."""
 MOST_WITHHELD = 1000
 MOST_HEARD = 1000
@@ -283,8 +283,9 @@ class Machine:
         sender, event_id = user_id(event.get("sender")), text(event.get("event_id"))
         if sender is None or event_id is None:
             raise Undecryptable("MALFORMED")
-        found = await self._inbound.decrypt(room_id, event_id, mapping(event.get("content")))
+        found = await self._inbound.decrypt(room_id, mapping(event.get("content")))
         await self._check(found, sender)
+        await self._inbound.notice(room_id, event_id, found)
         return {**event, "type": found.type, "content": found.content}
 
     async def _check(self, found: Decrypted, sender: str) -> None:
@@ -294,11 +295,14 @@ class Machine:
         if sender == self.user_id and found.sender.curve25519 == self.curve25519:
             return
         device = await self._devices.find(sender, found.sender.curve25519)
-        if device is None and (found.origin != "direct" or self._policy == "verified_only"):
+        if device is None or device.trust is Trust.UNSIGNED:
             await self._look(sender)
             device = await self._devices.find(sender, found.sender.curve25519)
-        if not believed(self._policy, found, device):
-            raise Undecryptable("UNTRUSTED" if device is not None else "UNKNOWN_DEVICE")
+        was_verified = await self._devices.was_verified(sender)
+        if not believed(self._policy, found, device, was_verified=was_verified):
+            if device is None:
+                raise Undecryptable("UNKNOWN_DEVICE")
+            raise Undecryptable("UNSIGNED" if device.trust is Trust.UNSIGNED else "UNTRUSTED")
 
     async def _look(self, person: str) -> None:
         try:
@@ -366,7 +370,7 @@ class Machine:
                 self._given_up[held.event_id] = held
             elif age_s >= ask_s and held.event_id not in self._asked:
                 self._asked.add(held.event_id)
-                device_id = text(mapping(held.event.get("content")).get("device_id")) or ""
+                device_id = one_line(mapping(held.event.get("content")).get("device_id"), LONGEST_ID)
                 self._upkeep.ask(held.room_id, held.session_id, sender, device_id)
         return list(self._given_up.values())
 
@@ -451,7 +455,7 @@ class Machine:
         """A device tells why it gives us no key."""
         code, sender_key = text(content.get("code")), text(content.get("sender_key"))
         room_id, session_id = text(content.get("room_id")), text(content.get("session_id"))
-        self._log.info("room_key.withheld", sender=sender, code=code)
+        self._log.info("room_key.withheld", sender=sender, code=(code or "")[:64])
         if code == "m.no_olm" and sender_key is not None:
             self._upkeep.wedged(sender, sender_key)
         elif code is not None and room_id is not None and session_id is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -37,7 +37,7 @@ class Opened:
     """What a device sent us alone."""
 
     type: str
-    content: Mapping[str, Any]
+    content: Mapping[str, Any] = field(repr=False)
     sender: str
     curve25519: str
     ed25519: str
@@ -242,6 +242,8 @@ class Olm:
         if curve25519 not in self._sessions:
             rows = await self._keep.scan(f"olm/{curve25519}/")
             loaded = sorted(map(self._load, rows.values()), key=lambda one: -one.used_at)
+            if not loaded and curve25519 not in self._sessions:
+                return []  # not remembered: anybody can name any number of keys
             # Meanwhile another may have loaded them: a session must not be there twice.
             self._sessions.setdefault(curve25519, loaded)
         return self._sessions[curve25519]
@@ -251,7 +253,7 @@ class Olm:
         return _Session(vodozemac.Session.from_pickle(kept["pickle"], self._key), kept["used_at"])
 
     async def _add(self, curve25519: str, olm: vodozemac.Session) -> None:
-        sessions = await self._with(curve25519)
+        sessions = self._sessions.setdefault(curve25519, await self._with(curve25519))
         session = _Session(olm, self._clock())
         sessions.append(session)
         self._used(curve25519, session, received=True)

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import vodozemac
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_matrix.breath import Breath
 from surfaces_matrix.e2ee.channel import Channel
 from surfaces_matrix.e2ee.device import Device, Policy
 from surfaces_matrix.e2ee.devices import Devices
@@ -82,7 +83,9 @@ class Sharing:
         """The readers' devices that get the key, and those that don't with the reason."""
         trusted: list[Device] = []
         refused: list[tuple[Device, str]] = []
+        breath = Breath()
         for user_id in sorted(readers):
+            await breath()
             for device in (await self.devices.of(user_id)).values():
                 if device.curve25519 == self.olm.curve25519:
                     continue

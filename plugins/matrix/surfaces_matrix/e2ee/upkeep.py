@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -153,8 +154,17 @@ class Upkeep:
     async def _unwedge(self) -> None:
         while self._wedged:
             user_id, curve25519 = next(iter(self._wedged))
-            await self._answer(user_id, curve25519)
+            with self._one(user_id):
+                await self._answer(user_id, curve25519)
             self._wedged.pop((user_id, curve25519), None)
+
+    @contextmanager
+    def _one(self, user_id: str) -> Iterator[None]:
+        """Work for one person: what the homeserver refuses of it, for what they sent, holds up nobody else."""
+        try:
+            yield
+        except Refused as error:
+            self._log.warning("keys.refused", user=user_id, code=error.errcode)
 
     async def _answer(self, user_id: str, curve25519: str) -> None:
         """Give a device a new session with us, which it uses from now on."""
@@ -184,7 +194,8 @@ class Upkeep:
                 }
                 # Asked twice after a crash is better than never.
                 to = {user_id: {device_id or "*": told}, self._olm.user_id: {"*": told}}
-                await self._channel.put(KEY_REQUEST, to, timeout_s=self._client.timeout_s)
+                with self._one(user_id):
+                    await self._channel.put(KEY_REQUEST, to, timeout_s=self._client.timeout_s)
                 self._keep.set(row, str(told["request_id"]).encode())
                 await self._keep.flush()
                 self._log.info("room_key.asked", room=room_id, session=session_id)

@@ -23,11 +23,11 @@ _ROW = "e2ee.vault"
 
 
 class _Kept(BaseModel):
-    recovery_key: str = ""
+    recovery_key: str = Field("", repr=False)
     """Unpadded base64."""
     key_id: str = ""
     """Of the secret storage that it opens."""
-    secrets: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     """By name."""
     stored: list[str] = Field(default_factory=list)
     """Names of those that are in the account, too."""
