@@ -36,10 +36,10 @@ class _Mark(BaseModel):
     over: bool = False
     """The message waits no more."""
 
-    def is_behind(self, message: Inbound) -> bool:
-        """Whether it comes later in its lane than one that is taken up."""
+    def ends_with(self, message: Inbound) -> bool:
+        """Whether it waits no more when a message is taken up: it is that one, or came earlier in its lane."""
         same = (self.room_id, self.thread) == (message.address.conversation, message.thread)
-        return not same or (self.sent_at > message.sent_at and self.event_id != message.event_id)
+        return same and (self.event_id == message.event_id or self.sent_at < message.sent_at)
 
 
 class Waiting:
@@ -77,7 +77,7 @@ class Waiting:
 
     def taken_up(self, message: Inbound) -> None:
         """A message waits no more, nor does any that came before it in its lane."""
-        for mark in [mark for mark in self._marks.values() if not mark.is_behind(message)]:
+        for mark in [mark for mark in self._marks.values() if mark.ends_with(message)]:
             mark.over = True
             if not mark.stored:
                 del self._marks[mark.event_id]

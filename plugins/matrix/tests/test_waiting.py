@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,8 @@ class Hall:
         ids = [self.ann.say(self.room, f"thing {number}") for number in range(count)]
         intake = self.bot.intake
         await intake.wait_until(lambda: ids[-1] in {entry.event_id for entry in intake.entries}, "the last one")
-        return [entry for entry in intake.entries if entry.event_id in ids]
+        said = [entry for entry in intake.entries if entry.event_id in ids]
+        return [replace(entry, sent_at=entry.sent_at + number / 1000) for number, entry in enumerate(said)]
 
     def reactions(self) -> list[Event]:
         """All there ever were."""
@@ -79,6 +81,15 @@ async def test_what_waits_has_a_reaction_until_it_is_taken_up(hall: Hall, encryp
         await surface.acknowledge(three, waiting=False)
         await hall.until_shows()
         await hall.until_stored(lambda rows: not rows)
+
+
+async def test_what_came_at_the_same_instant_goes_on_waiting(hall: Hall):
+    """A clock tells nothing about which of two was first."""
+    async with hall.bot.live() as surface:
+        one, two = (replace(entry, sent_at=1.0) for entry in await hall.say(2))
+        await surface.acknowledge(two, waiting=True)
+        await surface.acknowledge(one, waiting=False)
+        await hall.until_shows(two)
 
 
 @pytest.mark.parametrize("lost", [False, True])
