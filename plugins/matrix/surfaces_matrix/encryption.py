@@ -46,7 +46,11 @@ def installed() -> bool:
 
 
 def machine_for(
-    settings: MatrixSettings, client: Client, context: SurfaceContext, session: Callable[[], str]
+    settings: MatrixSettings,
+    client: Client,
+    context: SurfaceContext,
+    session: Callable[[], str],
+    allowed: Callable[[str], bool],
 ) -> Machine | None:
     """The machine of an account, or None where it is to do without. `ConfigError`."""
     if settings.encryption is False or (settings.encryption is None and not installed()):
@@ -64,7 +68,13 @@ def machine_for(
         secret=None if secret is None else secret.get_secret_value(),
         where=f"surfaces.{context.name}.pickle_key",
         session=session,
+        allowed=allowed,
     )
+
+
+async def was_encrypted(store: Store, room_id: str) -> bool:
+    """Whether a room was ever seen encrypted."""
+    return await store.get(_ROWS + room_id) is not None
 
 
 class Encryption:

@@ -1,7 +1,8 @@
 """Follows rooms that were upgraded (Matrix spec, "Room upgrades"), and knows where each one went.
 
 A tombstone alone is not believed: the room it leads to must name the old one as its predecessor. Who wrote
-the tombstone had the power to, or the homeserver would not have taken it.
+the tombstone had the power to, or the homeserver would not have taken it. What was said in an encrypted room
+does not go on in one that is not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Store
 from surfaces_matrix.client import Client, quote
+from surfaces_matrix.encryption import ENCRYPTION, was_encrypted
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.roomstate import RoomState
 from surfaces_matrix.shapes import mapping, text
@@ -72,6 +74,9 @@ class Moves:
         if text(mapping(create.get("predecessor")).get("room_id")) != old:
             await self.leave(new)
             return await self._stay(old, new, "no_predecessor")
+        if await was_encrypted(self._store, old) and not await self._state.content(new, ENCRYPTION):
+            await self.leave(new)
+            return await self._stay(old, new, "not_encrypted")
         return True
 
     async def went(self, old: str, new: str) -> None:

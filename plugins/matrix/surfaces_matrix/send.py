@@ -151,6 +151,8 @@ class Sender:
         if self._thumbnails.wanted(file):
             where["thumbnail"] = await self._thumbnail(file, encrypt=encrypt)
         await self._store.put(row, orjson.dumps(where))
+        if not encrypt and await self._words.allowed(room_id, timeout_s=self._settings.request_timeout_s):
+            return await self._uploaded(room_id, file, row)  # the room became encrypted while the file was on its way
         return where
 
     async def _thumbnail(self, file: FileRef, *, encrypt: bool) -> Content:

@@ -56,7 +56,7 @@ class MatrixSurface(Surface):
         self._people = People(settings.allow_users or (f"@*:{settings.server_name}",), settings.deny_users)
         self._client = Client(settings.homeserver, settings.user_id, timeout_s=settings.request_timeout_s)
         self._login = Login(name=context.name, settings=settings, client=self._client, store=context.store)
-        machine = machine_for(settings, self._client, context, lambda: self._login.session)
+        machine = machine_for(settings, self._client, context, lambda: self._login.session, self._people.allowed)
         self._encryption = Encryption(self._client, context.store, context.log, machine, wait_s=settings.decrypt_wait_s)
         quotes = Quotes(self._client, self._encryption, context.log)
         say = Say(self._client, self._encryption, self._login)

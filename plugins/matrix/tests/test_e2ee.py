@@ -437,3 +437,25 @@ def test_no_secret_shows_by_accident():
     reference = Reference(uri="mxc://hs/a", key=b"k" * 32, iv=b"i" * 16, sha256=b"s" * 32)
     assert repr(keys.master.seed) not in repr(keys)
     assert "kkk" not in repr(reference)
+
+
+async def test_keys_of_strangers_are_not_kept(server: KeyServer):
+    """Whoever may not talk to the bot could fill its disk with them."""
+    server.members[ROOM] = [ANN, EVE, BOT]
+    bot = Party(server, BOT, allowed=lambda person: person == ANN)
+    await bot.start()
+    for person in (ANN, EVE):
+        party = Party(server, person)
+        await party.start()
+        await party.say(ROOM, "hello")
+    await bot.sync()
+    assert len(await bot.machine.sessions()) == 1
+
+
+async def test_keys_that_nobody_has_are_not_remembered(bot: Party):
+    """A stranger can name any number of them."""
+    for number in range(20):
+        body = {"algorithm": OLM, "sender_key": f"key{number}"}
+        body["ciphertext"] = {bot.machine.curve25519: {"type": 1, "body": "AAAA"}}
+        await bot.sync({"type": "m.room.encrypted", "sender": EVE, "content": body})
+    assert not bot.machine._olm._sessions

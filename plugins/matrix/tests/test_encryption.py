@@ -180,3 +180,25 @@ async def test_only_state_makes_a_room_encrypted(stage: Stage, bot: Bot):
         await stage.until(lambda: any(sync.query["since"] == "s1" for sync in stage.live_syncs()))
         await surface.send(outbound("one"))
     assert said(stage) == 1
+
+
+async def test_a_file_does_not_stay_plain_in_a_room_that_became_encrypted_meanwhile(
+    stage: Stage, bot: Bot, workspace: Workspace
+):
+    """It goes out once more, encrypted and without its name."""
+    bot.files = workspace
+    file = a_file("a.txt", 1)
+    workspace.put(file, b"x")
+
+    async def slow(_: Any) -> Any:
+        event = {**ENCRYPTION, "event_id": "$e", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+        await stage.live(batch("s1", event))
+        await stage.until(lambda: any(sync.query["since"] == "s1" for sync in stage.live_syncs()))
+        return {"content_uri": "mxc://hs/plain"}
+
+    await stage.then("/upload", slow, {"content_uri": "mxc://hs/sealed"})
+    await stage.then("/members", {"chunk": []})
+    async with bot.live(encryption=True) as surface:
+        await surface.send(outbound(file=file))
+    assert [upload.query.get("filename") for upload in stage.sent("media/v3/upload")] == ["a.txt", None]
+    assert stage.count("/send/m.room.encrypted/") == 1

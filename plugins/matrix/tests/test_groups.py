@@ -228,6 +228,18 @@ async def test_a_move_that_is_not_true_is_not_followed(home: Home) -> None:
         assert home.server.members(room)[ME] == "join"
 
 
+async def test_an_encrypted_room_does_not_go_on_in_a_plain_one(home: Home) -> None:
+    """Whoever can write a tombstone could else make the bot say in the clear what was to be encrypted."""
+    async with joined_group(home) as (surface, room):
+        secret = {"algorithm": "m.megolm.v1.aes-sha2"}
+        home.server.world.add(home.server.rooms[room], home.ann.user_id, "m.room.encryption", secret, state_key="")
+        home.ann.send(room, said("Robbie, here", **MENTION))
+        await home.texts("here")
+        plain = upgrade(home.ann, home, room, preset="public_chat")
+        assert await doors(surface).follow(at(room), at(plain)) is None
+        assert home.server.members(plain)[ME] == "leave"
+
+
 async def test_who_is_invited_later_comes_after_all(home: Home) -> None:
     """Where nobody may come in without an invite, the invite is the way, to the same conversation."""
     async with joined_group(home) as (surface, room):

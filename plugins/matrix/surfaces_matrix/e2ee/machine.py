@@ -64,6 +64,7 @@ class Machine:
         secret: str | None = None,
         where: str = "pickle_key",
         session: Callable[[], str] = str,
+        allowed: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.user_id = client.user_id
@@ -77,6 +78,7 @@ class Machine:
         self._secret = secret
         self._where = where
         self._session = session
+        self._allowed = allowed
         self._clock = clock
         self._devices = Devices(client, self.keep, log)
         self._members = Members(client)
@@ -435,7 +437,10 @@ class Machine:
                 await handler(room_id, session_id)
 
     async def _take_key(self, opened: Opened, _: Device | None) -> None:
-        """A device gives us the key of its session."""
+        """A device gives us the key of its session; whose words are not listened to, their keys are not kept."""
+        if opened.sender != self.user_id and not self._allowed(opened.sender):
+            self._log.debug("room_key.unwanted", sender=opened.sender)
+            return
         sender = Sender(user_id=opened.sender, curve25519=opened.curve25519, ed25519=opened.ed25519)
         found = received(opened.content, sender)
         if found is not None:
