@@ -212,8 +212,9 @@ def parts_backwards() -> None:
     """The parts of an answer are numbered from the last to the first."""
     original = Journal._commit
 
-    async def backwards(self: Journal, rows: Any, answer: Any) -> Any:
-        return (await original(self, rows, answer[::-1]))[::-1]
+    async def backwards(self: Journal, rows: Any, answer: Any, *follow: Any) -> Any:
+        parts, entries = await original(self, rows, answer[::-1], *follow)
+        return parts[::-1], entries
 
     put_in(Journal, "_commit", backwards)
 

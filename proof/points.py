@@ -18,6 +18,7 @@ REQUESTS = (
     "members",
     "messages",
     "profile",
+    "receipt",
     "send",
     "state.get",
     "state.put",
