@@ -455,7 +455,7 @@ async def test_keys_of_strangers_are_not_kept(server: KeyServer):
 async def test_keys_that_nobody_has_are_not_remembered(bot: Party):
     """A stranger can name any number of them."""
     for number in range(20):
-        body = {"algorithm": OLM, "sender_key": f"key{number}"}
+        body: dict[str, Any] = {"algorithm": OLM, "sender_key": f"key{number}"}
         body["ciphertext"] = {bot.machine.curve25519: {"type": 1, "body": "AAAA"}}
         await bot.sync({"type": "m.room.encrypted", "sender": EVE, "content": body})
     assert not bot.machine._olm._sessions

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import structlog
 import vodozemac
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from surfaces_matrix.e2ee import backup, recovery, secrets
 from surfaces_matrix.e2ee.canonical import signed_by
 from surfaces_matrix.e2ee.crosskeys import USAGES, CrossSigning
 from surfaces_matrix.e2ee.emoji import EMOJI
+from surfaces_matrix.e2ee.secrets import Secrets
+from surfaces_matrix.e2ee.vault import Vault
 
-from .conftest import ME, patient
+from .conftest import ME, MemoryStore, patient
 
 KEY = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
 WRITTEN = "EsTc LW2K PGiF wKEA 3As5 g5c4 BXwk qeeJ ZJV8 Q9fu gUMN UE4d"
@@ -120,3 +123,18 @@ def test_the_table_of_pictures_is_that_of_the_specification():
     """64 of them, in their order."""
     assert len(EMOJI) == 64
     assert (EMOJI[0], EMOJI[63], EMOJI[29]) == (("🐶", "Dog"), ("📌", "Pin"), ("❤️", "Heart"))
+
+
+async def test_the_vault_lies_in_the_state_encrypted():
+    """With the operator's secret the state alone opens nothing of the account."""
+    store = MemoryStore()
+
+    async def opened(secret: str) -> Vault:
+        vault = Vault("work", Secrets(cast(Any, None)), store, structlog.get_logger(), secret=secret)
+        await vault.load()
+        return vault
+
+    await (await opened("of the operator")).keep({"m.megolm_backup.v1": BACKUP_KEY})
+    assert BACKUP_KEY not in repr(store.rows)
+    assert await (await opened("of the operator")).get("m.megolm_backup.v1") == BACKUP_KEY
+    assert await (await opened("another")).get("m.megolm_backup.v1") is None

@@ -12,6 +12,7 @@ import orjson
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import StateError, Unavailable
+from surfaces_matrix.breath import Breath
 from surfaces_matrix.e2ee.canonical import canonical
 from surfaces_matrix.e2ee.channel import Channel
 from surfaces_matrix.e2ee.device import Device
@@ -62,7 +63,9 @@ class Inbox:
 
     async def take(self, events: Sequence[object]) -> None:
         """All messages of a response; those that were taken before are passed over."""
+        breath = Breath()
         for event in map(mapping, events):
+            await breath()
             sender, type_ = user_id(event.get("sender")), text(event.get("type"))
             name = _name(event)
             if sender is None or type_ is None or name is None or name in self._seen:

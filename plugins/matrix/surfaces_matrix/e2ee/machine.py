@@ -11,6 +11,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Store, Unavailable
+from surfaces_matrix.breath import Breath
 from surfaces_matrix.client import Client
 from surfaces_matrix.e2ee.channel import ONE_TIME_KEY, Channel
 from surfaces_matrix.e2ee.device import Device, Identity, Policy, Trust
@@ -347,8 +348,9 @@ class Machine:
     async def readable(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """The held events that can be read by now, decrypted, with their rooms, in the order they came."""
         if self._news:
-            self._news = False
+            self._news, breath = False, Breath()
             for held in self._held:
+                await breath()
                 if held.event_id in self._readable:
                     continue
                 try:

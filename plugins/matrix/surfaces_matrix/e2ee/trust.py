@@ -55,6 +55,7 @@ class Trust:
             log,
             recovery_key=settings.recovery_key,
             recovery_key_file=settings.recovery_key_file,
+            secret=None if settings.pickle_key is None else settings.pickle_key.get_secret_value(),
         )
         self.identity = OwnIdentity(name, machine, client, self.vault, log, password=settings.password)
         self.backup = Backup(name, machine, client, self.vault, self.identity, store, log)

@@ -12,12 +12,15 @@ import secrets as chance
 from collections.abc import Mapping
 from pathlib import Path
 
+import orjson
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import ConfigError, Store
 from surfaces_matrix.e2ee import recovery, secrets
+from surfaces_matrix.e2ee.keep import pickle_key
 from surfaces_matrix.e2ee.secrets import Secrets, decoded, encoded
+from surfaces_matrix.shapes import mapping
 
 _ROW = "e2ee.vault"
 
@@ -45,12 +48,15 @@ class Vault:
         *,
         recovery_key: SecretStr | None = None,
         recovery_key_file: Path | None = None,
+        secret: str | None = None,
     ) -> None:
         self._name = name
         self._storage = storage
         self._store = store
         self._log = log
         self._given = recovery_key
+        self._secret = secret
+        """Of the operator's, by which what is kept here is encrypted."""
         self._file = recovery_key_file
         self._kept = _Kept()
         self.problem = ""
@@ -75,9 +81,14 @@ class Vault:
     async def load(self) -> None:
         """Read what is kept here."""
         row = await self._store.get(_ROW)
+        if row is None:
+            self._kept = _Kept()
+            return
         try:
-            self._kept = _Kept() if row is None else _Kept.model_validate_json(row)
-        except ValidationError:
+            sealed = mapping(orjson.loads(row))
+            key = await pickle_key(self._store, self._secret)
+            self._kept = _Kept.model_validate_json(secrets.decrypt(key, _ROW, sealed))
+        except (ValueError, ValidationError):
             self._log.warning("vault.unreadable")
 
     async def unlock(self) -> None:
@@ -190,5 +201,6 @@ class Vault:
 
     async def _keep(self, **changes: object) -> None:
         kept = self._kept.model_copy(update=changes)
-        await self._store.put(_ROW, kept.model_dump_json().encode())
+        key = await pickle_key(self._store, self._secret)
+        await self._store.put(_ROW, orjson.dumps(secrets.encrypt(key, _ROW, kept.model_dump_json().encode())))
         self._kept = kept

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from traceback import extract_tb
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -163,8 +164,11 @@ class Verification:
                 self._log.warning("verification.failed", error=str(error))
             except StateError:
                 raise
-            except Exception:  # noqa: BLE001 - whoever found a bug here could end the host whenever they like
-                self._log.exception("verification.failed")
+            except Exception as error:  # noqa: BLE001 - whoever found a bug here could end the host whenever they like
+                # A traceback might show what was sent.
+                last = extract_tb(error.__traceback__)[-1]
+                where = f"{type(error).__name__} at {last.name}:{last.lineno}"
+                self._log.error("verification.failed", error=where)
 
     def _enqueue(self, work: Callable[[], Awaitable[None]]) -> None:
         with suppress(asyncio.QueueFull):
