@@ -39,7 +39,7 @@ page: $(PAGE)/index.html
 .PHONY: demo
 demo: setup synapse ## show a person talking to their agent, on this machine alone
 	@$(MAKE) --no-print-directory page || echo "Node cannot be had here, so the demo goes without its chat page." >&2
-	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
+	@trap : INT; if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
 
 .PHONY: test
 test: lint synapse web ## run everything: lint, types, layers, all tests

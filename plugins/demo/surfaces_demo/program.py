@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from surfaces_demo.chat import Chat
@@ -80,34 +80,38 @@ async def _show(stage: Stage, report: Report, *, stays: bool) -> None:
     with report.step("the host") as step:
         await stage.start_host()
         step.note(f"surfaces run -c {CONFIG.name}")
-    account = await stage.newcomer("ann")
-    async with Person(stage.homeserver.url, account) as person:
-        script = Script(stage, person, bot.user_id, report)
-        await script.play()
-        report.line(f"\nAll {report.steps} steps were seen by the client of {account.user_id}.")
-        if stays:
-            async with _page(stage, report, bot):
-                _invite(report, stage, account)
+    async with _page(stage, report, bot) if stays else nullcontext() as page:
+        account = await stage.newcomer("ann")
+        async with Person(stage.homeserver.url, account) as person:
+            script = Script(stage, person, bot.user_id, report)
+            await script.play()
+            report.line(f"\nAll {report.steps} steps were seen by the client of {account.user_id}.")
+            if stays:
+                _invite(report, stage, account, page)
                 await Chat(person, script.room, bot.user_id, sys.stdout).run()
 
 
 @asynccontextmanager
-async def _page(stage: Stage, report: Report, bot: Account) -> AsyncIterator[None]:
-    """The chat page while the demo stays up; without it all else works."""
+async def _page(stage: Stage, report: Report, bot: Account) -> AsyncIterator[str | None]:
+    """The chat page, served while the conversation is played and after it; its address, None where it is not built."""
     guest = await stage.account("guest")
     async with AsyncExitStack() as stack:
+        facts = Facts(homeserver=stage.homeserver.url, bot=bot.user_id, offer=guest)
         try:
-            facts = Facts(homeserver=stage.homeserver.url, bot=bot.user_id, offer=guest)
             page = await stack.enter_async_context(Page(facts, port=PORT))
         except DemoError as error:
-            report.heading(f"It stays up. {error}")
+            report.heading(str(error))
+            yield None
         else:
-            report.heading("It stays up. Open the chat page in a browser:")
+            report.heading("Open the chat page in a browser:")
             report.line(f"  {page.url}")
-        yield
+            yield page.url
 
 
-def _invite(report: Report, stage: Stage, account: Account) -> None:
+def _invite(report: Report, stage: Stage, account: Account, page: str | None) -> None:
+    report.heading("It stays up.")
+    if page:
+        report.line(f"  chat page   {page}")
     report.heading("Or log in with any Matrix client on this machine:")
     report.line(f"  homeserver  {stage.homeserver.url}")
     report.line(f"  user        {account.user_id}")

@@ -14,10 +14,19 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Group } from "./rooms";
 
-function Dialog({ label, close, children }: { label: string; close: () => void; children: ComponentChildren }) {
+interface DialogProps {
+  label: string;
+  close: () => void;
+  /** Whether the page behind it stays in use. */
+  beside?: boolean;
+  children: ComponentChildren;
+}
+
+function Dialog({ label, close, beside, children }: DialogProps) {
   const place = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    place.current?.showModal();
+    if (beside) place.current?.show();
+    else place.current?.showModal();
   }, []);
   return (
     <dialog
@@ -146,8 +155,9 @@ function Verification({ request, close }: { request: VerificationRequest; close:
     close();
   }
 
+  // A bot is answered in the conversation behind it.
   return (
-    <Dialog label="Verification" close={leave}>
+    <Dialog label="Verification" close={leave} beside>
       <h2>Compare with {request.otherUserId}</h2>
       {phase === VerificationPhase.Requested && (
         <Choice text="They ask to verify that nobody listens in." yes="Begin" no="Not now" onYes={accept} onNo={leave} />
