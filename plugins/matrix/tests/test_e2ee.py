@@ -459,3 +459,17 @@ async def test_keys_that_nobody_has_are_not_remembered(bot: Party):
         body["ciphertext"] = {bot.machine.curve25519: {"type": 1, "body": "AAAA"}}
         await bot.sync({"type": "m.room.encrypted", "sender": EVE, "content": body})
     assert not bot.machine._olm._sessions
+
+
+async def test_nothing_waits_for_telling_why_there_is_no_key(ann: Party, server: KeyServer):
+    """Whoever gets none cannot keep the others from theirs."""
+    bot = Party(server, BOT, trust="verified_only")
+    await bot.start()
+    other = Party(server, ANN, "OTHER")
+    await other.start()
+    server.refused.add("OTHER")
+    await bot.machine.devices(ANN)
+    await bot.machine.set_trust(ANN, "DEV", ann.machine.ed25519, True)
+    event = await bot.say(ROOM, "hello")
+    await ann.sync()
+    assert await body_of(ann, event) == "hello"

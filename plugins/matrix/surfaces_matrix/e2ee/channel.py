@@ -14,6 +14,7 @@ from surfaces_matrix.e2ee.canonical import signed_by
 from surfaces_matrix.e2ee.device import Device
 from surfaces_matrix.e2ee.keep import Keep
 from surfaces_matrix.e2ee.olm import Olm
+from surfaces_matrix.errors import Refused
 from surfaces_matrix.shapes import mapping, text
 
 MOST_AT_ONCE = 100
@@ -66,6 +67,17 @@ class Channel:
             # What was sent with an older state of a session can't be read by anybody.
             await self._keep.flush()
             await self.put("m.room.encrypted", messages, timeout_s=timeout_s)
+
+    async def tell(self, type_: str, contents: Sequence[tuple[Device, Mapping[str, Any]]], *, timeout_s: float) -> None:
+        """Send each device its content in the clear; what the homeserver refuses is left out. `Unavailable`."""
+        for some in _in_batches(contents):
+            messages: dict[str, dict[str, Mapping[str, Any]]] = {}
+            for device, content in some:
+                messages.setdefault(device.user_id, {})[device.device_id] = content
+            try:
+                await self.put(type_, messages, timeout_s=timeout_s)
+            except Refused as error:
+                self._log.info("to_device.refused", type=type_, code=error.errcode)
 
     async def put(self, type_: str, messages: Messages, *, timeout_s: float) -> None:
         """Send contents as they are. `Unavailable` or `Refused`."""

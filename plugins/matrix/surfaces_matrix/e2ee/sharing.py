@@ -117,8 +117,11 @@ class Sharing:
     async def _withhold(
         self, room_id: str, session: OutboundSession, refused: Sequence[tuple[Device, str]], timeout_s: float
     ) -> None:
-        """Tell devices, once for each session, why they get no key (Matrix spec, "m.room_key.withheld")."""
-        messages: dict[str, dict[str, Mapping[str, Any]]] = {}
+        """Tell devices, once for each session, why they get no key (Matrix spec, "m.room_key.withheld").
+
+        It is a courtesy: nothing that is said waits for it where the homeserver refuses that.
+        """
+        contents: list[tuple[Device, Mapping[str, Any]]] = []
         for device, code in refused:
             if session.withheld.get(device.curve25519) == code:
                 continue
@@ -126,7 +129,7 @@ class Sharing:
             told = {"algorithm": MEGOLM, "code": code, "sender_key": self.olm.curve25519}
             if code != NO_OLM:
                 told |= {"room_id": room_id, "session_id": session.megolm.session_id}
-            messages.setdefault(device.user_id, {})[device.device_id] = told
-        if messages:
+            contents.append((device, told))
+        if contents:
             self.outbound.changed(room_id)
-            await self.channel.put(WITHHELD, messages, timeout_s=timeout_s)
+            await self.channel.tell(WITHHELD, contents, timeout_s=timeout_s)
