@@ -348,6 +348,8 @@ class Traffic(Stage):
                 self._owed(room, rf"This conversation is now called \*\*{self._names[room]}\*\*\.")
             case "edit":
                 mine = [shown.event_id for shown in self.hs.shown(room) if shown.sender == person.user_id]
+                if self.missing(room):  # what has no answer yet would get another one
+                    mine = []
                 person.edit(room, (mine or ["$nothing"])[-1], f"an edit of {act.name}")
             case "notice" | "flood":
                 for _ in range(FLOOD if act.kind == "flood" else 1):
