@@ -29,16 +29,26 @@ async function isDirect(client: sdk.MatrixClient, bot: string, rooms: string[]):
 /** Joins whatever the bot invites to; tells the rooms that are not Spaces. Returns how to end it. */
 export function acceptFrom(client: sdk.MatrixClient, bot: string, joined: (room: string) => void): () => void {
   const begun = new Set<string>();
+  const inside = new Set<string>();
   // A page that was just reloaded may hear of old invitations again: for two minutes Synapse answers the first syncs
   // of a device as it did before. What was joined then is nothing to open now.
   const before = client.getJoinedRooms().then((known) => known.joined_rooms, () => [] as string[]);
   const look = () => {
     for (const room of client.getRooms()) {
+      if (room.getMyMembership() === "leave") inside.delete(room.roomId);
       if (room.getMyMembership() !== "invite" || inviter(room) !== bot || begun.has(room.roomId)) continue;
+      if (inside.has(room.roomId)) {
+        // A sync behind the join may tell of the invitation once more; nothing would ever tell of the join again.
+        room.updateMyMembership("join");
+        continue;
+      }
       begun.add(room.roomId);
       void client
         .joinRoom(room.roomId)
-        .then(async () => (room.isSpaceRoom() || (await before).includes(room.roomId) ? undefined : joined(room.roomId)))
+        .then(async () => {
+          inside.add(room.roomId);
+          if (!room.isSpaceRoom() && !(await before).includes(room.roomId)) joined(room.roomId);
+        })
         .catch(() => undefined)
         // The bot may invite again after the person has left.
         .finally(() => begun.delete(room.roomId));
