@@ -58,7 +58,8 @@ NUMBERS = 60
 FAULT_S = 5.0
 NOTICED_S = 1.5
 """What is on its way when the fault begins, and the few failures by which it is noticed, are not counted."""
-BACK_S = 10.0
+BACK_S = 20.0
+"""Ten on a machine that does nothing else; beside other tests it may take twice as long."""
 AT_MOST = 2
 """Requests a second to a homeserver that fails."""
 NAMED = ("sync", "delivery", "surface")

@@ -256,14 +256,16 @@ class Rooms(Conversations):
             space = await self._space(person, None)
             await self._let_in(space, person)
             for binding in live:
+                room = binding.address.conversation
+                # Who has left a room is shown it as it was then, so nothing else would tell.
+                if await self._state.membership(room, self._me) != "join":
+                    gone.append(binding.address)
+                    continue
                 try:
                     await self._showing.show(binding, space)
-                    await self._let_in_by(space, binding.address.conversation, person)
+                    await self._let_in_by(space, room, person)
                 except Refused as error:
-                    room = binding.address.conversation
                     self._log.warning("recall.refused", room=room, errcode=error.errcode)
-                    if await self._state.membership(room, self._me) != "join":
-                        gone.append(binding.address)
         return gone
 
     async def home(self, person: str) -> str | None:
