@@ -118,115 +118,21 @@ class Engine:
         self._assemble()
 
     def _assemble(self) -> None:
-        surfaces, journal = self.drivers.surfaces, self.journal
-        self.questions = Questions(journal)
-        self.questions.say = self._say
-        self.questions.speak = self._speak
-        if self.settings.agent_choice != "fixed":
-            self.hooks.add(CHOOSING, choosing)
-        for name, surface in surfaces.items():
-            self.hooks.add_own(name, surface.commands())
-        self.languages = Languages(journal, self.settings.locale)
-        self.deliveries = {
-            name: Delivery(
-                name=name,
-                surface=surface,
-                journal=journal,
-                observe=self.observe,
-                speak=self._speak,
-                gate=Gate(),
-                log=self.log,
-                shown=self.questions.shown,
-            )
-            for name, surface in surfaces.items()
-        }
-        self.staging = Staging(journal, self.drivers.files)
-        self.people = People(journal, self.registry, self.settings.agent_choice)
-        self.book = Book(journal, surfaces, self.drivers.transports, self.people, self.settings.contact)
-        self.pushes = Pushes(journal, self.book)
-        self.pushes.say = self._say
-        self.moves = Moves(journal, self.people, self.book, self.settings.contact)
-        self.peers = Peers(self.people, self.drivers.transports, self.log)
-        staging, questions = self.staging, self.questions
-        agents = AgentTurns(
-            settings=self.settings,
-            journal=journal,
-            book=self.book,
-            staging=staging,
-            questions=questions,
-            peers=self.peers,
-            people=self.people,
-            surfaces=surfaces,
-            transports=self.drivers.transports,
-            files=self.drivers.files,
-            deliveries=self.deliveries,
-            shapers=self.hooks.shapers,
-            observe=self.observe,
-            log=self.log,
-        )
+        """Make the parts, those that others are handed first."""
+        self._know()
+        self.deliveries = {name: self._delivery(name, surface) for name, surface in self.drivers.surfaces.items()}
         calls = Calls(self.settings, self.book, self.hooks)
-        self.turns = Turns(
-            settings=self.settings,
-            journal=journal,
-            book=self.book,
-            languages=self.languages,
-            moves=self.moves,
-            agents=agents,
-            calls=calls,
-            questions=questions,
-            pushes=self.pushes,
-            hooks=self.hooks,
-            surfaces=surfaces,
-            deliveries=self.deliveries,
-            observe=self.observe,
-            log=self.log,
-        )
+        self.turns = self._working(calls)
         self.turns.lanes.on_failure = self.turns.urgent.on_failure = self._fail
         for delivery in self.deliveries.values():
             delivery.lanes.on_failure = self._fail
         self.peers.waiting, self.peers.wake = self.turns.waiting_for, self.turns.lanes.wake
-        snapshots = Snapshots(
-            settings=self.settings,
-            people=self.people,
-            surfaces=surfaces,
-            transports=self.drivers.transports,
-            staging=staging,
-            max_staged=self.drivers.files.max_staged,
-            log=self.log,
-        )
-        calls.doors = Doors(
-            book=self.book,
-            languages=self.languages,
-            people=self.people,
-            moves=self.moves,
-            regroup=self.settle,
-            settings=snapshots.of,
-            status=self._status,
-            staging=staging,
-            questions=questions,
-            commands=self.hooks.at,
-            may_use=calls.may_use,
-            stop=self.turns.stop,
-            behind=self.turns.behind,
-            agent_label=self._agent_label,
-            now=journal.now,
-            asking=self.turns.asking,
-            retry=partial(lasts.again, journal),
-            consults=Consults(
-                agents=lambda agent: self.people.agents.get(agent),
-                surfaces=surfaces,
-                transports=self.drivers.transports,
-                shapers=self.hooks.shapers,
-                log=self.log,
-            ),
-            points=Points(journal, self.settings.save_prompt, self.settings.load_prompt),
-            prefix=self.settings.prefix,
-        )
+        calls.doors = self._doors(calls)
         self.operations = Operations(
             settings=self.ops,
             storage=self.drivers.storage,
-            journal=journal,
-            surfaces=surfaces,
+            journal=self.journal,
+            surfaces=self.drivers.surfaces,
             deliveries=self.deliveries,
             turns=self.turns,
             held=self._held,
@@ -234,6 +140,113 @@ class Engine:
             taken=self._taken,
             stopping=lambda: self.stopping,
             log=self.log,
+        )
+
+    def _know(self) -> None:
+        """What is known of people, conversations and questions, and the commands there are."""
+        surfaces, transports, journal = self.drivers.surfaces, self.drivers.transports, self.journal
+        if self.settings.agent_choice != "fixed":
+            self.hooks.add(CHOOSING, choosing)
+        for name, surface in surfaces.items():
+            self.hooks.add_own(name, surface.commands())
+        self.questions = Questions(journal)
+        self.questions.say = self._say
+        self.questions.speak = self._speak
+        self.languages = Languages(journal, self.settings.locale)
+        self.staging = Staging(journal, self.drivers.files)
+        self.people = People(journal, self.registry, self.settings.agent_choice)
+        self.book = Book(journal, surfaces, transports, self.people, self.settings.contact)
+        self.pushes = Pushes(journal, self.book)
+        self.pushes.say = self._say
+        self.moves = Moves(journal, self.people, self.book, self.settings.contact)
+        self.peers = Peers(self.people, transports, self.log)
+
+    def _delivery(self, name: str, surface: Surface) -> Delivery:
+        return Delivery(
+            name=name,
+            surface=surface,
+            journal=self.journal,
+            observe=self.observe,
+            speak=self._speak,
+            gate=Gate(),
+            log=self.log,
+            shown=self.questions.shown,
+        )
+
+    def _working(self, calls: Calls) -> Turns:
+        """What works on the inbox."""
+        agents = AgentTurns(
+            settings=self.settings,
+            journal=self.journal,
+            book=self.book,
+            staging=self.staging,
+            questions=self.questions,
+            peers=self.peers,
+            people=self.people,
+            surfaces=self.drivers.surfaces,
+            transports=self.drivers.transports,
+            files=self.drivers.files,
+            deliveries=self.deliveries,
+            shapers=self.hooks.shapers,
+            observe=self.observe,
+            log=self.log,
+        )
+        return Turns(
+            settings=self.settings,
+            journal=self.journal,
+            book=self.book,
+            languages=self.languages,
+            moves=self.moves,
+            agents=agents,
+            calls=calls,
+            questions=self.questions,
+            pushes=self.pushes,
+            hooks=self.hooks,
+            surfaces=self.drivers.surfaces,
+            deliveries=self.deliveries,
+            observe=self.observe,
+            log=self.log,
+        )
+
+    def _doors(self, calls: Calls) -> Doors:
+        """What commands can do."""
+        snapshots = Snapshots(
+            settings=self.settings,
+            people=self.people,
+            surfaces=self.drivers.surfaces,
+            transports=self.drivers.transports,
+            staging=self.staging,
+            max_staged=self.drivers.files.max_staged,
+            log=self.log,
+        )
+        consults = Consults(
+            agents=lambda agent: self.people.agents.get(agent),
+            surfaces=self.drivers.surfaces,
+            transports=self.drivers.transports,
+            shapers=self.hooks.shapers,
+            log=self.log,
+        )
+        return Doors(
+            book=self.book,
+            languages=self.languages,
+            people=self.people,
+            moves=self.moves,
+            regroup=self.settle,
+            settings=snapshots.of,
+            status=self._status,
+            staging=self.staging,
+            questions=self.questions,
+            commands=self.hooks.at,
+            may_use=calls.may_use,
+            stop=self.turns.stop,
+            behind=self.turns.behind,
+            agent_label=self._agent_label,
+            now=self.journal.now,
+            asking=self.turns.asking,
+            retry=partial(lasts.again, self.journal),
+            consults=consults,
+            points=Points(self.journal, self.settings.save_prompt, self.settings.load_prompt),
+            prefix=self.settings.prefix,
         )
 
     def _speak(self, address: Address) -> None:
