@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,7 +23,8 @@ from surfaces_core import (
     hookimpl,
 )
 from surfaces_core._engine import words
-from surfaces_core._engine.questions import GRACE_S
+from surfaces_core._engine.journal import Entry, Journal
+from surfaces_core._engine.questions import GRACE_S, YES, Open, Questions
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
@@ -475,3 +477,20 @@ async def test_a_crash_at_any_transaction_asks_and_answers_everything_once(side:
         assert sorted(finals(bot)) == wanted, f"crash {side} transaction {number}"
         assert rows(bot) == [], f"crash {side} transaction {number}"
         assert [approved for _, approved in bot.transport.answers][-1:] == [True]  # type: ignore[attr-defined]
+
+
+async def test_an_answer_may_come_before_it_is_waited_for() -> None:
+    """A yes that comes as soon as the question is stored is the living turn's, which then waits no longer."""
+    questions, here = Questions(Journal(MemoryStorage(None, None))), Address(surface="memory", conversation="home")
+    said = Inbound(address=here, event_id="$1", sender="@ann", sent_at=1.0, text="!yes")
+    question = Open(
+        key="t.q1", seq=1, turn="t", address=here, person="@ann", text="Sure?", expires_at=math.inf, request="t"
+    )
+    with questions.living(question) as answer:
+        questions.remember(question)
+        questions.answered(question, YES, Entry(seq=2, turn="y", message=said)).then()
+        async with asyncio.timeout(30):
+            assert await questions.wait(question, answer) is True
+    passed = questions.at("t.q1")
+    assert passed is not None
+    assert passed.passed

@@ -383,9 +383,10 @@ class AgentTurns:
             request=entry.asked_as,
         )
         talk.gathered.asked.add(question.key)
-        # a stop must not come between storing and queueing
-        await asyncio.shield(talk.group.create_task(self._say(said, question)))
-        return await self._questions.wait(question)
+        with self._questions.living(question) as answer:
+            # a stop must not come between storing and queueing
+            await asyncio.shield(talk.group.create_task(self._say(said, question)))
+            return await self._questions.wait(question, answer)
 
     async def _say(self, said: Outbound, question: Open) -> None:
         part = await self._journal.say(said, self._questions.asked(question))

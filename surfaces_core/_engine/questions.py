@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from surfaces_core._engine import words
@@ -123,20 +124,26 @@ class Questions:
         self._open[question.key] = question
         self._changed.set()
 
-    async def wait(self, question: Open) -> bool | None:
-        """Wait for the answer to a question of a living turn; None when nobody gave one in time."""
+    @contextmanager
+    def living(self, question: Open) -> Iterator[asyncio.Future[bool]]:
+        """The answer for a turn that lives, from before it asks: it may be given as soon as the question is stored."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._living[question.key] = answer
         try:
-            async with asyncio.timeout(max(0.0, question.expires_at - self._journal.now())):
-                return await answer
-        except TimeoutError:
-            return None
+            yield answer
         finally:
             del self._living[question.key]
             left = self._open.get(question.key)
             if left is not None and not left.answer:  # nobody waits any more; the row tells a restart that it was open
                 self._open[question.key] = replace(left, answer=GONE)
+
+    async def wait(self, question: Open, answer: asyncio.Future[bool]) -> bool | None:
+        """Wait for the answer; None when nobody gave one in time."""
+        try:
+            async with asyncio.timeout(max(0.0, question.expires_at - self._journal.now())):
+                return await answer
+        except TimeoutError:
+            return None
 
     def shown(self, message: Outbound, receipt: Receipt) -> Changes:
         """What a message that shows changes: a reaction to it may be an answer."""
