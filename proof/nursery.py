@@ -176,7 +176,7 @@ def _become(order: dict[str, Any], stdout: int, stderr: int) -> None:
 
 
 def _import_everything() -> None:
-    importlib.import_module("surfaces_core._engine.commands")
+    importlib.import_module("surfaces_core._program.commands")
     for group in ("storage", "files", "transport", "surface", "hooks"):
         for entry in entry_points(group=f"surfaces.{group}"):
             entry.load()

@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from surfaces_core._engine.arguments import Parser, add_config
+from surfaces_core._program.arguments import Parser, add_config
 
 OWN = frozenset({"run", "demo", "plugins", "check", "queue", "dead", "export", "version"})
 """Commands that no plugin is asked for."""
@@ -123,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         _check(options)
 
-    from surfaces_core._engine import commands, ending
+    from surfaces_core._host import ending
+    from surfaces_core._program import commands
 
     try:
         return commands.dispatch(options)

@@ -23,8 +23,8 @@ from surfaces_core import (
     hookimpl,
 )
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.letters import Letters
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._operating.letters import Letters
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step

@@ -25,12 +25,13 @@ from hypothesis import strategies as st
 from proof.house import House, Person
 from proof.processes import HOST, PASSWORD, Agent, Program, reference_agent
 from surfaces_core import Outbound, StateError, Unavailable
-from surfaces_core._engine import asking, control, queue, requests, tables
-from surfaces_core._engine.control import Door, NobodyThere
 from surfaces_core._engine.journal import Backlog, Entry, Part
 from surfaces_core._engine.killpoints import ORDERED
-from surfaces_core._engine.requests import Request
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._operating import control, queue, requests
+from surfaces_core._operating.control import Door, NobodyThere
+from surfaces_core._operating.requests import Request
+from surfaces_core._program import asking, tables
 from surfaces_core.cli import parser
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.scripted_transport import ScriptedTransport
@@ -509,8 +510,8 @@ async def served(path: Path) -> AsyncIterator[TestBot]:
 AS_NOBODY = f"""
 import os, sys
 from pathlib import Path
-from surfaces_core._engine import control
-from surfaces_core._engine.requests import Request
+from surfaces_core._operating import control
+from surfaces_core._operating.requests import Request
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})

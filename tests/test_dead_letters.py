@@ -15,9 +15,9 @@ import pytest
 from surfaces_commands_context import chats, context
 from surfaces_core import Address, Inbound, Kind, Outbound, Rejected, Text, Unavailable
 from surfaces_core._engine.journal import DEAD, ENTRIES, DeadLetter, Entry, Journal, Part, key, ordinal, turn_id
-from surfaces_core._engine.letters import Letters
-from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._operating.letters import Letters
+from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage

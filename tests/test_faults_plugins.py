@@ -42,9 +42,9 @@ from surfaces_core import (
     hookimpl,
 )
 from surfaces_core._engine import words
-from surfaces_core._engine.lifecycle import Engine
 from surfaces_core._engine.settings import HostSettings
-from surfaces_core._engine.watchdog import watching
+from surfaces_core._host.lifecycle import Engine
+from surfaces_core._operating.watchdog import watching
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.memory_storage import MemoryStorage
@@ -608,7 +608,7 @@ async def test_a_driver_that_cannot_open_or_close_ends_the_host_loudly(
 async def test_who_holds_up_the_loop_is_said_while_it_lasts_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin that never comes back is named too, as the thread that watches needs no loop."""
     for name in ("STALL_S", "STUCK_S"):  # what takes seconds in a real host
-        monkeypatch.setattr(f"surfaces_core._engine.watchdog.{name}", 0.01)
+        monkeypatch.setattr(f"surfaces_core._operating.watchdog.{name}", 0.01)
     written = io.StringIO()
     log = structlog.wrap_logger(
         structlog.WriteLogger(written),

@@ -13,9 +13,9 @@ from surfaces_commands_context import chats
 from surfaces_core import Address, Kind, Opening, Storage, Unavailable
 from surfaces_core._engine.conversations import OPENINGS
 from surfaces_core._engine.journal import key
-from surfaces_core._engine.lifecycle import Engine
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.words import GAVE_UP
+from surfaces_core._host.lifecycle import Engine
 from surfaces_core.testing.bot import TestBot
 
 HASTY = HostSettings(shutdown_grace_s=0.0, retry_base_s=0.001, retry_cap_s=0.002)

@@ -20,11 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from proof.house import House, Person
 from proof.processes import reference_agent
 from surfaces_core import Address, Kind, Rejected, Text, Unavailable
-from surfaces_core._engine.lifecycle import Engine
-from surfaces_core._engine.metrics import CODES, READINGS, Metrics, View
-from surfaces_core._engine.ops import OpsSettings
-from surfaces_core._engine.pulse import Pulse
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.settings import HostSettings, OpsSettings
+from surfaces_core._host.lifecycle import Engine
+from surfaces_core._operating.metrics import CODES, READINGS, Metrics, View
+from surfaces_core._operating.pulse import Pulse
 from surfaces_core.events import Accepted, Inbound, Observed, Postponed, TurnEnded
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
@@ -206,7 +205,7 @@ async def test_a_host_that_nobody_may_ask_has_no_metrics() -> None:
 
 def test_who_needs_no_metrics_does_not_wait_for_them() -> None:
     """The library is imported only for a host whose config has `ops:`."""
-    code = "import sys, surfaces_core._engine.commands; print('prometheus_client' in sys.modules)"
+    code = "import sys, surfaces_core._program.commands; print('prometheus_client' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

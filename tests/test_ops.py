@@ -13,11 +13,11 @@ import structlog
 from pydantic import ValidationError
 
 from surfaces_core import Condition, StateError, Text, Unavailable
-from surfaces_core._engine import ops
-from surfaces_core._engine.health import PROBE_PATIENCE_S
-from surfaces_core._engine.ops import Answer, OpsSettings, Pages, serving
 from surfaces_core._engine.peers import PROBE_S
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.settings import HostSettings, OpsSettings
+from surfaces_core._operating import ops
+from surfaces_core._operating.health import PROBE_PATIENCE_S
+from surfaces_core._operating.ops import Answer, Pages, serving
 from surfaces_core.testing import virtual_time
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryStorage
@@ -277,7 +277,7 @@ async def test_a_storage_that_cannot_be_written_makes_it_unready() -> None:
 
 async def test_a_storage_that_hangs_does_not_hang_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that takes too long is a reason of its own."""
-    from surfaces_core._engine import health
+    from surfaces_core._operating import health
 
     assert PROBE_PATIENCE_S < ops.PATIENCE_S, "else nobody hears of it"
     monkeypatch.setattr(health, "PROBE_PATIENCE_S", 0.01)  # the bound itself is what is tested

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from surfaces_core import ConfigError
-from surfaces_core._engine import roster
+from surfaces_core._program import roster
 from surfaces_core.cli import main
 
 BLOCK = """\

@@ -20,9 +20,9 @@ from proof.simulation.trace import HOST
 from proof.simulation.verdicts import MAX_TRIES
 from proof.simulation.weather import CALM, stream
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.lifecycle import Drivers, Engine
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.store import InstanceStore
+from surfaces_core._host.lifecycle import Drivers, Engine
 from surfaces_core.contracts import Pace, Surface, SurfaceContext
 from surfaces_core.errors import StateError
 
@@ -142,7 +142,7 @@ class Lives:
         """Nothing of a life that is over still runs."""
         for task in asyncio.all_tasks():
             code = getattr(task.get_coro(), "cr_code", None)
-            if code is not None and "surfaces_core/_engine" in code.co_filename:
+            if code is not None and "surfaces_core/_" in code.co_filename:
                 self._stage.judge.fail("grown", HOST, f"a task is left: {code.co_qualname}")
 
     # One life

@@ -15,7 +15,7 @@ from proof.simulation.stage import FLAKY, MOST_JUMP_S, REPEATABLE, Stage, agent_
 from proof.simulation.story import Chat, Said
 from proof.simulation.trace import HOST
 from proof.simulation.weather import CALM, ROUGH, Weather
-from surfaces_core._engine.lifecycle import PRUNE_EVERY_S
+from surfaces_core._host.lifecycle import PRUNE_EVERY_S
 
 POLICIES: tuple[Policy, ...] = ("auto", "auto", "auto", "retry", "notify")
 """Of the worlds, by their seeds."""

@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.ops import check_listen, parted
+from surfaces_core._engine.listening import check_listen, parted
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import StateError
 

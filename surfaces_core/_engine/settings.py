@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from surfaces_core._engine.inlet import PushSettings
-from surfaces_core._engine.ops import OpsSettings
+from surfaces_core._engine.listening import check_listen, parted
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
@@ -80,6 +80,24 @@ class LimitSettings(Settings):
     queue_depth: int | None = Field(
         None, ge=1, description="How many messages of a person may wait; further ones are declined."
     )
+
+
+class OpsSettings(Settings):
+    """`ops:` in the config."""
+
+    listen: str = Field(
+        "127.0.0.1:9400", description="Where `/livez`, `/readyz` and `/metrics` answer, as address:port."
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _address_and_port(cls, value: str) -> str:
+        return check_listen(value)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return parted(self.listen)
 
 
 class HostSettings(Settings):

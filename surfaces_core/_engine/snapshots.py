@@ -1,22 +1,18 @@
-"""Snapshots for people to read: what applies to them in a conversation, and how the host is for its operators."""
+"""Snapshots for people to read: what applies to them in a conversation."""
 
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
 from surfaces_core._engine.foreign import contained
-from surfaces_core._engine.health import Report, SurfaceState
 from surfaces_core._engine.people import People
-from surfaces_core._engine.queue import Waiting
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.staging import Staging
-from surfaces_core.contracts import CONTRACT, Section, Surface, Transport
+from surfaces_core.contracts import Section, Surface, Transport
 from surfaces_core.errors import DriverError
 from surfaces_core.events import Agent, Binding, Inbound
 from surfaces_core.i18n import LANGUAGES, language
@@ -84,25 +80,3 @@ class Snapshots:
         except Exception:  # noqa: BLE001 - what only looks must not end what works
             self._log.exception("agent.describe.bug", agent=agent.id)
         return ()
-
-
-def status(report: Report, inbox: Sequence[Waiting], outbox: Sequence[Waiting], dead: int) -> Sequence[Section]:
-    """How the host is, for an operator who asks in a chat."""
-    running = sum(lane.state == "running" for lane in inbox)
-    work = [
-        words.STATUS_RUNNING(running=running),
-        words.STATUS_INBOX(count=sum(lane.depth for lane in inbox) - running),
-        words.STATUS_OUTBOX(count=sum(lane.depth for lane in outbox)),
-        words.STATUS_DEAD(count=dead),
-        *(f"⚠️ {words.plain(reason)}" for reason in report.reasons),
-    ]
-    versions = words.STATUS_VERSIONS(host=version("surfaces-core"), contract=CONTRACT, python=platform.python_version())
-    return [
-        Section(title=words.STATUS(), lines=(*work, versions)),
-        Section(title=words.SURFACES(), lines=tuple(_surface(*item) for item in sorted(report.surfaces.items()))),
-    ]
-
-
-def _surface(name: str, state: SurfaceState) -> str:
-    well = state.connected and state.admits and state.decrypts is not False
-    return words.SURFACE_WELL(name=name) if well else words.SURFACE_ILL(name=name)

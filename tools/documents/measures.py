@@ -5,9 +5,9 @@ from __future__ import annotations
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from surfaces_core._engine.health import Report, StorageState, SurfaceState
-from surfaces_core._engine.metrics import CODES, Metrics, View
-from surfaces_core._engine.pulse import Pulse
+from surfaces_core._operating.health import Report, StorageState, SurfaceState
+from surfaces_core._operating.metrics import CODES, Metrics, View
+from surfaces_core._operating.pulse import Pulse
 from surfaces_core.events import Accepted, Address, Inbound, Kind, Observed, Postponed, TurnEnded
 from tools.documents.parts import GENERATED, Page, table
 

@@ -20,7 +20,7 @@ from surfaces_core import Driver, Transport, cli
 from surfaces_core._engine import basics, settings
 from surfaces_core._engine.discovery import DRIVERS, GROUPS, HOOKS, Hooks, Offer
 from surfaces_core._engine.inlet import PushSettings, PushToken
-from surfaces_core._engine.ops import OpsSettings
+from surfaces_core._engine.settings import OpsSettings
 from tools.documents.parts import GENERATED, ROOT, Page, table
 
 

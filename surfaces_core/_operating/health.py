@@ -14,7 +14,7 @@ from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Trouble
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.peers import Peers
-from surfaces_core._engine.pulse import Pulse
+from surfaces_core._operating.pulse import Pulse
 from surfaces_core.contracts import Condition, Surface
 from surfaces_core.errors import StateError, Unavailable
 

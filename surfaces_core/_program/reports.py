@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from surfaces_core._engine import asking
-from surfaces_core._engine.arguments import Parser, add_config
 from surfaces_core._engine.discovery import load_driver
-from surfaces_core._engine.requests import Request
 from surfaces_core._engine.settings import load
+from surfaces_core._operating.requests import Request
+from surfaces_core._program import asking
+from surfaces_core._program.arguments import Parser, add_config
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import ConfigError
 

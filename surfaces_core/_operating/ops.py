@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from pydantic import Field, field_validator
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core.contracts import Settings
+from surfaces_core._engine.settings import OpsSettings
 from surfaces_core.errors import StateError
 
 PATIENCE_S = 5.0
@@ -37,38 +36,6 @@ class Answer:
 Page = Callable[[], Awaitable[Answer]]
 Pages = Mapping[str, Page]
 """By path."""
-
-
-def check_listen(value: str) -> str:
-    """A setting that says where to listen. Raises `ValueError`."""
-    host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
-        raise ValueError("must be address:port, like 127.0.0.1:9400")
-    return value
-
-
-def parted(listen: str) -> tuple[str, int]:
-    """Its host and port."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-class OpsSettings(Settings):
-    """`ops:` in the config."""
-
-    listen: str = Field(
-        "127.0.0.1:9400", description="Where `/livez`, `/readyz` and `/metrics` answer, as address:port."
-    )
-
-    @field_validator("listen")
-    @classmethod
-    def _address_and_port(cls, value: str) -> str:
-        return check_listen(value)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        return parted(self.listen)
 
 
 @asynccontextmanager

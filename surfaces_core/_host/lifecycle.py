@@ -10,7 +10,6 @@ what they said is sent if it can be, everything else is in the journal.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -30,26 +29,27 @@ from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.inlet import Push, PushSettings, PushToken, Refused, taking
-from surfaces_core._engine.journal import Changes, Entry, Journal, storable
+from surfaces_core._engine.journal import Changes, Entry, Journal
 from surfaces_core._engine.languages import Languages
-from surfaces_core._engine.letters import Taken
 from surfaces_core._engine.moves import Moves
-from surfaces_core._engine.operations import Operations
-from surfaces_core._engine.ops import OpsSettings
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
-from surfaces_core._engine.reloading import Reloading
-from surfaces_core._engine.settings import HostSettings, Registry
-from surfaces_core._engine.snapshots import Snapshots, status
+from surfaces_core._engine.settings import HostSettings, OpsSettings, Registry
+from surfaces_core._engine.snapshots import Snapshots
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.staging import Staging
 from surfaces_core._engine.turns import Turns
-from surfaces_core.contracts import Files, Reconciled, Section, Storage, Surface, Transport
+from surfaces_core._host.intake import SurfaceIntake
+from surfaces_core._host.reloading import Reloading
+from surfaces_core._operating.letters import Taken
+from surfaces_core._operating.operations import Operations
+from surfaces_core._operating.status import status
+from surfaces_core.contracts import Files, Section, Storage, Surface, Transport
 from surfaces_core.errors import Unavailable
-from surfaces_core.events import Accepted, Address, Binding, Inbound, Observed, Outbound
+from surfaces_core.events import Accepted, Address, Inbound, Observed, Outbound
 from surfaces_core.i18n import language
 
 CHOOSING = Offer(group=HOOKS, name="choosing", value=choosing.__name__, distribution="surfaces-core", version="")
@@ -469,57 +469,3 @@ class Engine:
             self.turns.put(entry)
         else:
             self._held.setdefault(surface, []).append(entry)
-
-
-class SurfaceIntake:
-    """One surface's way into the host."""
-
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
-        self._name = name
-        self._since = engine.book.tick
-
-    async def cursor(self) -> str | None:
-        """The stored cursor."""
-        return await self._engine.journal.cursor(self._name)
-
-    async def accept(self, batch: Sequence[Inbound], cursor: str) -> None:
-        """Store first; only then does anybody work on it."""
-        self._engine.release(self._name)
-        await self._engine.take_in(self._name, [_storable(message) for message in batch], cursor)
-
-    async def restore(
-        self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
-    ) -> Reconciled:
-        """Bring the book in step."""
-        result = await self._engine.book.restore(self._name, found, since=self._since)
-        await self._engine.settle(self._name)
-        self._engine.release(self._name)
-        seen = len(found) if rooms_seen is None else rooms_seen
-        self._engine.operations.reconciled(self._name, result, seen, Counter((skipped or {}).values()))
-        return result
-
-    def ready(self) -> None:
-        """An exchange went well."""
-        self._engine.release(self._name)
-        self._engine.surface_ready(self._name)
-
-
-def _storable(message: Inbound) -> Inbound:
-    """A message whose every text can be stored; a surface's own names in it should be so already."""
-    files = tuple(
-        replace(file, ref=storable(file.ref), name=storable(file.name), mime=storable(file.mime))
-        for file in message.attachments
-    )
-    clean = replace(
-        message,
-        event_id=storable(message.event_id),
-        sender=storable(message.sender),
-        sender_name=storable(message.sender_name),
-        text=storable(message.text),
-        target=storable(message.target),
-        thread=storable(message.thread),
-        quote=storable(message.quote),
-        attachments=files,
-    )
-    return message if clean == message else clean

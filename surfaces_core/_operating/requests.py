@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from surfaces_core._engine import letters as post
-from surfaces_core._engine.export import exported
 from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
-from surfaces_core._engine.letters import Letters, NoSuchLetter, Taken
-from surfaces_core._engine.queue import Waiting
+from surfaces_core._operating import letters as post
+from surfaces_core._operating.export import exported
+from surfaces_core._operating.letters import Letters, NoSuchLetter, Taken
+from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import SurfacesError
 

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import asking, host, log, reports, roster
+from surfaces_core._engine import log
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
-from surfaces_core._engine.ending import LAST_S, Deadline, explain, first
 from surfaces_core._engine.settings import AgentEntry, Config, validate
 from surfaces_core._engine.settings import load as load_config
+from surfaces_core._host import host
+from surfaces_core._host.ending import LAST_S, Deadline, explain, first
+from surfaces_core._program import asking, reports, roster
 from surfaces_core.contracts import CONTRACT, Driver, Transport
 from surfaces_core.errors import ConfigError
 

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
+from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core.errors import StateError, SurfacesError
 
 LONGEST_ADDRESS = 100

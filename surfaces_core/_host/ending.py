@@ -17,8 +17,8 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import stacks
 from surfaces_core._engine.log import Sink
+from surfaces_core._operating import stacks
 from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
 
 LAST_S = 3.0

@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
-from surfaces_core._engine import control, host, log
+from surfaces_core._engine import log
 from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.letters import Letters
-from surfaces_core._engine.queue import stored
-from surfaces_core._engine.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core._engine.settings import Config, load
-from surfaces_core._engine.tables import cut, span, table
+from surfaces_core._host import host
+from surfaces_core._operating import control
+from surfaces_core._operating.letters import Letters
+from surfaces_core._operating.queue import stored
+from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
+from surfaces_core._program.tables import cut, span, table
 from surfaces_core.contracts import Context, Storage, Surface
 from surfaces_core.errors import StateError
 

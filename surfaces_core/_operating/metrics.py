@@ -24,9 +24,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from surfaces_core._engine.health import Report
-from surfaces_core._engine.pulse import Pulse
-from surfaces_core._engine.queue import Waiting
+from surfaces_core._operating.health import Report
+from surfaces_core._operating.pulse import Pulse
+from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Reconciled
 from surfaces_core.events import Accepted, Delivered, Kind, Observed, Postponed, TurnEnded
 

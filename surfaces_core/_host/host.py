@@ -17,15 +17,16 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from surfaces_core._engine import basics, log, stacks
+from surfaces_core._engine import basics, log
 from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
-from surfaces_core._engine.ending import LAST_S, Deadline
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.lifecycle import Drivers, Engine
-from surfaces_core._engine.reloading import Reloading
 from surfaces_core._engine.settings import Config, Instance, Registry
 from surfaces_core._engine.store import InstanceStore, NoFiles
-from surfaces_core._engine.watchdog import watching
+from surfaces_core._host.ending import LAST_S, Deadline
+from surfaces_core._host.lifecycle import Drivers, Engine
+from surfaces_core._host.reloading import Reloading
+from surfaces_core._operating import stacks
+from surfaces_core._operating.watchdog import watching
 from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, SurfaceContext, Transport
 from surfaces_core.errors import ConfigError
 

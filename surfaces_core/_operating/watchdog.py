@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import stacks
+from surfaces_core._operating import stacks
 
 STALL_S = 0.25
 """A loop that does not answer for longer is held up. It is asked as often, so half a second never passes unseen."""

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine import queue
-from surfaces_core._engine.control import Door
 from surfaces_core._engine.delivery import Delivery
-from surfaces_core._engine.health import Health
 from surfaces_core._engine.journal import Entry, Journal
-from surfaces_core._engine.letters import Letters, Taken
-from surfaces_core._engine.ops import Answer, OpsSettings, Page, serving
 from surfaces_core._engine.peers import Peers
-from surfaces_core._engine.pulse import Pulse
-from surfaces_core._engine.queue import Waiting
-from surfaces_core._engine.requests import Asked
+from surfaces_core._engine.settings import OpsSettings
 from surfaces_core._engine.turns import Turns
+from surfaces_core._operating import queue
+from surfaces_core._operating.control import Door
+from surfaces_core._operating.health import Health
+from surfaces_core._operating.letters import Letters, Taken
+from surfaces_core._operating.ops import Answer, Page, serving
+from surfaces_core._operating.pulse import Pulse
+from surfaces_core._operating.queue import Waiting
+from surfaces_core._operating.requests import Asked
 from surfaces_core.contracts import Reconciled, Storage, Surface
 from surfaces_core.events import Observed
 
 if TYPE_CHECKING:
-    from surfaces_core._engine.metrics import Metrics
+    from surfaces_core._operating.metrics import Metrics
 
 
 class Operations:
@@ -83,7 +84,7 @@ class Operations:
         self._metrics = None if settings is None else self._counted()
 
     def _counted(self) -> Metrics:
-        from surfaces_core._engine.metrics import Metrics, View  # takes a while, and most never need it
+        from surfaces_core._operating.metrics import Metrics, View  # takes a while, and most never need it
 
         return Metrics(
             lambda: View(report=self.health.report(), inbox=self.inbox(), outbox=self.outbox(), pulse=self._pulse)

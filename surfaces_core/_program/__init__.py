@@ -1,0 +1,1 @@
+"""What the `surfaces` program does when it is called."""
