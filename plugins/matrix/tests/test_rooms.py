@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -317,9 +318,13 @@ async def test_people_may_name_their_rooms_and_no_more(home: Home) -> None:
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.timeout(120)
 async def test_a_cut_anywhere_leaves_nothing_doubled(home: Home, aliases: bool, after: bool) -> None:
-    """Killed before or after any request or write and begun again, there is one Space and one room, complete."""
+    """Killed before or after any request or write and begun again, there is one Space and one room, complete.
+
+    The homeserver in memory shows every cut; the real one, which takes a hundred times as long, one in three.
+    """
     home.bot.aliases = aliases
-    for cut_at in itertools.count(1):
+    every = isinstance(home.server, FakeHomeserver) or os.environ.get("SURFACES_SWEEP") == "full"
+    for cut_at in itertools.count(1) if every else itertools.count(1 + aliases + after, 3):
         ann, steps = await home.person(), Steps(cut_at, after)
         home.bot.steps, store = steps, MemoryStore(steps=steps)
         of = opening(ann.user_id)
