@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from surfaces_core.contracts import CONTRACT as CONTRACT
+    from surfaces_core.contracts import CONTRACTS as CONTRACTS
     from surfaces_core.contracts import Command as Command
     from surfaces_core.contracts import CommandCall as CommandCall
     from surfaces_core.contracts import Condition as Condition
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "surfaces_core.contracts": (
-        "CONTRACT Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile "
+        "CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile "
         "Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store Surface "
         "SurfaceContext Transport Tx"
     ),

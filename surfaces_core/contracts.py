@@ -2,8 +2,8 @@
 
 A driver's lifetime is its `async with` block; `__init__` must do no I/O. Required methods are
 abstract and few; everything optional has a default, so a contract can grow without breaking
-anybody. A driver may name the contract version that it was built for as `surfaces_contract = 1`
-on its class (a hooks module: at module level); without it 1 is meant.
+anybody. A driver may name the version of its kind's contract that it was built for as
+`surfaces_contract = 1` on its class (a hooks module: at module level); without it 1 is meant.
 
 Which checks a driver must pass stands in `surfaces_core.testing`.
 """
@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import structlog
@@ -40,8 +40,8 @@ from surfaces_core.i18n import Catalogue, Sentence
 
 _ = Catalogue("surfaces_core")
 NO_FILES = _("I can't take files here.")
-CONTRACT = 1
-"""The contract version of this host, one for all kinds until one of them has to move alone."""
+CONTRACTS: Mapping[str, int] = MappingProxyType({"surface": 1, "transport": 1, "storage": 1, "files": 1, "hooks": 1})
+"""The version of each kind's contract in this host; a start refuses a plugin that was built for another one."""
 
 
 class Settings(BaseModel):
@@ -160,6 +160,7 @@ class Driver(ABC):
     settings: Any
     context: Any
     surfaces_contract: ClassVar[int] = 1
+    """The version of its kind's contract that it was built for."""
 
     def __init__(self, settings: Any, context: Any) -> None:
         self.settings = settings

@@ -88,8 +88,8 @@ HOOK = "from surfaces_core import hookimpl\n@hookimpl\n"
         (HOOK + "async def surfaces_commands(): return []", "surfaces_commands is async; hooks are plain functions"),
         ("def surfaces_commands(): return []", "surfaces_commands is not marked; put @hookimpl above it"),
         (HOOK + "def surfaces_refuse(mesage): return None", "update the plugin"),
-        ("surfaces_contract = 2", "built for contract version 2, this host has 1; update surfaces-core"),
-        ("surfaces_contract = 0", "built for contract version 0, this host has 1; update the plugin"),
+        ("surfaces_contract = 2", "version 2 of the hooks contract, this host has 1; update surfaces-core"),
+        ("surfaces_contract = 0", "version 0 of the hooks contract, this host has 1; update the plugin"),
         (
             "from surfaces_core import Command\n" + HOOK + "def surfaces_commands():\n"
             "    return [Command(name='help', help='x', handler=print)]",
@@ -131,7 +131,10 @@ def test_a_plugin_that_the_config_does_not_name_is_never_imported(site: Site) ->
     [
         ("Probe = 3", "probe:Probe is no Surface class; fix the plugin's entry point"),
         ("from surfaces_core import Surface\nclass Probe(Surface): pass", "Probe does not implement run, send"),
-        (PROBE + "    surfaces_contract = 9", "built for contract version 9"),
+        (
+            PROBE + "    surfaces_contract = 9",
+            "version 9 of the surface contract, this host has 1; update surfaces-core",
+        ),
         (
             PROBE.replace(
                 "class Probe", "from surfaces_core import Settings\nclass S(Settings):\n    colour: str\nclass Probe"

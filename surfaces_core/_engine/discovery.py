@@ -18,7 +18,7 @@ from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
 from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry, dotted, validate
-from surfaces_core.contracts import CONTRACT, Command, Driver, Files, Shaper, Storage, Surface, Transport
+from surfaces_core.contracts import CONTRACTS, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.hooks import PROJECT, HookSpecs
 
@@ -44,6 +44,11 @@ class Offer:
     value: str
     distribution: str
     version: str
+
+    @property
+    def kind(self) -> str:
+        """What it is, like `storage`: a key of `CONTRACTS`."""
+        return self.group.removeprefix("surfaces.")
 
     def __str__(self) -> str:
         """How errors name it."""
@@ -94,11 +99,18 @@ def _broken(offer: Offer, error: BaseException) -> ConfigError:
 
 
 def check_contract(offer: Offer, plugin: object) -> None:
-    """Refuse a plugin that was built for another contract version."""
-    wanted = getattr(plugin, "surfaces_contract", 1)
-    if wanted != CONTRACT:
-        remedy = "update surfaces-core" if isinstance(wanted, int) and wanted > CONTRACT else "update the plugin"
-        raise ConfigError("", f"{offer}: built for contract version {wanted}, this host has {CONTRACT}; {remedy}")
+    """Refuse a plugin that was built for another version of its kind's contract. Raises `ConfigError`."""
+    wanted, ours = contract_of(plugin), CONTRACTS[offer.kind]
+    if wanted != ours:
+        remedy = "update surfaces-core" if isinstance(wanted, int) and wanted > ours else "update the plugin"
+        raise ConfigError(
+            "", f"{offer}: built for version {wanted} of the {offer.kind} contract, this host has {ours}; {remedy}"
+        )
+
+
+def contract_of(plugin: object) -> object:
+    """The contract version that a plugin says it was built for."""
+    return getattr(plugin, "surfaces_contract", 1)
 
 
 def load_driver(group: str, name: str) -> tuple[Offer, type[Driver]]:

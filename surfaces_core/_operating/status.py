@@ -9,7 +9,7 @@ from importlib.metadata import version
 from surfaces_core._engine import words
 from surfaces_core._operating.health import Report, SurfaceState
 from surfaces_core._operating.queue import Waiting
-from surfaces_core.contracts import CONTRACT, Section
+from surfaces_core.contracts import CONTRACTS, Section
 
 
 def status(report: Report, inbox: Sequence[Waiting], outbox: Sequence[Waiting], dead: int) -> Sequence[Section]:
@@ -22,7 +22,10 @@ def status(report: Report, inbox: Sequence[Waiting], outbox: Sequence[Waiting], 
         words.STATUS_DEAD(count=dead),
         *(f"⚠️ {words.plain(reason)}" for reason in report.reasons),
     ]
-    versions = words.STATUS_VERSIONS(host=version("surfaces-core"), contract=CONTRACT, python=platform.python_version())
+    contracts = ", ".join(f"{kind} {number}" for kind, number in CONTRACTS.items())
+    versions = words.STATUS_VERSIONS(
+        host=version("surfaces-core"), contracts=contracts, python=platform.python_version()
+    )
     return [
         Section(title=words.STATUS(), lines=(*work, versions)),
         Section(title=words.SURFACES(), lines=tuple(_surface(*item) for item in sorted(report.surfaces.items()))),

@@ -8,20 +8,18 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from surfaces_core._engine import log
-from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, load, load_driver, offers
+from surfaces_core._engine.discovery import load_driver, offers
 from surfaces_core._engine.settings import AgentEntry, Config, validate
 from surfaces_core._engine.settings import load as load_config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, reports, roster
-from surfaces_core.contracts import CONTRACT, Driver, Transport
+from surfaces_core._program import asking, plugins, reports, roster
+from surfaces_core._program.tables import say
+from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
 
 
@@ -34,10 +32,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return demo(options.rest)
         case "report":
             return reports.run(options.driver, options.rest)
-        case "plugins" if options.plugins == "list":
-            return plugins_list(options)
         case "plugins":
-            return plugins_show(options)
+            return plugins.run(options)
         case "check":
             return check(options)
         case "queue" | "dead" | "export":
@@ -46,11 +42,6 @@ def dispatch(options: argparse.Namespace) -> int:
             return agents(options)
         case _:
             return versions()
-
-
-def say(line: str) -> None:
-    """One line on standard output."""
-    sys.stdout.write(f"{line}\n")
 
 
 # Commands -----------------------------------------------------------------------------------------
@@ -163,92 +154,8 @@ def _new_agent(config: Config, options: argparse.Namespace) -> dict[str, str]:
 
 def versions() -> int:
     """`surfaces version`."""
-    say(f"surfaces-core {version('surfaces-core')} (contract {CONTRACT}, Python {platform.python_version()})")
+    contracts = ", ".join(f"{kind} {number}" for kind, number in CONTRACTS.items())
+    say(f"surfaces-core {version('surfaces-core')} (contracts: {contracts}; Python {platform.python_version()})")
     for name, number in sorted({(offer.distribution, offer.version) for offer in offers()}):
         say(f"{name} {number}")
     return os.EX_OK
-
-
-def _enabled(config: Config) -> set[tuple[str, str]]:
-    named = {(group, instance.use) for group, instance in host.instances(config)}
-    return named | {(HOOKS, name) for name in config.hooks}
-
-
-def _loaded(offer: Offer) -> object:
-    """Import and check one offer as a start would. Raises `ConfigError`."""
-    if offer.group in DRIVERS:
-        return load_driver(offer.group, offer.name)[1]
-    found = load(offer.group, offer.name)[1]
-    Hooks().add(offer, found)
-    return found
-
-
-def plugins_list(options: argparse.Namespace) -> int:
-    """`surfaces plugins list`: only what the config names is imported."""
-    rows = [("KIND", "NAME", "STATE", "DISTRIBUTION")]
-    notes: list[str] = []
-    enabled: set[tuple[str, str]] = set()
-    if options.config.exists():
-        try:
-            enabled = _enabled(load_config(options.config))
-        except ConfigError as error:  # who mends a config wants to see what there is
-            notes.append(f"nothing is enabled: {error}")
-    for offer in offers():
-        state = "installed"
-        if (offer.group, offer.name) in enabled:
-            state = "enabled"
-            try:
-                _loaded(offer)
-            except ConfigError as error:
-                state = "broken"
-                notes.append(f"broken: {error}")
-        rows.append((offer.group.removeprefix("surfaces."), offer.name, state, f"{offer.distribution} {offer.version}"))
-    there = {(offer.group, offer.name) for offer in offers()}
-    for group, name in sorted(enabled - there):
-        rows.append((group.removeprefix("surfaces."), name, "missing", "no installed distribution offers it"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for note in notes:
-        say(note)
-    return os.EX_OK
-
-
-def plugins_show(options: argparse.Namespace) -> int:
-    """`surfaces plugins show NAME`."""
-    group, _, name = options.name.rpartition(":")
-    group = group if group.startswith("surfaces.") or not group else f"surfaces.{group}"
-    chosen = [offer for offer in offers() if offer.name == name and group in ("", offer.group)]
-    if not chosen:
-        there = ", ".join(sorted({offer.name for offer in offers()})) or "none"
-        raise ConfigError("", f"no plugin is named {options.name}; installed are: {there}")
-    for offer in chosen:
-        for line in described(offer):
-            say(line)
-    return os.EX_OK
-
-
-def described(offer: Offer) -> Iterator[str]:
-    """One plugin in words. Raises `ConfigError` when it cannot be loaded."""
-    found = _loaded(offer)
-    kind = offer.group.removeprefix("surfaces.")
-    yield f"{offer.name} ({kind}), {offer.distribution} {offer.version}"
-    yield f"  contract {getattr(found, 'surfaces_contract', 1)}, {offer.value}"
-    if isinstance(found, type) and issubclass(found, Driver):
-        yield from _settings_lines("settings", found.Settings)
-        if issubclass(found, Transport):
-            yield from _settings_lines("per agent", found.AgentSettings)
-        return
-    hooks = Hooks()
-    hooks.add(offer, found)
-    names = [caller.name for caller in hooks.manager.get_hookcallers(hooks.manager.get_plugins().pop()) or ()]
-    yield f"  hooks: {', '.join(sorted(names)) or 'none'}"
-    for command in sorted(set(hooks.commands.values()), key=lambda command: command.name):
-        yield f"  !{command.name} {command.usage}".rstrip() + f" – {command.help}"
-
-
-def _settings_lines(title: str, model: type[BaseModel]) -> Iterator[str]:
-    yield f"  {title}:" + ("" if model.model_fields else " none")
-    for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        yield f"    {name}: {default}" + (f" – {field.description}" if field.description else "")

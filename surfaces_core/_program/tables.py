@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 WIDTH = 100
 """Columns that a table may have."""
 _GAP = "  "
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def say(line: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(f"{line}\n")
 
 
 def table(rows: Sequence[Sequence[str]], elastic: int) -> Iterator[str]:
