@@ -16,7 +16,8 @@ from surfaces_core import Address, Agent, Binding, Opening, Reconciled
 from surfaces_core._engine.conversations import BINDINGS, Book
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.people import People
-from surfaces_core._engine.settings import Registry, Source
+from surfaces_core._engine.settings import Registry
+from surfaces_core._engine.sources import Source
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_matrix.client import Client
 from surfaces_matrix.errors import Refused

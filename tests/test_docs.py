@@ -22,7 +22,7 @@ import yaml
 
 import surfaces_core
 from surfaces_core import Context
-from surfaces_core._engine.settings import TOP
+from surfaces_core._engine.config import TOP
 from surfaces_core.hooks import HookSpecs
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck

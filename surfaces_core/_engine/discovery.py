@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
-from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry, dotted, validate
+from surfaces_core._engine.checking import validate
+from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry
+from surfaces_core._engine.sources import dotted
 from surfaces_core.contracts import CONTRACTS, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.hooks import PROJECT, HookSpecs

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.settings import Registry, load
+from surfaces_core._engine.config import load
+from surfaces_core._engine.settings import Registry
 from surfaces_core.errors import ConfigError
 
 LOOK_S = 2.0

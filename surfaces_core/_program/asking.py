@@ -13,9 +13,10 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 from surfaces_core._engine import log
+from surfaces_core._engine.config import load
 from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.settings import Config, load
+from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
 from surfaces_core._operating import control
 from surfaces_core._operating.letters import Letters

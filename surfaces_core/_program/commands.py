@@ -12,9 +12,10 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 from surfaces_core._engine import log
+from surfaces_core._engine.checking import validate
+from surfaces_core._engine.config import load as load_config
 from surfaces_core._engine.discovery import load_driver, offers
-from surfaces_core._engine.settings import AgentEntry, Config, validate
-from surfaces_core._engine.settings import load as load_config
+from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
 from surfaces_core._program import asking, plugins, reports, roster

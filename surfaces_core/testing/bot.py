@@ -13,7 +13,8 @@ import structlog
 from surfaces_core._engine import basics
 from surfaces_core._engine.discovery import Hooks, Offer
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.settings import HostSettings, Registry, Source
+from surfaces_core._engine.settings import HostSettings, Registry
+from surfaces_core._engine.sources import Source
 from surfaces_core._engine.store import InstanceStore
 from surfaces_core._host.lifecycle import Drivers, Engine
 from surfaces_core.contracts import Command, Files, Pace, Storage, SurfaceContext, Transport

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from surfaces_core import Driver, Transport, cli
-from surfaces_core._engine import basics, settings
+from surfaces_core._engine import basics, config, settings
 from surfaces_core._engine.discovery import DRIVERS, GROUPS, HOOKS, Hooks, Offer
 from surfaces_core._engine.inlet import PushSettings, PushToken
 from surfaces_core._engine.settings import OpsSettings
@@ -70,7 +70,7 @@ def settings_page() -> Page:
     yield "`{file: path}`. Relative paths are relative to the folder in which the host is started; only `agents_file`"
     yield "is relative to the config."
     yield from ("", "## Top of the file", "")
-    yield from table(("key", "meaning"), *((f"`{name}`", TOP[name]) for name in settings.TOP))
+    yield from table(("key", "meaning"), *((f"`{name}`", TOP[name]) for name in config.TOP))
     yield "Under `storage`, `files` and each name in `surfaces` and `transports`, `use:` names the driver (for the"
     yield "latter two it is the instance's own name unless set); every other key is a setting of that driver."
     yield from ("", "## `host:`", "", *model_table(settings.HostSettings))

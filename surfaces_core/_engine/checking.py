@@ -1,0 +1,68 @@
+"""Options checked against a model: the first problem as one line with its place; never a value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from surfaces_core._engine.sources import Place, Source
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check_keys(source: Source, place: Place, data: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse the first key that is not known, naming the nearest that is."""
+    for name in data:
+        if name not in known:
+            raise source.error((*place, name), _unknown(name, known))
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown key, did you mean {near[0]}?" if near else f"unknown key; known are {', '.join(sorted(known))}"
+
+
+def validate(model: type[M], options: Mapping[str, Any], source: Source, place: Place, also: Sequence[str] = ()) -> M:
+    """Check options against a model. Raises `ConfigError` for the first problem; never shows a value.
+
+    `also` are keys that stand beside the model's own.
+    """
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        # a misspelt key is also a missing one: name the slip, not what it caused
+        first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
+        where: Place = (*place, *first["loc"])
+        raise source.error(where, _problem(first, model, also)) from None
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel], also: Sequence[str]) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown(str(detail["loc"][-1]), [*_inner(model, detail["loc"][:-1]).model_fields, *also])
+        case "tuple_type" | "list_type" | "set_type":
+            return "must be a list"
+        case "path_type":
+            return "must be a path"
+        case "string_pattern_mismatch":
+            described = model.model_fields[str(detail["loc"][-1])].description if len(detail["loc"]) == 1 else None
+            return f"cannot be so; {described}" if described else "cannot be so"
+        case "missing":
+            return "missing; this setting has no default"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case _:
+            return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _inner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    for part in loc:
+        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model

@@ -1,0 +1,182 @@
+"""The config file: read and checked, every error with its place.
+
+Operators name instances, `use:` picks the driver, the rest is that driver's own settings, which
+are checked against its model only when the driver is loaded (discovery).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from surfaces_core._engine.checking import check_keys, validate
+from surfaces_core._engine.inlet import PushSettings
+from surfaces_core._engine.settings import AgentEntry, Config, HostSettings, Instance, OpsSettings, Registry
+from surfaces_core._engine.sources import Place, Source, dotenv, read
+from surfaces_core.errors import ConfigError
+from surfaces_core.events import Agent
+
+TOP = (
+    "storage",
+    "files",
+    "surfaces",
+    "transports",
+    "hooks",
+    "agents",
+    "agents_file",
+    "user_agents",
+    "default_agent",
+    "host",
+    "ops",
+    "push",
+)
+"""The sections of the config."""
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Collection[str] = TOP) -> Config:
+    """Read and check a config file. Raises `ConfigError` with the file and line of the first problem.
+
+    Outside of the sections that are `needed`, what the environment or a file should give may be missing.
+    """
+    environment = {**dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
+    source, data = read(path, environment, needed)
+    check_keys(source, (), data, TOP)
+    if "storage" not in data:
+        raise source.error((), "storage: missing; say where state is kept, like `storage: {use: sqlite, path: …}`")
+    surfaces = _named(source, data, "surfaces")
+    if not surfaces:
+        raise source.error((), "surfaces: missing; name at least one messenger account")
+    agents_source, agents = _agents(path, source, data, environment, needed)
+    registry = _registry(agents_source, agents, _named(source, data, "transports"))
+    return Config(
+        source=source,
+        storage=_single(source, data, "storage"),
+        files=_single(source, data, "files") if data.get("files") is not None else None,
+        surfaces=surfaces,
+        transports=_named(source, data, "transports"),
+        hooks=_hooks(source, data),
+        host=validate(HostSettings, _mapping(source, ("host",), data.get("host")), source, ("host",)),
+        ops=None
+        if data.get("ops") is None
+        else validate(OpsSettings, _mapping(source, ("ops",), data["ops"]), source, ("ops",)),
+        push=_push(source, data, registry) if "push" in needed else None,
+        registry=registry,
+    )
+
+
+def _push(source: Source, data: Mapping[str, Any], registry: Registry) -> PushSettings | None:
+    if data.get("push") is None:
+        return None
+    settings = validate(PushSettings, _mapping(source, ("push",), data["push"]), source, ("push",))
+    for name, token in settings.tokens.items():
+        for index, agent in enumerate(token.agents):
+            if agent not in registry.agents:
+                raise source.error(
+                    ("push", "tokens", name, "agents", index),
+                    f"no agent has the id {agent}; there are: {', '.join(registry.agents)}",
+                )
+    return settings
+
+
+def _mapping(source: Source, place: Place, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise source.error(place, "must be a mapping of keys to values")
+    return value
+
+
+def _instance(source: Source, place: Place, name: str, value: Any) -> Instance:
+    options = dict(_mapping(source, place, value))
+    use = options.pop("use", name)
+    if not isinstance(use, str) or not use:
+        raise source.error((*place, "use"), "must name a driver")
+    return Instance(name=name, use=use, options=options, source=source, place=place)
+
+
+def _single(source: Source, data: Mapping[str, Any], section: str) -> Instance:
+    value = data[section]
+    if value is None:
+        raise source.error((section,), "is empty; say which driver, like `{use: …}`")
+    if isinstance(value, dict) and "use" not in value:
+        raise source.error((section,), "use: missing; it names the driver")
+    return _instance(source, (section,), section, value)
+
+
+def _named(source: Source, data: Mapping[str, Any], section: str) -> dict[str, Instance]:
+    values = _mapping(source, (section,), data.get(section))
+    for name in values:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", name):
+            raise source.error((section, name), "names are made of letters, digits, `_`, `-` and `.`")
+    return {name: _instance(source, (section, name), name, value) for name, value in values.items()}
+
+
+def _hooks(source: Source, data: Mapping[str, Any]) -> list[str]:
+    names = [] if data.get("hooks") is None else data["hooks"]
+    if not isinstance(names, list):
+        raise source.error(("hooks",), "must be a list of names")
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise source.error(("hooks", index), "must be a name")
+        if name in names[:index]:
+            raise source.error(("hooks", index), f"{name} stands here a second time; keep one")
+    return names
+
+
+def _agents(
+    path: Path, source: Source, data: Mapping[str, Any], environment: Mapping[str, str], needed: Collection[str]
+) -> tuple[Source, Mapping[str, Any]]:
+    """The source and content of the registry: keys of the config itself, or the file that it names."""
+    inline = {name: data[name] for name in ("agents", "user_agents", "default_agent") if name in data}
+    named = data.get("agents_file")
+    if named is None:
+        return source, inline
+    if not isinstance(named, str):
+        raise source.error(("agents_file",), "must be a path")
+    if "agents" in inline or "user_agents" in inline:
+        raise source.error(("agents_file",), "stands beside agents or user_agents; keep one of the two ways")
+    try:
+        other, content = read(path.parent / named, environment, needed)
+    except ConfigError as error:
+        if error.where or (path.parent / named).exists():
+            raise
+        raise source.error(("agents_file",), f"{named} {error.problem}") from error
+    check_keys(other, (), content, ("agents", "user_agents", "default_agent"))
+    return other, {**inline, **content}
+
+
+def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, Instance]) -> Registry:
+    agents: dict[str, Agent] = {}
+    places: dict[str, Place] = {}
+    open_to: dict[str, Sequence[str]] = {}
+    for place, entry in _entries(source, data):
+        agent = entry.agent()
+        if agent.id in agents:
+            raise source.error((*place, "id"), f"{agent.id} stands here a second time; ids must differ")
+        if agent.transport not in transports:
+            known = ", ".join(transports) or "none"
+            raise source.error((*place, "transport"), f"no transport is named {agent.transport}; there are: {known}")
+        agents[agent.id], places[agent.id], open_to[agent.id] = agent, place, entry.people
+    if not agents:
+        raise source.error(("agents",), "missing; name at least one agent")
+    people = _mapping(source, ("user_agents",), data.get("user_agents"))
+    for person, chosen in people.items():
+        if not isinstance(chosen, str) or chosen not in agents:
+            raise source.error(("user_agents", person), f"no agent has the id {chosen}")
+    default = data.get("default_agent", next(iter(agents)))
+    if default is not None and (not isinstance(default, str) or default not in (*agents, "none")):
+        raise source.error(("default_agent",), f"no agent has the id {default}; or write none")
+    default = None if default == "none" else default
+    return Registry(agents=agents, people=people, default=default, source=source, places=places, open_to=open_to)
+
+
+def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, AgentEntry]]:
+    entries = [] if data.get("agents") is None else data["agents"]
+    if not isinstance(entries, list):
+        raise source.error(("agents",), "must be a list")
+    for index, entry in enumerate(entries):
+        place: Place = ("agents", index)
+        yield place, validate(AgentEntry, _mapping(source, place, entry), source, place)

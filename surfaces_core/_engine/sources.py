@@ -1,0 +1,166 @@
+"""A YAML file with its values filled in from the environment, and where in it each stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from surfaces_core.errors import ConfigError
+
+Place = tuple[str | int, ...]
+"""Where in a file a value stands, from its root."""
+DEEPEST = 20
+"""How deep values may be nested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One config file: its name, and the line of every place in it."""
+
+    file: str
+    lines: Mapping[Place, int] = field(default_factory=dict)
+
+    def error(self, place: Place, problem: str) -> ConfigError:
+        """An error at a place, or at the nearest place around it that has a line."""
+        around = place
+        while around and around not in self.lines:
+            around = around[:-1]
+        return ConfigError(dotted(place), problem, file=self.file, line=self.lines.get(around, 1))
+
+
+def dotted(place: Place) -> str:
+    """A place as people write it: `agents[0].base_url`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.removeprefix(".")
+
+
+def dotenv(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of a `.env` file; none when there is no file."""
+    try:
+        lines = path.read_text("utf8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"\w+", name.strip()):
+            raise ConfigError("", "write NAME=value", file=str(path), line=number)
+        values[name.strip()] = value.strip().strip("'\"")
+    return values
+
+
+def read(path: Path, environment: Mapping[str, str], needed: Collection[str]) -> tuple[Source, dict[str, Any]]:
+    """A YAML file with its values filled in, and where each stands."""
+    try:
+        text = path.read_text("utf8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise ConfigError("", f"is no valid YAML: {error.problem}", file=str(path), line=line) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("", "is not UTF-8 text", file=str(path)) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError("", "is no valid YAML", file=str(path)) from error
+    lines: dict[Place, int] = {}
+    source = Source(file=str(path), lines=lines)
+    if root is None:
+        raise source.error((), "the file is empty")
+    data = _Reader(source, lines, environment, needed).value(root, ())
+    if not isinstance(data, dict):
+        raise source.error((), "the file must be a mapping of keys to values")
+    return source, data
+
+
+def _os_problem(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+class _Reader:
+    """Turns YAML nodes into values, noting lines, refusing doubled keys, filling in the environment."""
+
+    def __init__(
+        self, source: Source, lines: dict[Place, int], environment: Mapping[str, str], needed: Collection[str]
+    ) -> None:
+        self._source = source
+        self._lines = lines
+        self._environment = environment
+        self._needed = needed
+        self._scalars = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node, place: Place) -> Any:
+        if len(place) > DEEPEST:  # an alias may also contain itself
+            raise self._source.error(place[:3], f"is nested more than {DEEPEST} deep")
+        self._lines.setdefault(place, node.start_mark.line + 1)
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            raise self._source.error(place, f"the tag {node.tag} means nothing here; take it out")
+        if isinstance(node, yaml.MappingNode):
+            return self._secret(self._pairs(node, place), place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
+        try:
+            value = self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self._source.error(place, "this value cannot be read; put it in quotes") from error
+        return self._fill(value, place) if isinstance(value, str) else value
+
+    def _pairs(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            self._lines[(*place, str(name))] = key_node.start_mark.line + 1
+            if name is None:
+                raise self._source.error(place, "keys must be plain words")
+            if name in result:
+                raise self._source.error((*place, name), "stands here a second time; keep one")
+            result[name] = self.value(value_node, (*place, name))
+        return result
+
+    def _fill(self, text: str, place: Place) -> str:
+        def found(match: re.Match[str]) -> str:
+            name, default = match["name"], match["default"]
+            value = self._environment.get(name)
+            if value is None or (value == "" and default is not None):
+                value = default
+            if value is None:
+                return self._missing(place, f"the environment has no {name}; set it, or write ${{{name}:-default}}")
+            return value
+
+        filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", found, text)
+        if "${" in re.sub(r"\$\{\w+(?::-[^}]*)?\}", "", text):
+            raise self._source.error(place, "${ is not closed; write ${NAME} or ${NAME:-default}")
+        return filled
+
+    def _missing(self, place: Place, problem: str) -> str:
+        if not place or place[0] in self._needed:
+            raise self._source.error(place, problem)
+        return ""
+
+    def _secret(self, pairs: dict[str, Any], place: Place) -> Any:
+        if len(pairs) != 1 or not place:
+            return pairs
+        (kind, name), *_ = pairs.items()
+        if kind == "env" and isinstance(name, str):
+            if name not in self._environment:
+                return self._missing(place, f"the environment has no {name}; set it")
+            return self._environment[name]
+        if kind == "file" and isinstance(name, str):
+            try:
+                secret = Path(name).read_text("utf8").strip()
+            except (OSError, ValueError) as error:
+                return self._missing(place, f"{name} cannot be read: {_os_problem(error)}")
+            return secret or self._missing(place, f"{name} is empty")
+        return pairs
