@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from surfaces_core._engine.config import load as load_config
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, contract_of, load, load_driver, offers
 from surfaces_core._engine.settings import Config
-from surfaces_core._engine.settings import load as load_config
 from surfaces_core._host import host
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import Driver, Transport
