@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from surfaces_core.contracts import CONTRACTS as CONTRACTS
+    from surfaces_core.contracts import AgentTool as AgentTool
     from surfaces_core.contracts import Command as Command
     from surfaces_core.contracts import CommandCall as CommandCall
     from surfaces_core.contracts import Condition as Condition
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import Store as Store
     from surfaces_core.contracts import Surface as Surface
     from surfaces_core.contracts import SurfaceContext as SurfaceContext
+    from surfaces_core.contracts import ToolCall as ToolCall
     from surfaces_core.contracts import Transport as Transport
+    from surfaces_core.contracts import TransportContext as TransportContext
     from surfaces_core.contracts import Tx as Tx
     from surfaces_core.errors import CommandError as CommandError
     from surfaces_core.errors import ConfigError as ConfigError
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from surfaces_core.events import Progress as Progress
     from surfaces_core.events import Pushed as Pushed
     from surfaces_core.events import Receipt as Receipt
+    from surfaces_core.events import Said as Said
     from surfaces_core.events import Text as Text
     from surfaces_core.events import Tool as Tool
     from surfaces_core.events import TurnEnded as TurnEnded
@@ -77,15 +81,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "surfaces_core.contracts": (
-        "CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake OpenFile "
-        "Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store Surface "
-        "SurfaceContext Transport Tx"
+        "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake "
+        "OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "
+        "Surface SurfaceContext ToolCall Transport TransportContext Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (
         "Accepted Address Agent AgentEvent AgentRequest Attachment Binding Confirm Delivered Draft End File "
-        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Text Tool TurnEnded "
-        "TurnEvent"
+        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Said Text Tool "
+        "TurnEnded TurnEvent"
     ),
     "surfaces_core.hooks": "hookimpl",
     "surfaces_core.i18n": "Catalogue Plural Sentence",

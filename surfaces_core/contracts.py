@@ -34,7 +34,9 @@ from surfaces_core.events import (
     Inbound,
     Opening,
     Outbound,
+    Progress,
     Receipt,
+    Said,
 )
 from surfaces_core.i18n import Catalogue, Sentence
 
@@ -99,6 +101,18 @@ class SurfaceContext(Context):
     """To open the file of an `Outbound`."""
     prefix: str = "!"
     """What commands begin with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportContext(Context):
+    """What a transport is handed beside its settings."""
+
+    store: Store
+    """Durable; what is kept for one context is removed in `Transport.forget`."""
+    files: Files
+    """To open the attachments of a request in `agent.workspace`."""
+    tools: Mapping[str, AgentTool] = field(default_factory=dict)
+    """What plugins contributed for agents to use, by name."""
 
 
 class Intake(Protocol):
@@ -336,6 +350,14 @@ class Surface(Driver):
         """The bytes of a file that a person sent, in pieces. `Unavailable` or `Rejected`."""
         raise Rejected(f"{self.context.name} has no files", public=NO_FILES())
 
+    async def history(self, address: Address, *, before: str, limit: int, thread: str = "") -> Sequence[Said]:
+        """The last `limit` things that people and the agent said ahead of the event `before`, oldest first.
+
+        Commands and what the host said are none of them. `Unavailable` or `Rejected`; empty where the
+        messenger keeps nothing that can be read again.
+        """
+        return ()
+
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into parts that each fit one message; the same text is always cut alike."""
         return [text]
@@ -344,7 +366,7 @@ class Surface(Driver):
 class Transport(Driver):
     """Talks to agents. It never learns which surface asked."""
 
-    context: Context
+    context: TransportContext
 
     AgentSettings: ClassVar[type[BaseModel]] = Settings
     """What the registry entry of an agent of this transport may say beside id, label and workspace.
@@ -366,7 +388,11 @@ class Transport(Driver):
         raise Rejected("this transport asks nothing")
 
     async def forget(self, agent: Agent, context: str) -> None:
-        """The context is over: close what is kept open for it."""
+        """The context is over and never comes back: close what is kept open for it, and remove what is stored."""
+
+    async def rest(self, agent: Agent, context: str) -> None:
+        """The conversation was put away or left, and may come back with this context: close what is open."""
+        await self.forget(agent, context)
 
     async def check(self, agent: Agent) -> Health:
         """Whether an agent can be reached, without asking it anything; raises nothing but bugs."""
@@ -375,6 +401,10 @@ class Transport(Driver):
     async def describe(self, agent: Agent) -> Sequence[Section]:
         """What an agent publishes of itself (skills, persona), for `!settings`. `Unavailable` or `Rejected`."""
         return ()
+
+    def history(self, agent: Agent) -> int:
+        """How many earlier messages a request to this agent carries, read again from the messenger each time."""
+        return 0
 
     def repeatable(self, agent: Agent) -> bool:
         """Whether an agent recognises a repeated `AgentRequest.turn`, so that asking again is harmless."""
@@ -713,3 +743,41 @@ class Command:
 
 Shaper = Callable[[AgentRequest, Inbound], AgentRequest]
 """Changes a request before the agent gets it; quick, without I/O."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One use of a tool by an agent. It ends early by cancellation: of the turn, or when its time is up."""
+
+    id: str
+    """The agent's own name for this call, unique within its turn."""
+    arguments: Any
+    """An instance of the tool's `arguments`, checked."""
+    request: AgentRequest
+    """The turn that it belongs to."""
+    progress: Callable[[Progress], None] = lambda step: None
+    """Shows how far it is; may be called at any time."""
+
+
+ToolHandler = Callable[[ToolCall], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTool:
+    """Something that agents may do, where their transport gives them tools.
+
+    The handler's answer goes to the agent. So does the sentence of a `DriverError` or `CommandError`, as
+    a failure that it can act on; any other exception is a bug, and the agent is told that the tool failed.
+    A turn may be run again after a crash, and with it the handler.
+    """
+
+    name: str
+    """1 to 64 characters of `a-z0-9_-`, unique over all plugins."""
+    description: str
+    """For the agent, in English: what it does and when to use it."""
+    arguments: type[BaseModel]
+    """Its fields' descriptions are for the agent too."""
+    handler: ToolHandler
+    policy: Literal["allow", "ask", "deny"] = "ask"
+    """Where the operator says nothing else: `ask` asks the person each time."""
+    timeout_s: float = 60.0

@@ -273,6 +273,18 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Something that was said in a conversation earlier, for agents that remember nothing themselves."""
+
+    by: Literal["person", "agent"]
+    text: str
+    at: float
+    """Unix seconds, as the messenger claims."""
+    name: str = ""
+    """Which person, for reading; never for deciding anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRequest:
     """One turn, as a transport gets it."""
 
@@ -283,6 +295,12 @@ class AgentRequest:
     text: str
     attachments: tuple[str, ...] = ()
     """Paths relative to the agent's workspace, oldest first."""
+    history: tuple[Said, ...] = ()
+    """What was said before in this context, oldest first, as far as `Transport.history` asks for it."""
+    sender: str = ""
+    """The native id of the person who asks: for permissions, and nothing else."""
+    conversation: str = ""
+    """The native id of the conversation: likewise."""
 
 
 @dataclass(frozen=True, slots=True)

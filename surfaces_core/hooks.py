@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from surfaces_core.contracts import Command, Shaper
+from surfaces_core.contracts import AgentTool, Command, Shaper
 from surfaces_core.events import Inbound, Observed
 
 PROJECT = "surfaces"
@@ -35,6 +35,11 @@ class HookSpecs:
 
         Each sees what the one before it made. An exception ends the turn with the general sentence.
         """
+
+    @staticmethod
+    @hookspec
+    def surfaces_tools() -> Sequence[AgentTool]:  # type: ignore[empty-body]
+        """Contribute tools for agents; called once at start. Two tools of one name stop the start."""
 
     @staticmethod
     @hookspec(firstresult=True)

@@ -8,16 +8,15 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from proof.simulation.judge import Judge
 from proof.simulation.life import InjectedBug, Life
 from proof.simulation.story import Run, Said
 from proof.simulation.trace import Trace
 from proof.simulation.weather import Weather
-from surfaces_core.contracts import Context, Health, Settings, Transport
+from surfaces_core.contracts import Health, Settings, Transport
 from surfaces_core.errors import Rejected, Unavailable
 from surfaces_core.events import Agent, AgentEvent, AgentRequest, Confirm, End, File, Text
+from surfaces_core.testing.driver_contexts import transport_context
 
 TRANSPORT = "simulated"
 BROKE_OFF = "The agent broke off."
@@ -48,7 +47,7 @@ class SimulatedTransport(Transport):
     """One life's way to the agents."""
 
     def __init__(self, agents: Agents, life: Life, weather: Callable[[], Weather], chance: random.Random) -> None:
-        super().__init__(Settings(), Context(name=TRANSPORT, log=structlog.get_logger()))
+        super().__init__(Settings(), transport_context(TRANSPORT))
         self._agents = agents
         self._life = life
         self._weather = weather

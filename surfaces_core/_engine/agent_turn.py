@@ -17,6 +17,7 @@ from surfaces_core._engine.doing import Doing
 from surfaces_core._engine.drafts import Drafts, draft_of
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gathered import Gathered, judge
+from surfaces_core._engine.history import History
 from surfaces_core._engine.journal import Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.people import People
@@ -39,6 +40,7 @@ from surfaces_core.events import (
     Observed,
     Outbound,
     Progress,
+    Said,
     Text,
     Tool,
     TurnEvent,
@@ -107,6 +109,7 @@ class AgentTurns:
         self._shapers = shapers
         self._observe = observe
         self._log = log
+        self._history = History(book, surfaces, transports)
         self._showing: Counter[Address] = Counter()
         """How many turns run in a conversation, as some do in threads."""
 
@@ -162,8 +165,9 @@ class AgentTurns:
         if work.stopped:
             return Outcome(says=[Say(text=words.STOPPED()), *refused], kind="stopped")
         waiting = self._staging.waiting(message.address, message.sender, message.thread)
+        history = await self._history.before(message, agent)
         if not work.amendments:
-            request = self._request(work.entry, binding, agent, stored, waiting)
+            request = self._request(work.entry, binding, agent, stored, waiting, history)
             gathered = await self._converse(work, request, transport)
         if work.amendments:  # it begins anew, with the same files
             return Outcome()
@@ -180,7 +184,13 @@ class AgentTurns:
         return replace(outcome, changes=changes)
 
     def _request(
-        self, entry: Entry, binding: Binding, agent: Agent, stored: Sequence[str], waiting: Mapping[bytes, Waiting]
+        self,
+        entry: Entry,
+        binding: Binding,
+        agent: Agent,
+        stored: Sequence[str],
+        waiting: Mapping[bytes, Waiting],
+        history: tuple[Said, ...],
     ) -> AgentRequest:
         request = AgentRequest(
             turn=entry.asked_as,
@@ -188,6 +198,9 @@ class AgentTurns:
             context=binding.context,
             text=prompt(entry.message, stored),
             attachments=_paths(entry, waiting),
+            history=history,
+            sender=entry.message.sender,
+            conversation=entry.message.address.conversation,
         )
         for shape in self._shapers:
             request = shape(request, entry.message)

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core._engine import words
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.foreign import contained
+from surfaces_core._engine.history import History
 from surfaces_core._engine.journal import storable
 from surfaces_core.contracts import Shaper, Surface, Transport
 from surfaces_core.errors import Rejected, Unavailable
@@ -30,6 +31,7 @@ class Consults:
         surfaces: Mapping[str, Surface],
         transports: Mapping[str, Transport],
         shapers: Sequence[Shaper],
+        history: History,
         log: FilteringBoundLogger,
     ) -> None:
         self._agents = agents
@@ -37,6 +39,7 @@ class Consults:
         self._surfaces = surfaces
         self._transports = transports
         self._shapers = shapers
+        self._history = history
         self._log = log
 
     async def ask(self, turn: str, message: Inbound, binding: Binding, prompt: str) -> str:
@@ -47,7 +50,15 @@ class Consults:
         agent = self._agents(binding.agent)
         if agent is None:
             raise Rejected(f"there is no agent {binding.agent}", code="NO_AGENT", public=words.AGENT_GONE())
-        request = AgentRequest(turn=turn, agent=agent, context=binding.context, text=prompt)
+        request = AgentRequest(
+            turn=turn,
+            agent=agent,
+            context=binding.context,
+            text=prompt,
+            history=await self._history.before(message, agent),
+            sender=message.sender,
+            conversation=message.address.conversation,
+        )
         for shape in self._shapers:
             request = shape(request, message)
         try:

@@ -32,6 +32,8 @@ class Usage:
     messages: int = 0
     tokens: int = 0
     last_active: float = 0.0
+    since: float = 0.0
+    """When it began, Unix seconds; 0 where it began with the conversation."""
 
 
 USAGES = Rows(Usage)
@@ -260,13 +262,13 @@ class Book:
 
     # Changing them
 
-    async def change(self, binding: Binding, **changes: object) -> Binding:
-        """Write a changed binding to the messenger, then to the book."""
+    async def change(self, binding: Binding, rows: Changes | None = None, /, **changes: object) -> Binding:
+        """Write a changed binding to the messenger, then to the book, there together with `rows`."""
         changed = replace(binding, **changes)  # type: ignore[arg-type]
         door = self.door(binding.address.surface)
         if door is not None:
             await door.record(changed)
-        await self._keep(changed, {})
+        await self._keep(changed, rows or {})
         return changed
 
     async def clear(self, binding: Binding, cause: str) -> Binding:
@@ -275,25 +277,35 @@ class Book:
 
     async def hand_over(self, binding: Binding, agent: str, context: str) -> Binding:
         """Give a conversation an agent with a new context and tell the one it had that the old one is over."""
-        given = await self.change(binding, agent=agent, context=context)
-        await self._journal.write({key("stat", *place(binding.address)): None})
-        self._usages.pop(binding.address, None)
-        if (binding.agent, binding.context) != (agent, context):
-            await self.forget(binding)
+        if (binding.agent, binding.context) == (agent, context):
+            return await self.change(binding)
+        known = self._people.agents.get(binding.agent)
+        try:
+            if known is not None:  # first: a repeat after a crash does not know the old context any more
+                await self._transports[known.transport].forget(known, binding.context)
+        finally:  # whatever became of that, nothing more is said in the old one
+            given = await self._fresh(binding, agent, context)
         return given
 
-    async def forget(self, binding: Binding) -> None:
-        """Tell the agent that a context is over, or rests."""
+    async def _fresh(self, binding: Binding, agent: str, context: str) -> Binding:
+        usage = Usage(since=self._journal.now())
+        rows = {key("stat", *place(binding.address)): USAGES.dump(usage)}
+        given = await self.change(binding, rows, agent=agent, context=context)
+        self._usages[binding.address] = usage
+        return given
+
+    async def rest(self, binding: Binding) -> None:
+        """Tell the agent that a context rests."""
         agent = self._people.agents.get(binding.agent)
         if agent is not None:
-            await self._transports[agent.transport].forget(agent, binding.context)
+            await self._transports[agent.transport].rest(agent, binding.context)
 
     async def leave(self, address: Address) -> None:
         """The bot is no longer in a conversation."""
         binding = self.at(address)
         if binding is not None and not binding.left:
             await self._keep(replace(binding, left=True), {})
-            await self.forget(binding)
+            await self.rest(binding)
 
     async def renamed(self, address: Address, name: str) -> None:
         """The messenger shows another name of a conversation; writing it back says that this was heard."""
@@ -423,7 +435,12 @@ class Book:
     async def used(self, address: Address, tokens: int) -> Changes:
         """Count an answered turn; the rows to store with its answer."""
         before = await self.usage(address)
-        now = Usage(messages=before.messages + 1, tokens=before.tokens + tokens, last_active=self._journal.now())
+        now = replace(
+            before,
+            messages=before.messages + 1,
+            tokens=before.tokens + tokens,
+            last_active=self._journal.now(),
+        )
         self._usages[address] = now
         return {key("stat", *place(address)): USAGES.dump(now)}
 

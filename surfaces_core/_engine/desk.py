@@ -116,7 +116,7 @@ class DeskAt:
         """Archive this conversation, or bring it back."""
         binding = await self._doors.book.change(self._here(), archived=archived)
         if archived:
-            await self._doors.book.forget(binding)
+            await self._doors.book.rest(binding)
         return binding
 
     async def clear_context(self) -> Binding:

@@ -7,6 +7,7 @@ Every fault of a plugin becomes one line that names the distribution, the entry 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -20,7 +21,7 @@ from stevedore.exception import MultipleMatches, NoMatches
 from surfaces_core._engine.checking import validate
 from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry
 from surfaces_core._engine.sources import dotted
-from surfaces_core.contracts import CONTRACTS, Command, Driver, Files, Shaper, Storage, Surface, Transport
+from surfaces_core.contracts import CONTRACTS, AgentTool, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.hooks import PROJECT, HookSpecs
 
@@ -183,6 +184,8 @@ class Hooks:
         self._own: dict[str, dict[str, Command]] = {}
         """By the surface's name: with those that it alone has."""
         self.shapers: list[Shaper] = []
+        self.tools: dict[str, AgentTool] = {}
+        """By name: what agents may use."""
 
     def add(self, offer: Offer, plugin: object) -> None:
         """Register one plugin and take what it contributes. Raises `ConfigError`."""
@@ -199,19 +202,25 @@ class Hooks:
         except Exception as error:
             problem = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError("", f"{offer}: cannot say what it contributes ({problem}); update the plugin") from error
-        for command in contributed:
-            self._add_command(offer, command)
+        for found in contributed:
+            if isinstance(found, Command):
+                _add(self.commands, str(offer), found)
+            else:
+                _add_tool(self.tools, str(offer), found)
 
-    def _contributed(self, plugin: object) -> Sequence[Command]:
+    def _contributed(self, plugin: object) -> Sequence[Command | AgentTool]:
         callers = {name: self.manager.subset_hook_caller(name, self._others(plugin)) for name in _CONTRIBUTE}
         shapers = [shaper for some in callers["surfaces_shapers"]() for shaper in some]
         commands = [command for some in callers["surfaces_commands"]() for command in some]
-        for odd in [found for found in shapers if not callable(found)] + [
-            found for found in commands if not isinstance(found, Command)
-        ]:
-            raise TypeError(f"{odd!r} is no command or shaper")
+        tools = [tool for some in callers["surfaces_tools"]() for tool in some]
+        for odd in (
+            *(found for found in shapers if not callable(found)),
+            *(found for found in commands if not isinstance(found, Command)),
+            *(found for found in tools if not isinstance(found, AgentTool)),
+        ):
+            raise TypeError(f"{odd!r} is no command, shaper or tool")
         self.shapers += shapers
-        return commands
+        return [*commands, *tools]
 
     def _others(self, plugin: object) -> list[object]:
         return [other for other in self.manager.get_plugins() if other is not plugin]
@@ -226,9 +235,6 @@ class Hooks:
         """The commands that there are at one surface, by name and alias."""
         return self._own.get(surface, self.commands)
 
-    def _add_command(self, offer: Offer, command: Command) -> None:
-        _add(self.commands, str(offer), command)
-
 
 def _add(commands: dict[str, Command], whose: str, command: Command) -> None:
     for name in (command.name, *command.aliases):
@@ -239,7 +245,18 @@ def _add(commands: dict[str, Command], whose: str, command: Command) -> None:
         commands[name] = command
 
 
-_CONTRIBUTE = ("surfaces_commands", "surfaces_shapers")
+_TOOL_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+def _add_tool(tools: dict[str, AgentTool], whose: str, tool: AgentTool) -> None:
+    if tool.name in tools:
+        raise ConfigError("", f"{whose}: the tool {tool.name} is there already; take one of the two out of hooks")
+    if not _TOOL_NAME.fullmatch(tool.name):
+        raise ConfigError("", f"{whose}: a tool cannot be named {tool.name!r}; use 1 to 64 characters of a-z0-9_-")
+    tools[tool.name] = tool
+
+
+_CONTRIBUTE = ("surfaces_commands", "surfaces_shapers", "surfaces_tools")
 
 
 def check_hooks(offer: Offer, plugin: object) -> None:

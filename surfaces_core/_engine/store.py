@@ -19,29 +19,31 @@ class InstanceStore:
 
     journal: Journal
     name: str
+    kind: str = "plug"
+    """What is in front of the names: a transport may have the name of a surface."""
 
     async def get(self, key: str) -> bytes | None:
         """One value."""
         async with self.journal.storage.transaction() as tx:
-            return await tx.get(rows.key("plug", self.name, key))
+            return await tx.get(rows.key(self.kind, self.name, key))
 
     async def put(self, key: str, value: bytes) -> None:
         """Set one."""
-        await self.journal.write({rows.key("plug", self.name, key): value})
+        await self.journal.write({rows.key(self.kind, self.name, key): value})
 
     async def delete(self, key: str) -> None:
         """Remove one."""
-        await self.journal.write({rows.key("plug", self.name, key): None})
+        await self.journal.write({rows.key(self.kind, self.name, key): None})
 
     async def scan(self, prefix: str = "") -> dict[str, bytes]:
         """All whose key begins with a prefix."""
-        below = rows.prefix("plug", self.name)
+        below = rows.prefix(self.kind, self.name)
         async with self.journal.storage.transaction() as tx:
             return {row[len(below) :].decode(): value async for row, value in tx.scan(below + prefix.encode())}
 
     async def write(self, changes: Mapping[str, bytes | None]) -> None:
         """Set and remove several, together."""
-        await self.journal.write({rows.key("plug", self.name, key): value for key, value in changes.items()})
+        await self.journal.write({rows.key(self.kind, self.name, key): value for key, value in changes.items()})
 
 
 class NoFiles(Files):

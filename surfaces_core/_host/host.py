@@ -27,7 +27,16 @@ from surfaces_core._host.lifecycle import Drivers, Engine
 from surfaces_core._host.reloading import Reloading
 from surfaces_core._operating import stacks
 from surfaces_core._operating.watchdog import watching
-from surfaces_core.contracts import Context, Driver, Files, Storage, Surface, SurfaceContext, Transport
+from surfaces_core.contracts import (
+    Context,
+    Driver,
+    Files,
+    Storage,
+    Surface,
+    SurfaceContext,
+    Transport,
+    TransportContext,
+)
 from surfaces_core.errors import ConfigError
 
 BASICS = Offer(group="surfaces.hooks", name="basics", value=basics.__name__, distribution="surfaces-core", version="")
@@ -91,12 +100,9 @@ def build(config: Config) -> Engine:
     hooks = hooks_of(config)
     storage = make("surfaces.storage", Storage, config.storage, _context("storage"))
     files = make("surfaces.files", Files, config.files, _context("files")) if config.files else NoFiles()
-    transports = {
-        name: make("surfaces.transport", Transport, instance, _context(name))
-        for name, instance in config.transports.items()
-    }
-    check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
     journal = Journal(storage, lease_s=config.host.lease_s)
+    transports = {name: _transport(config, journal, name, files, hooks) for name in config.transports}
+    check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
     surfaces = {name: lone_surface(config, journal, name, files) for name in config.surfaces}
     check_accounts(config.surfaces.values())
     return Engine(
@@ -121,6 +127,17 @@ def lone_surface(config: Config, journal: Journal, name: str, files: Files | Non
         prefix=config.host.prefix,
     )
     return make("surfaces.surface", Surface, config.surfaces[name], context)
+
+
+def _transport(config: Config, journal: Journal, name: str, files: Files, hooks: Hooks) -> Transport:
+    context = TransportContext(
+        name=name,
+        log=log.logger(instance=name),
+        store=InstanceStore(journal, name, kind="transport"),
+        files=files,
+        tools=hooks.tools,
+    )
+    return make("surfaces.transport", Transport, config.transports[name], context)
 
 
 def check_registry(transports: Mapping[str, Transport], registry: Registry) -> None:

@@ -28,6 +28,7 @@ from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
+from surfaces_core._engine.history import History
 from surfaces_core._engine.inlet import Push, PushSettings, PushToken, Refused, taking
 from surfaces_core._engine.journal import Changes, Entry, Journal
 from surfaces_core._engine.languages import Languages
@@ -224,6 +225,7 @@ class Engine:
             surfaces=self.drivers.surfaces,
             transports=self.drivers.transports,
             shapers=self.hooks.shapers,
+            history=History(self.book, self.drivers.surfaces, self.drivers.transports),
             log=self.log,
         )
         return Doors(

@@ -26,6 +26,7 @@ from surfaces_core.events import (
     Opening,
     Outbound,
     Receipt,
+    Said,
 )
 
 NAME = "memory"
@@ -46,6 +47,8 @@ class Shown:
     """Every text it has had, oldest first."""
     thread: str = ""
     reply_to: str = ""
+    notice: bool = False
+    """The host speaks, not the agent."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,6 +77,10 @@ class MemoryMessenger:
     """Conversations in which `send` waits for ever."""
     device: str = "device-1"
     """With which device the bot speaks; another one may be set while the host rests, or runs."""
+    now: Callable[[], float] = time.time
+    """The messenger's clock, Unix seconds; people's messages count from 1 instead, where a test says no `sent_at`."""
+    _line: list[tuple[float, Inbound | str]] = field(default_factory=list)
+    """What was said and shown (by its name), with when, oldest first."""
     _sent: dict[tuple[str, str], str] = field(default_factory=dict)
     """By device and key: which message of `shown` a repeat is taken for."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -105,6 +112,7 @@ class MemoryMessenger:
             **{"sent_at": float(number), **more},
         )
         self.incoming.append(message)
+        self._line.append((self.now(), message))
         await self.change()
         return message
 
@@ -126,7 +134,24 @@ class MemoryMessenger:
                 name += f"#{2 + sum(other.startswith(f'{message.key}#') for other in self.shown)}"
             self.shown[name] = message
             self._sent[sent] = name
+            self._line.append((self.now(), name))
         return name
+
+    def said(self, conversation: str, thread: str, before: str, prefix: str) -> list[Said]:
+        """What people and the agent said in a conversation ahead of an event, oldest first."""
+        found: list[Said] = []
+        for at, what in self._line:
+            if isinstance(what, Inbound):
+                if what.event_id == before:
+                    return found
+                here = (what.address.conversation, what.thread, what.kind) == (conversation, thread, Kind.MESSAGE)
+                if here and what.text and not what.text.startswith(prefix):
+                    found.append(Said(by="person", text=what.text, at=at, name=what.sender_name))
+            else:
+                shown = self.shown[what]
+                if (shown.conversation, shown.thread) == (conversation, thread) and shown.final and not shown.notice:
+                    found.append(Said(by="agent", text=shown.text, at=at))
+        return found
 
     def put_in_place(self, message: Outbound) -> str | None:
         """Change what a message replaces, once; under which name it stands in `shown`, None where nothing shows."""
@@ -305,6 +330,12 @@ class MemorySurface(Surface):
             raise Rejected("no such upload", public="That file is gone.")
         yield self.messenger.uploads[attachment.ref]
 
+    async def history(self, address: Address, *, before: str, limit: int, thread: str = "") -> Sequence[Said]:
+        """What the messenger still shows."""
+        context: SurfaceContext | None = self.context
+        prefix = "!" if context is None else context.prefix
+        return self.messenger.said(address.conversation, thread, before, prefix)[-limit:]
+
     def split(self, text: str) -> Sequence[str]:
         """Cut at a fixed length."""
         cuts = range(0, len(text), self._longest)
@@ -323,6 +354,7 @@ def _shown(what: Outbound | Draft, text: str, *, final: bool, file: FileRef | No
         versions=(text,),
         thread=what.thread,
         reply_to=what.reply_to,
+        notice=isinstance(what, Outbound) and what.notice,
     )
 
 

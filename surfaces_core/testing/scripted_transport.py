@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Self
 
-import structlog
-
-from surfaces_core.contracts import Context, Health, Settings, Transport
+from surfaces_core.contracts import Health, Settings, Transport, TransportContext
 from surfaces_core.events import Agent, AgentEvent, AgentRequest, End, Text
+from surfaces_core.testing.driver_contexts import transport_context
 
 Step = AgentEvent | Exception | asyncio.Event
 """What a turn does next: yield an event, raise an exception, or wait at a gate until the test opens it."""
@@ -32,17 +31,19 @@ class ScriptedTransport(Transport):
     def __init__(
         self,
         settings: Settings | None = None,
-        context: Context | None = None,
+        context: TransportContext | None = None,
         *,
         script: Script = echo,
         repeatable: bool = False,
     ) -> None:
-        super().__init__(settings or Settings(), context or Context(name="scripted", log=structlog.get_logger()))
+        super().__init__(settings or Settings(), context or transport_context("scripted"))
         self.script = script
         self.takes_repeats = repeatable
         """What `repeatable` answers for every agent."""
         self.health: Callable[[Agent], Health] = lambda agent: Health(reachable=None)
         """What `check` finds; a script knows its agents only by their answers."""
+        self.reads = 0
+        """What `history` answers for every agent."""
         self.checked: list[str] = []
         """Agent id of each `check`."""
         self.requests: list[AgentRequest] = []
@@ -52,6 +53,8 @@ class ScriptedTransport(Transport):
         """Question id and decision of each `answer`."""
         self.forgotten: list[tuple[str, str]] = []
         """Agent id and context of each `forget`."""
+        self.rested: list[tuple[str, str]] = []
+        """The same of each `rest`."""
 
     @classmethod
     def answering(cls, script: Script, *, repeatable: bool = False) -> Self:
@@ -86,6 +89,14 @@ class ScriptedTransport(Transport):
     async def forget(self, agent: Agent, context: str) -> None:
         """Record it."""
         self.forgotten.append((agent.id, context))
+
+    async def rest(self, agent: Agent, context: str) -> None:
+        """Record it."""
+        self.rested.append((agent.id, context))
+
+    def history(self, agent: Agent) -> int:
+        """What the test chose."""
+        return self.reads
 
     async def check(self, agent: Agent) -> Health:
         """What the test chose; recorded."""

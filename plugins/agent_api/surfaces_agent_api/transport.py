@@ -25,11 +25,11 @@ from surfaces_core import (
     Agent,
     AgentEvent,
     AgentRequest,
-    Context,
     DriverError,
     Health,
     Rejected,
     Transport,
+    TransportContext,
     Unavailable,
 )
 
@@ -65,9 +65,9 @@ class AgentApi(Transport):
     AgentSettings: ClassVar[type[BaseModel]] = AgentOptions
 
     settings: AgentApiSettings
-    context: Context
+    context: TransportContext
 
-    def __init__(self, settings: AgentApiSettings, context: Context) -> None:
+    def __init__(self, settings: AgentApiSettings, context: TransportContext) -> None:
         super().__init__(settings, context)
         self._stack = AsyncExitStack()
         self._open: _Open | None = None

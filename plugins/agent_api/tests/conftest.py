@@ -9,12 +9,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-import structlog
 
 from surfaces_agent_api import AgentApi, AgentApiSettings
 from surfaces_agent_api.reference import ReferenceAgent
 from surfaces_agent_api.reference.faults import FAULTS, Fault
-from surfaces_core import Agent, AgentEvent, AgentRequest, Context, DriverError, End, Text
+from surfaces_core import Agent, AgentEvent, AgentRequest, DriverError, End, Text
+from surfaces_core.testing.driver_contexts import transport_context
 
 _turns = count(1)
 
@@ -83,9 +83,7 @@ def talking(tmp_path: Path) -> OpenTalk:
         planted = FAULTS[fault] if isinstance(fault, str) else fault
         async with (
             ReferenceAgent(prefix="/agent_17", workspace=tmp_path, fault=planted) as peer,
-            AgentApi(
-                AgentApiSettings.model_validate(settings), Context(name="agent_api", log=structlog.get_logger())
-            ) as transport,
+            AgentApi(AgentApiSettings.model_validate(settings), transport_context("agent_api")) as transport,
         ):
             entry = {"base_url": peer.base_url, **(options or {})}
             agent = Agent(id="agent-17", label="Agent 17", transport="agent_api", workspace="17", options=entry)

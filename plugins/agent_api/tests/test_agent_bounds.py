@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import structlog
 
 from surfaces_agent_api import AgentApi, AgentApiSettings, words
 from surfaces_agent_api.connection import CLOSE_TIMEOUT_S
@@ -25,7 +24,6 @@ from surfaces_core import (
     AgentEvent,
     AgentRequest,
     Confirm,
-    Context,
     DriverError,
     End,
     File,
@@ -35,6 +33,7 @@ from surfaces_core import (
     Unavailable,
 )
 from surfaces_core.testing import virtual_time
+from surfaces_core.testing.driver_contexts import transport_context
 from surfaces_testing.agent import END, FakeAgent, Fault, chunk, sends
 
 IMPATIENT: dict[str, Any] = {"connect_timeout_s": 1, "status_timeout_s": 1, "idle_timeout_s": 1}
@@ -76,7 +75,7 @@ class Talk:
 @asynccontextmanager
 async def talk(*, ids: bool = False, **settings: object) -> AsyncIterator[Talk]:
     """A transport with these settings and an agent that can be told to misbehave."""
-    context = Context(name="agent_api", log=structlog.get_logger())
+    context = transport_context("agent_api")
     async with (
         FakeAgent() as peer,
         AgentApi(AgentApiSettings.model_validate(settings), context) as transport,

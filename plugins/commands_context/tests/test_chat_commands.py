@@ -113,7 +113,8 @@ async def test_archive_puts_a_conversation_away_and_undo_brings_it_back(bot: Tes
         assert await said(bot, room, "!archive undo") == "C1 is back. Just write."
         assert await said(bot, room, "hello") == "You said hello"
     binding = bot.messenger.rooms[room]
-    assert bot.transport.forgotten == [("agent-0", binding.context)]  # type: ignore[attr-defined]
+    assert bot.transport.rested == [("agent-0", binding.context)]  # type: ignore[attr-defined]
+    assert bot.transport.forgotten == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["!clear", "!reset"])

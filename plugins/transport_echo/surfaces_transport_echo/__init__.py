@@ -8,7 +8,18 @@ from collections.abc import AsyncGenerator, Iterator
 
 from pydantic import Field
 
-from surfaces_core import Agent, AgentEvent, AgentRequest, Context, End, Health, Settings, Text, Transport, Unavailable
+from surfaces_core import (
+    Agent,
+    AgentEvent,
+    AgentRequest,
+    End,
+    Health,
+    Settings,
+    Text,
+    Transport,
+    TransportContext,
+    Unavailable,
+)
 
 HISTORY = "history"
 """The question that is answered with what was said in its context."""
@@ -36,7 +47,7 @@ class Echo(Transport):
 
     settings: EchoSettings
 
-    def __init__(self, settings: EchoSettings, context: Context) -> None:
+    def __init__(self, settings: EchoSettings, context: TransportContext) -> None:
         super().__init__(settings, context)
         self._said: dict[tuple[str, str], dict[str, str]] = {}
         """Text by turn, so that a turn that is asked again counts once; by agent and context."""

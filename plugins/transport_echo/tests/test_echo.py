@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import structlog
 
-from surfaces_core import Agent, AgentRequest, Context, Text
+from surfaces_core import Agent, AgentRequest, Text
 from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench, TransportCheck
+from surfaces_core.testing.driver_contexts import transport_context
 from surfaces_transport_echo import Echo, EchoSettings
 
 AGENT = Agent(id="echo", label="Echo", transport="echo", workspace="echo")
@@ -16,7 +16,7 @@ ASKED = AgentRequest(turn="t1", agent=AGENT, context="1", text="one  two\nthree"
 
 
 def echo() -> Echo:
-    return Echo(EchoSettings(), Context(name="echo", log=structlog.get_logger()))
+    return Echo(EchoSettings(), transport_context("echo"))
 
 
 async def said(transport: Echo, request: AgentRequest) -> list[str]:
