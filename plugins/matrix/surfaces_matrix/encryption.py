@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import ConfigError, Store, SurfaceContext, Unavailable
+from surfaces_core import ConfigError, Inbound, Kind, Store, SurfaceContext, Unavailable
 from surfaces_matrix.client import Client
 from surfaces_matrix.content import KEY, MARK
 from surfaces_matrix.errors import Encrypted, Refused
@@ -53,10 +53,14 @@ def machine_for(
     allowed: Callable[[str], bool],
 ) -> Machine | None:
     """The machine of an account, or None where it is to do without. `ConfigError`."""
-    if settings.encryption is False or (settings.encryption is None and not installed()):
+    where = f"surfaces.{context.name}"
+    if settings.encryption is False and settings.encrypt_new_rooms:
+        raise ConfigError(f"{where}.encrypt_new_rooms", "needs `encryption`")
+    if not installed() and (settings.encryption or settings.encrypt_new_rooms):
+        name = "encryption" if settings.encryption else "encrypt_new_rooms"
+        raise ConfigError(f"{where}.{name}", f"needs the extra: pip install '{EXTRA}'")
+    if settings.encryption is False or not installed():
         return None
-    if not installed():
-        raise ConfigError(f"surfaces.{context.name}.encryption", f"needs the extra: pip install '{EXTRA}'")
     from surfaces_matrix.e2ee.machine import Machine
 
     secret = settings.pickle_key
@@ -66,7 +70,7 @@ def machine_for(
         context.log,
         trust=settings.trust,
         secret=None if secret is None else secret.get_secret_value(),
-        where=f"surfaces.{context.name}.pickle_key",
+        where=f"{where}.pickle_key",
         session=session,
         allowed=allowed,
     )
@@ -142,6 +146,11 @@ class Encryption:
         if self.machine is not None:
             await self.machine.receive(response)
 
+    async def expect(self, room_id: str) -> None:
+        """A room is encrypted, whatever its homeserver shows: the bot asked for that, or people encrypt there."""
+        if not self.holds(room_id):
+            await self._note(room_id, {"algorithm": MEGOLM})
+
     def complete(self, rooms: Iterable[str]) -> None:
         """All state of these rooms was noticed: the others among them are not encrypted."""
         for room_id in rooms:
@@ -162,6 +171,7 @@ class Encryption:
             inside = await self.machine.read(room_id, event, hold=hold)
             if inside is None:
                 return event
+            await self.expect(room_id)  # whoever encrypts for us was told so; the answer must not leave as plain text
             event = inside
         elif event.get("type") == "m.room.redaction":
             # Up to room version 10 its target is beside the content ("Redactions").
@@ -169,6 +179,22 @@ class Encryption:
             self.machine.taken_back(room_id, str(target))
         await self.machine.heard(room_id, event)
         return event
+
+    async def counts(self, entry: Inbound, *, sealed: bool) -> bool:
+        """Whether what came in was surely said by its sender, or by whom nobody can tell from them anyway.
+
+        In an encrypted room the homeserver could have written whatever is not encrypted, and what an event relates
+        to is not: a reaction says nothing else.
+        """
+        if not self.holds(entry.address.conversation) or entry.kind is Kind.REDACTION:
+            return True
+        if entry.kind is Kind.REACTION:
+            return self.machine is not None and not await self.machine.held_to_keys(entry.sender)
+        return sealed
+
+    def holds(self, room_id: str) -> bool:
+        """Whether a room is known to be encrypted."""
+        return self._encrypted.get(room_id) is not None
 
     async def late(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Events that were waited for and can be read now, with their rooms."""

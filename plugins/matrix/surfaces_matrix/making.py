@@ -2,14 +2,15 @@
 
 A random alias is stored before the call and given to the room by it. Who was interrupted and asks
 again is told that the alias is taken, and finds the room by it. Where a homeserver gives no
-aliases, the bot's rooms are searched instead.
+aliases, the bot's rooms are searched instead. That a room was asked to be encrypted is stored before the
+call, too, and counts whatever its homeserver makes of that.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Store, Unavailable
 from surfaces_matrix.client import Client, quote
+from surfaces_matrix.encryption import ENCRYPTION, MEGOLM
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.roomstate import state_path
 from surfaces_matrix.shapes import mapping, sequence, text
@@ -53,6 +55,8 @@ class Made(BaseModel):
     begun: float
     """Unix seconds."""
     aliased: bool = True
+    encrypted: bool = False
+    """Encryption was asked for."""
     room: str | None = None
     done: bool = False
     """Everything around the room is made, too."""
@@ -62,11 +66,19 @@ class Maker:
     """Makes rooms and remembers them by keys of the caller's, in the surface's own store."""
 
     def __init__(
-        self, client: Client, store: Store, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.time
+        self,
+        client: Client,
+        store: Store,
+        log: FilteringBoundLogger,
+        *,
+        expect: Callable[[str], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`expect` notes for ever that a room is encrypted."""
         self._client = client
         self._store = store
         self._log = log
+        self._expect = expect
         self._clock = clock
         self._server = client.user_id.partition(":")[2]
         self._aliases = True
@@ -89,15 +101,21 @@ class Maker:
         """The room is gone; the next `room` makes another one."""
         await self._store.delete(key)
 
-    async def room(self, key: str, mark: Mark, body: Mapping[str, Any]) -> Made:
-        """The room for a key, made with `body` and `mark` if there is none yet; `Unavailable` or `Rejected`."""
+    async def room(self, key: str, mark: Mark, body: Mapping[str, Any], *, encrypted: bool = False) -> Made:
+        """The room for a key, made with `body` and `mark` if there is none yet; `Unavailable` or `Rejected`.
+
+        Whether it is `encrypted` the first try decides.
+        """
         made = await self.known(key)
         if made is not None and made.room is not None:
             return made
         resumed = made is not None
         if made is None:
-            made = await self._keep(key, Made(nonce=secrets.token_hex(16), begun=self._clock(), aliased=self._aliases))
+            made = Made(nonce=secrets.token_hex(16), begun=self._clock(), aliased=self._aliases, encrypted=encrypted)
+            await self._keep(key, made)
         state = [{"type": mark.type, "state_key": "", "content": mark.content}, *body.get("initial_state", ())]
+        if made.encrypted:
+            state.append({"type": ENCRYPTION, "state_key": "", "content": {"algorithm": MEGOLM}})
         return await self._make(key, made, mark, {**body, "initial_state": state}, resumed=resumed)
 
     async def _make(self, key: str, made: Made, mark: Mark, body: Mapping[str, Any], *, resumed: bool) -> Made:
@@ -112,6 +130,8 @@ class Maker:
         if room is None:
             room = await self._create(body)
             self._aliases = False
+        if made.encrypted and self._expect is not None:
+            await self._expect(room)
         self._log.info("room.made", room=room, key=key)
         return await self._keep(key, made.model_copy(update={"room": room}))
 

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import Inbound, Kind, Rejected, Unavailable
 from surfaces_matrix.client import Client, quote
-from surfaces_matrix.encryption import Encryption
+from surfaces_matrix.encryption import ENCRYPTED, Encryption
 from surfaces_matrix.relations import replied_to
 from surfaces_matrix.saying import Skipped, say, sticker
 from surfaces_matrix.shapes import mapping, text
@@ -109,9 +109,15 @@ class Quotes:
     async def _words(self, room_id: str, event: Mapping[str, Any]) -> str:
         """What an event says now: homeservers add the last edit to it ("Server-side aggregation of `m.replace`")."""
         bundled = mapping(mapping(mapping(event.get("unsigned")).get("m.relations")).get("m.replace"))
-        edit = await self._encryption.opened(room_id, bundled, hold=False)
+        edit = await self._opened(room_id, bundled)
         edited = mapping(mapping(edit.get("content")).get("m.new_content"))
-        return _text(await self._encryption.opened(room_id, event, hold=False), edited)
+        return _text(await self._opened(room_id, event), edited)
+
+    async def _opened(self, room_id: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An event as it is inside; nothing for one that the homeserver could have written."""
+        if self._encryption.holds(room_id) and event.get("type") != ENCRYPTED:
+            return {}
+        return await self._encryption.opened(room_id, event, hold=False)
 
     def _failed(self, why: str) -> None:
         self._not_before = time.monotonic() + PAUSE_S

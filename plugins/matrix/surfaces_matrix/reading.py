@@ -16,7 +16,7 @@ from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.breath import Breath
 from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
-from surfaces_matrix.encryption import Encryption
+from surfaces_matrix.encryption import ENCRYPTED, Encryption
 from surfaces_matrix.gaps import PAGE, Filled, Filler
 from surfaces_matrix.groups import Groups
 from surfaces_matrix.memberships import changes, departures, invites, joined_rooms, joined_state, rooms_of
@@ -34,6 +34,8 @@ UNREADABLE = "UNREADABLE"
 """not shown by the homeserver, or not for a long time,"""
 UNDECRYPTABLE = "UNDECRYPTABLE"
 """encrypted with a key that did not come,"""
+UNENCRYPTED = "UNENCRYPTED"
+"""not encrypted in an encrypted room,"""
 TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
 """and the same where it does not know the sync token any more either."""
 
@@ -151,7 +153,7 @@ class Reader:
         """The messages whose keys came late, and a gap for each key that did not come at all."""
         entries = []
         for room_id, event in await self.encryption.late():
-            entries += await self._messages(room_id, [event])
+            entries += await self._said(room_id, await self._opened(room_id, event, 0.0), sealed=True)
         for (room_id, session_id), event_id in (await self.encryption.unreadable()).items():
             gap = Inbound(
                 address=Address(surface=self.surface, conversation=room_id),
@@ -242,20 +244,41 @@ class Reader:
     async def _messages(self, room_id: str, events: Sequence[Any], floor: float = 0.0) -> list[Inbound]:
         """What people said in these events; for the keys of those behind `floor` (Unix seconds) it is waited."""
         messages, breath = [], Breath()
-        for encrypted in events:
+        for event in events:
             await breath()
-            event = await self._opened(room_id, encrypted, floor)
-            found = translate(self.surface, room_id, event, me=self.me)
-            if isinstance(found, Skipped):
-                self.log.debug("event.skipped", room=room_id, reason=found.reason)
-            elif not self.people.allowed(found.sender):
-                self.log.debug("event.skipped", room=room_id, reason="sender not allowed")
-            elif (meant := await self.groups.meant(found, event)) is None:
-                self.log.debug("event.skipped", room=room_id, reason="not meant")
-            else:
-                self.quotes.heard(meant, event)
-                messages.append(meant)
+            sealed = mapping(event).get("type") == ENCRYPTED
+            messages += await self._said(room_id, await self._opened(room_id, event, floor), sealed=sealed)
         return messages
+
+    async def _said(self, room_id: str, event: Any, *, sealed: bool) -> list[Inbound]:
+        """What somebody said in an event, which was encrypted if it is `sealed`; or why that does not count."""
+        found = translate(self.surface, room_id, event, me=self.me)
+        if isinstance(found, Skipped):
+            self.log.debug("event.skipped", room=room_id, reason=found.reason)
+        elif not self.people.allowed(found.sender):
+            self.log.debug("event.skipped", room=room_id, reason="sender not allowed")
+        elif (meant := await self.groups.meant(found, event)) is None:
+            self.log.debug("event.skipped", room=room_id, reason="not meant")
+        elif not await self.encryption.counts(meant, sealed=sealed):
+            self.log.warning("event.unencrypted", room=room_id, sender=meant.sender, kind=meant.kind)
+            return [self._unencrypted(meant)]
+        else:
+            self.quotes.heard(meant, event)
+            return [meant]
+        return []
+
+    def _unencrypted(self, entry: Inbound) -> Inbound:
+        """A word on why something does not count; the host takes it once for a room."""
+        sign = entry.kind is Kind.REACTION
+        return Inbound(
+            address=entry.address,
+            event_id=f"unencrypted:{entry.kind if sign else Kind.MESSAGE}:{entry.address.conversation}",
+            sender=self.me,
+            sent_at=entry.sent_at,
+            kind=Kind.GAP,
+            text=words.UNENCRYPTED_REACTION.text if sign else words.UNENCRYPTED.text,
+            cause=UNENCRYPTED,
+        )
 
     async def _opened(self, room_id: str, event: Any, floor: float) -> Any:
         """An event as it is inside, where its sender may talk to the bot."""

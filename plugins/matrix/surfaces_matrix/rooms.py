@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote as percent
@@ -14,7 +14,6 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core import Address, Binding, Conversations, Inbound, Intake, Opening, Rejected, Store, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.client import Client, quote
-from surfaces_matrix.encryption import ENCRYPTION, MEGOLM
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.groups import Groups
 from surfaces_matrix.keeping import Keeping
@@ -50,8 +49,6 @@ _POWER = {
     "redact": 100,
 }
 
-_ENCRYPTED = {"type": ENCRYPTION, "state_key": "", "content": {"algorithm": MEGOLM}}
-
 
 class Rooms(Conversations):
     """The conversations of one account.
@@ -71,7 +68,9 @@ class Rooms(Conversations):
         group_rooms: str = "decline",
         prefix: str = "!",
         encrypt: bool = False,
+        expect: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """With `encrypt` conversations are made encrypted; `expect` notes for ever that a room is."""
         self._surface = surface
         self._client = client
         self._space_name = space_name
@@ -80,7 +79,7 @@ class Rooms(Conversations):
         self._log = log
         self._me = client.user_id
         self._server = client.user_id.partition(":")[2]
-        self._maker = Maker(client, store, log)
+        self._maker = Maker(client, store, log, expect=expect)
         self._state = RoomState(client)
         self._showing = Showing(self._state, store, log, via=self._server)
         self._keeping = Keeping(client, self._state, log)
@@ -160,7 +159,7 @@ class Rooms(Conversations):
             if made is None or not made.done:
                 space = await self._space(opening.owner, opening.owner_name)
                 body = await self._conversation(opening, space)
-                made = await self._maker.room(key, _conversation_mark(opening), body)
+                made = await self._maker.room(key, _conversation_mark(opening), body, encrypted=self._encrypt)
                 self.made.add(str(made.room))
                 address = Address(surface=self._surface, conversation=str(made.room))
                 binding = BindingContent.of_opening(opening).binding(address, opening.name)
@@ -369,11 +368,10 @@ class Rooms(Conversations):
             "content": {"via": [self._server], "canonical": True},
         }
         rules = [_members_of(space)] if await self._know_restricted() else []
-        encryption = [_ENCRYPTED] if self._encrypt else []
         return {
             **_room(opening.name or f"C{opening.number}"),
             "topic": words.TOPIC(prefix=self._prefix),  # theirs to change: never written again
-            "initial_state": [parent, *encryption, *rules],
+            "initial_state": [parent, *rules],
         }
 
     async def _know_restricted(self) -> bool:

@@ -73,7 +73,8 @@ class MatrixSurface(Surface):
             space_name=settings.space_name,
             group_rooms=settings.group_rooms,
             prefix=context.prefix,
-            encrypt=settings.encrypt_new_rooms and machine is not None,
+            encrypt=settings.encrypt_new_rooms,
+            expect=self._encryption.expect,
             log=context.log,
         )
         self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)

@@ -12,6 +12,11 @@ MISSED_FLOOD = _(
 )
 MISSED_UNREADABLE = _("I couldn't read some messages here, so I passed over them. Please say again what still matters.")
 UNDECRYPTABLE = _("I couldn't read a message here, because your client did not give me its key. Please send it again.")
+UNENCRYPTED = _(
+    "A message here was not encrypted, so I passed over it: in this room anybody on its way could have written it. "
+    "Please send it again from a client that encrypts."
+)
+UNENCRYPTED_REACTION = _("Reactions are not encrypted, so I don't go by them here. Please answer in words.")
 FILE_CHANGED = _("That file was changed on its way to me. Please send it again.")
 FILE_TOO_BIG_IN = _("That file is too big for me.")
 FILE_GONE = _("I can't find that file any more. Please send it again.")

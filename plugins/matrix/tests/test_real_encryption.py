@@ -33,6 +33,8 @@ class House:
     bot: Bot
     bot_id: str
     ann: JsClient
+    ann_plain: Bot
+    """Her account with a client that does not encrypt."""
     room: str
 
     @property
@@ -56,7 +58,8 @@ async def house(synapse: Synapse) -> AsyncIterator[House]:
         async with bot.live() as surface:
             await surface._client.call("POST", quote("v3", "join", room), {})
             await client.see_joined(room, account.user_id)
-        yield House(bot=bot, bot_id=account.user_id, ann=client, room=room)
+        plain = Bot(synapse.url, settings={"user_id": ann.user_id, "password": ann.password})
+        yield House(bot=bot, bot_id=account.user_id, ann=client, ann_plain=plain, room=room)
 
 
 async def raw(house: House) -> list[dict[str, Any]]:
@@ -172,6 +175,22 @@ async def test_nothing_went_in_the_clear(house: House) -> None:
     assert len(mine) >= 5
     assert all(MARK in content and "body" not in content for content in mine)
     assert "secret" not in json.dumps(events)
+
+
+async def test_what_she_says_unencrypted_is_passed_over(house: House) -> None:
+    """The homeserver could have said it; a redaction of hers counts all the same."""
+    house.bot.intake.entries.clear()
+    async with house.bot.live():
+        said = await house.ann.say(house.room, "mine")
+        async with house.ann_plain.make() as other:
+            await other._login()
+            for number, text in enumerate(("!yes", "!verify yes")):
+                path = quote("v3", "rooms", house.room, "send", "m.room.message", f"plain{number}")
+                await other._client.call("PUT", path, {"msgtype": "m.text", "body": text})
+        await house.ann.redact(house.room, said)
+        await house.bot.intake.wait_until(lambda: house.bot.intake.entries[-1].kind is Kind.REDACTION, "all of it")
+    found = [(entry.kind, entry.cause) for entry in house.bot.intake.entries]
+    assert dict.fromkeys(found) == dict.fromkeys([(Kind.MESSAGE, ""), (Kind.GAP, "UNENCRYPTED"), (Kind.REDACTION, "")])
 
 
 async def test_a_key_that_never_comes_is_said_once(house: House) -> None:

@@ -119,6 +119,16 @@ class Bot(Client):
             self.steps.end()
 
 
+class Forgetful(Bot):
+    """A client on whose homeserver no new room becomes encrypted."""
+
+    async def call(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+        if path == "/v3/createRoom":
+            state = [event for event in body["initial_state"] if event["type"] != "m.room.encryption"]
+            body = {**body, "initial_state": state}
+        return await super().call(method, path, body, **more)
+
+
 @dataclass
 class Home:
     """A homeserver, the bot on it, and people who come to it."""
@@ -150,8 +160,8 @@ class Home:
         assert isinstance(client, Client)
         return client
 
-    def rooms(self, store: MemoryStore, *, space_name: str = "{bot} / {display_name}") -> Rooms:
-        rooms = Rooms(surface="work", client=self.bot, store=store, space_name=space_name, log=LOG)
+    def rooms(self, store: MemoryStore, *, space_name: str = "{bot} / {display_name}", **more: Any) -> Rooms:
+        rooms = Rooms(surface="work", client=self.bot, store=store, space_name=space_name, log=LOG, **more)
         rooms.settled()
         return rooms
 
@@ -337,6 +347,34 @@ async def test_a_cut_anywhere_leaves_nothing_doubled(home: Home, aliases: bool, 
         else:
             break
     assert cut_at > 12
+
+
+@pytest.mark.parametrize("aliases", [True, False])
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_cut_anywhere_forgets_no_encryption(aliases: bool, after: bool) -> None:
+    """A room that was asked to be encrypted is known as that, though the settings and the room say otherwise later."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(FakeHomeserver())
+        home = Home(server.url, server, stack)
+        home.bot = await home.client(Forgetful, "bot")
+        home.bot.aliases = aliases
+        for cut_at in itertools.count(1):
+            ann, steps = await home.person(), Steps(cut_at, after)
+            home.bot.steps, store, of = steps, MemoryStore(steps=steps), opening(ann.user_id)
+            expected: set[str] = set()
+
+            async def expect(room: str, expected: set[str] = expected) -> None:
+                expected.add(room)
+
+            try:
+                await home.rooms(store, encrypt=True, expect=expect).open(of)
+                break
+            except Cut:
+                home.bot.steps = store.steps = Steps()
+            begun = f"opening/{of.key}" in store.rows
+            address = await home.rooms(store, encrypt=False, expect=expect).open(of)
+            assert expected == ({address.conversation} if begun else set())
+        assert cut_at > 12
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -32,7 +32,7 @@ from surfaces_matrix.e2ee.keep import Keep, pickle_key
 from surfaces_matrix.e2ee.members import Members
 from surfaces_matrix.e2ee.olm import Olm, Opened, Undecryptable
 from surfaces_matrix.e2ee.outbound import Outbound, Rotation
-from surfaces_matrix.e2ee.policy import believed
+from surfaces_matrix.e2ee.policy import believed, is_held
 from surfaces_matrix.e2ee.sharing import WITHHELD, Sharing
 from surfaces_matrix.e2ee.upkeep import Upkeep
 from surfaces_matrix.errors import Refused
@@ -306,6 +306,10 @@ class Machine:
             if device is None:
                 raise Undecryptable("UNKNOWN_DEVICE")
             raise Undecryptable("UNSIGNED" if device.trust is Trust.UNSIGNED else "UNTRUSTED")
+
+    async def held_to_keys(self, person: str) -> bool:
+        """Whether somebody's words count from their verified devices alone."""
+        return is_held(self._policy, was_verified=await self._devices.was_verified(person))
 
     async def _look(self, person: str) -> None:
         try:

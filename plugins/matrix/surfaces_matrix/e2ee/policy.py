@@ -20,6 +20,11 @@ def withheld(policy: Policy, device: Device) -> str:
     return ""
 
 
+def is_held(policy: Policy, *, was_verified: bool) -> bool:
+    """Whether somebody's words count from their verified devices alone; `was_verified` is said of their identity."""
+    return policy == "verified_only" or (policy == "tofu" and was_verified)
+
+
 def believed(policy: Policy, found: Decrypted, device: Device | None, *, was_verified: bool) -> bool:
     """Whether an event counts as said by its sender, `device` being the sender's known one that made its session.
 
@@ -27,7 +32,7 @@ def believed(policy: Policy, found: Decrypted, device: Device | None, *, was_ver
     """
     if device is not None and found.sender.ed25519 != device.ed25519:
         return False
-    if policy == "verified_only" or (policy == "tofu" and was_verified):
+    if is_held(policy, was_verified=was_verified):
         # A backup's content says whose it is, but everybody who knows its public key could have put it there.
         return device is not None and device.trust is Trust.VERIFIED and found.origin != "backup"
     if device is None:
