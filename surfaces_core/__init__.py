@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import Surface as Surface
     from surfaces_core.contracts import SurfaceContext as SurfaceContext
     from surfaces_core.contracts import ToolCall as ToolCall
+    from surfaces_core.contracts import ToolPolicy as ToolPolicy
     from surfaces_core.contracts import Transport as Transport
     from surfaces_core.contracts import TransportContext as TransportContext
     from surfaces_core.contracts import Tx as Tx
@@ -83,7 +84,7 @@ _HOMES = {
     "surfaces_core.contracts": (
         "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake "
         "OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "
-        "Surface SurfaceContext ToolCall Transport TransportContext Tx"
+        "Surface SurfaceContext ToolCall ToolPolicy Transport TransportContext Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (

@@ -755,11 +755,14 @@ class ToolCall:
     """An instance of the tool's `arguments`, checked."""
     request: AgentRequest
     """The turn that it belongs to."""
+    settings: Any = field(default_factory=Settings)
+    """An instance of the tool's `settings`: what the operator said, checked at start."""
     progress: Callable[[Progress], None] = lambda step: None
     """Shows how far it is; may be called at any time."""
 
 
 ToolHandler = Callable[[ToolCall], Awaitable[str]]
+ToolPolicy = Literal["allow", "ask", "deny"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -778,6 +781,8 @@ class AgentTool:
     arguments: type[BaseModel]
     """Its fields' descriptions are for the agent too."""
     handler: ToolHandler
-    policy: Literal["allow", "ask", "deny"] = "ask"
+    policy: ToolPolicy = "ask"
     """Where the operator says nothing else: `ask` asks the person each time."""
+    settings: type[BaseModel] = Settings
+    """What the operator may say of it under `tools:` of a transport. With a required one it is off until they do."""
     timeout_s: float = 60.0

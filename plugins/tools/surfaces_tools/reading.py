@@ -1,0 +1,63 @@
+"""Owns how the body of an answer becomes text that a model can read."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+from collections.abc import Callable
+from html import unescape
+
+import nh3
+
+BLOCKS = {"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "blockquote", "section", "title"}
+SILENT = {"script", "style", "noscript", "template", "iframe", "svg", "object"}
+"""What is not said to people, with all that is inside."""
+HTML = ("text/html", "application/xhtml+xml")
+WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""What `zlib` calls each coding; 47 finds out by itself."""
+_LINK = re.compile(r'<a href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+_GAPS = re.compile(r"[ \t\r\f\v\xa0]+")
+_LINES = re.compile(r" ?\n[ \n]*\n ?| ?\n ?")
+
+
+def readable(mime: str) -> bool:
+    """Whether a content type is text for people or programs."""
+    kind, _, rest = mime.partition("/")
+    return kind == "text" or (kind == "application" and (rest in ("json", "xml") or rest.endswith(("+json", "+xml"))))
+
+
+def unpacker(coding: str) -> Callable[[bytes, int], bytes]:
+    """What undoes a content coding piece by piece, each giving so many bytes at most. `LookupError`."""
+    if coding in ("", "identity"):
+        return lambda piece, most: piece[:most]
+    return zlib.decompressobj(WINDOW[coding]).decompress
+
+
+def text_of(body: bytes, mime: str, charset: str) -> str:
+    """The text of a body; a page of HTML without its markup, links as `[text](address)`."""
+    try:
+        encoding = codecs.lookup(charset or "utf-8")
+    except LookupError:
+        encoding = codecs.lookup("utf-8")
+    text, _ = encoding.decode(body, "replace")
+    return page(text) if mime in HTML else text.removeprefix("\ufeff")
+
+
+def page(html: str) -> str:
+    """What a page says. It is parsed as browsers do, so that what is left of the markup is regular."""
+    clean = nh3.clean(
+        html,
+        tags=BLOCKS | {"a"},
+        clean_content_tags=SILENT,
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https"},
+        link_rel=None,
+    )
+    spaced = _GAPS.sub(" ", clean.replace("\n", " "))
+    linked = _LINK.sub(lambda link: f"[{link[2].strip()}]({link[1]})" if link[2].strip() else "", spaced)
+    for name in BLOCKS:
+        linked = linked.replace(f"<{name}>", "\n").replace(f"</{name}>", "\n")
+    plain = unescape(_TAG.sub("", linked))
+    return _LINES.sub(lambda gap: "\n\n" if gap[0].count("\n") > 1 else "\n", plain).strip()
