@@ -82,6 +82,10 @@ def settings_page() -> Page:
     for offer in offers():
         if offer.group in DRIVERS:
             yield from _driver_settings(offer, loaded(offer))
+        if offer.group == HOOKS:
+            for tool in hooked(loaded(offer)).tools.values():
+                yield from (f"## `tools: {{{tool.name}: …}}`", "", f"Tool of `{offer.distribution}`, under a transport")
+                yield from ("that gives its agents tools.", "", *model_table(tool.settings))
 
 
 def _driver_settings(offer: Offer, driver: type[Driver]) -> Page:
@@ -227,14 +231,20 @@ def commands_page() -> Page:
     yield ""
     yield from ("## Always there", "", *_commands(basics))
     for offer in offers():
-        if offer.group == HOOKS:
+        if offer.group == HOOKS and hooked(loaded(offer)).commands:
             yield from (f"## `hooks: [{offer.name}]`", "", f"From `{offer.distribution}`.", "")
             yield from _commands(loaded(offer))
 
 
-def _commands(plugin: Any) -> Page:
+def hooked(plugin: Any) -> Hooks:
+    """What a hooks plugin contributes."""
     hooks = Hooks()
     hooks.add(Offer(group=HOOKS, name="x", value="x", distribution="x", version="0"), plugin)
+    return hooks
+
+
+def _commands(plugin: Any) -> Page:
+    hooks = hooked(plugin)
     rows = [
         (
             ", ".join(

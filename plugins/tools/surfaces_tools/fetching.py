@@ -30,12 +30,12 @@ AddrInfo = tuple[int, int, int, str, tuple[object, ...]]
 class FetchSettings(Settings):
     """What `fetch_url` may do."""
 
-    timeout_s: float = Field(20.0, gt=0, le=300)
-    """For all of it: name, redirects, body."""
-    max_bytes: int = Field(1_000_000, ge=1_000, le=20_000_000)
-    """Of a body, packed and unpacked; what is longer is cut."""
-    max_redirects: int = Field(5, ge=0, le=20)
-    ports: frozenset[int] = frozenset({80, 443})
+    timeout_s: float = Field(20.0, gt=0, le=300, description="For all of it: name, redirects, body.")
+    max_bytes: int = Field(
+        1_000_000, ge=1_000, le=20_000_000, description="Of a body, packed and unpacked; what is longer is cut."
+    )
+    max_redirects: int = Field(5, ge=0, le=20, description="How many redirects are followed.")
+    ports: tuple[int, ...] = Field((80, 443), description="Ports that may be asked.")
 
 
 class Refused(Exception):

@@ -48,20 +48,16 @@ def bwrap() -> str:
 class CommandSettings(Settings):
     """What `execute_command` may do. It is off until the operator says where the workspaces are."""
 
-    workspaces: Path
-    """The folder of the agents' workspaces, as the files plugin has it (`files.root`)."""
-    timeout_s: float = Field(60.0, gt=0, le=3600)
-    max_output: int = Field(64_000, ge=1_000, le=10_000_000)
-    """Bytes of what it prints; of more the beginning and the end are kept."""
-    max_cpu_s: int = Field(60, ge=1)
-    """Of each process."""
-    max_memory_mb: int = Field(1024, ge=16)
-    """Of each process."""
-    max_processes: int = Field(64, ge=2)
-    max_file_mb: int = Field(256, ge=1)
-    """Each file that it writes."""
-    max_tmp_mb: int = Field(256, ge=1)
-    """Of /tmp, which is its own and gone at the end."""
+    workspaces: Path = Field(description="The folder of the agents' workspaces, as the files plugin has it.")
+    timeout_s: float = Field(60.0, gt=0, le=3600, description="How long a command may take.")
+    max_output: int = Field(
+        64_000, ge=1_000, le=10_000_000, description="Bytes of what it prints; of more both ends are kept."
+    )
+    max_cpu_s: int = Field(60, ge=1, description="Seconds of processor time of each process.")
+    max_memory_mb: int = Field(1024, ge=16, description="MiB of memory of each process.")
+    max_processes: int = Field(64, ge=2, description="Processes at a time.")
+    max_file_mb: int = Field(256, ge=1, description="MiB of each file that it writes.")
+    max_tmp_mb: int = Field(256, ge=1, description="MiB of `/tmp`, which is its own and gone at the end.")
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -82,7 +82,7 @@ def serving() -> Serving:
 
 
 def fetcher(server: Server, names: AbstractResolver | None = None, **settings: object) -> Fetcher:
-    allowed = FetchSettings.model_validate({"ports": {server.port, 80}, **settings})
+    allowed = FetchSettings.model_validate({"ports": (server.port, 80), **settings})
     return Fetcher(allowed, public=lambda address: address == HERE, resolver=names)
 
 
@@ -259,7 +259,7 @@ async def test_nobody_listens():
     with socket.socket() as taken:
         taken.bind((HERE, 0))
         port = taken.getsockname()[1]
-        reads = Fetcher(FetchSettings(ports=frozenset({port})), public=lambda address: address == HERE)
+        reads = Fetcher(FetchSettings(ports=(port,)), public=lambda address: address == HERE)
         with pytest.raises(Refused, match="cannot be connected to"):
             await reads.fetch(f"http://{HERE}:{port}/")
 

@@ -108,7 +108,6 @@ async def test_it_is_nobody_and_can_become_nobody_else(root: Path):
     assert ran.output.split() == ["65534", "CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
     for escape in ("unshare -Ur true", "mount -t tmpfs x /workspace", "chroot / true", f"kill -0 {os.getpid()}"):
         assert (await run(root, escape)).code != 0, escape
-    assert os.kill(os.getpid(), 0) is None
     mine = await run(root, "ls /proc | grep -c '^[0-9]'")
     assert int(mine.output) < 10
 
