@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from surfaces_core import ConfigError, Inbound, Kind, Store, SurfaceContext, Unavailable
 from surfaces_matrix.client import Client
 from surfaces_matrix.content import KEY, MARK
-from surfaces_matrix.errors import Encrypted, Refused
+from surfaces_matrix.errors import Encrypted, Refused, Unexplained
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.roomstate import state_path
 from surfaces_matrix.settings import MatrixSettings
@@ -257,8 +257,8 @@ class Encryption:
     async def _ask(self, room_id: str, timeout_s: float) -> None:
         try:
             content = await self._client.call("GET", state_path(room_id, ENCRYPTION), timeout_s=timeout_s)
-        except Refused as error:
-            if error.status != 404 or error.errcode not in _NO_SUCH_STATE:
+        except (Refused, Unexplained) as error:
+            if error.status != 404 or not await self._is_none(room_id, error, timeout_s):
                 raise
             self._encrypted.setdefault(room_id, None)
             return
@@ -266,6 +266,15 @@ class Encryption:
             # A homeserver that answers so to everything says nothing; of a real event the sync tells, too.
             raise Unavailable("the homeserver does not tell whether the room is encrypted")
         await self._note(room_id, content)
+
+    async def _is_none(self, room_id: str, error: Refused | Unexplained, timeout_s: float) -> bool:
+        """Whether a 404 says that there is no such state. Raises as `check`.
+
+        One that does not say so in Matrix's words may be a proxy's, which gives it for what every room has, too.
+        """
+        if isinstance(error, Refused) and error.errcode in _NO_SUCH_STATE:
+            return True
+        return bool(await self._client.call("GET", state_path(room_id, "m.room.create"), timeout_s=timeout_s))
 
     async def _note(self, room_id: str, content: Mapping[str, Any]) -> None:
         """A room is encrypted; what it says of how counts unless it takes back an earlier, good word."""

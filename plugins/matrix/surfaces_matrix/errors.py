@@ -3,6 +3,7 @@
 DriverError
 ├── Unavailable
 │   ├── TooLarge     the answer is bigger than what was allowed
+│   ├── Unexplained  an answer with a `status` alone: a proxy's page, or a homeserver that says too little
 │   ├── ServerError  the homeserver itself failed at this request; it may not fail at others
 │   └── LoggedOut    the access token is no longer good; `sync` decides what follows from that
 └── Rejected
@@ -36,6 +37,14 @@ _LONGEST_OUTAGE_S = 60.0
 
 class TooLarge(Unavailable):
     """The far side sends more than was allowed; asking for less may work."""
+
+
+class Unexplained(Unavailable):
+    """An answer that is no success, without a Matrix error code."""
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.status = status
 
 
 class ServerError(Unavailable):
@@ -86,7 +95,7 @@ def from_answer(status: int, headers: Mapping[str, str], answer: object, what: s
     if status in _LATER_STATUS or errcode in _LATER:
         return Unavailable(said, retry_after=retry_after)
     if errcode is None:
-        return Unavailable(said, retry_after=_briefly(retry_after))
+        return Unexplained(said, status=status, retry_after=_briefly(retry_after))
     return Refused(f"{said} {str(body.get('error', ''))[:200]}".rstrip(), status=status, errcode=errcode)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from vodozemac import MegolmMessage
 
 from surfaces_core import ConfigError, StateError
 from surfaces_matrix.e2ee.crosskeys import CrossSigning
@@ -143,23 +144,50 @@ async def test_who_left_can_read_no_more(ann: Party, bot: Party, server: KeyServ
 
 
 async def test_a_session_is_used_up(ann: Party, bot: Party):
-    """After as many events as the room says, within bounds; a restart forgets none."""
+    """After as many events as the room says, within bounds."""
     rules = {"rotation_period_msgs": 2}
     used = []
     for _ in range(4):
         sealed = await bot.machine.seal(ROOM, rules, "m.room.message", {"body": "x"}, timeout_s=5)
         used.append(sealed["session_id"])
-        await bot.start()
     assert [used.index(session) for session in used] == [0, 0, 2, 2]
 
 
 async def test_no_index_is_used_twice(ann: Party, bot: Party):
-    """What left was kept before: a life that ends without another word does not repeat its ratchet."""
-    first = await bot.say(ROOM, "one")
+    """Not by later lives, nor by one on a restored copy of the state: each begins its own sessions."""
+    said = [await bot.say(ROOM, "one", 1), await bot.say(ROOM, "two", 2)]
+    earlier = dict(bot.store.rows)
+    for number in (3, 4):
+        await bot.start()
+        said.append(await bot.say(ROOM, "later", number))
+    bot.store.rows = earlier
     await bot.start()
-    second = await bot.say(ROOM, "two", 2)
+    said += [await bot.say(ROOM, "restored", number) for number in (5, 6)]
+    sessions = [event["content"]["session_id"] for event in said]
+    indexes = [MegolmMessage.from_base64(event["content"]["ciphertext"]).message_index() for event in said]
+    assert [sessions.index(session) for session in sessions] == [0, 0, 2, 3, 4, 4]
+    assert indexes == [0, 1, 0, 0, 0, 1]
     await ann.sync()
-    assert [await body_of(ann, event) for event in (first, second)] == ["one", "two"]
+    assert [await body_of(ann, event) for event in said[:4]] == ["one", "two", "later", "later"]
+
+
+async def test_who_could_not_read_a_restored_bot_can_again(ann: Party, bot: Party):
+    """Its old sessions with devices are worn; a device that notices begins anew, and gets the room's key once more."""
+    await bot.say(ROOM, "one", 1)
+    earlier = dict(bot.store.rows)
+    await bot.start()
+    await bot.say(ROOM, "two", 2)
+    await ann.sync()
+    bot.store.rows = earlier
+    await bot.start()
+    lost = await bot.say(ROOM, "restored", 3)
+    await ann.sync()
+    assert await unreadable(ann, lost) == "NO_KEY"
+    await ann.machine._upkeep._unwedge()
+    await bot.sync()
+    found = await bot.say(ROOM, "found again", 4)
+    await ann.sync()
+    assert await body_of(ann, found) == "found again"
 
 
 async def test_one_time_keys_are_refilled(bot: Party, server: KeyServer):

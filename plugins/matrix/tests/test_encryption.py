@@ -41,6 +41,28 @@ async def test_a_room_without_encryption_is_told_in_more_than_one_way(stage: Sta
     assert [request.path.rpartition("/")[2] for request in stage.sent(ASK_NEW)] == ["m.room.encryption"]
 
 
+@pytest.mark.parametrize("answer", [(404, ""), (404, {}), (404, {"errcode": "M_UNKNOWN"})])
+async def test_a_bare_404_counts_where_the_path_is_good(stage: Stage, bot: Bot, answer: Any):
+    """The same path shows that the room was made: then the homeserver itself says that it is not encrypted."""
+    await stage.then(ASK_NEW, answer)
+    await stage.then("new%3Ahs/state/m.room.create", {"room_version": "11"})
+    async with bot.live() as surface:
+        await surface.send(outbound("one", address=NEW))
+    assert (stage.count(ASK_NEW), said(stage)) == (1, 1)
+
+
+async def test_a_proxy_that_finds_nothing_is_no_leave_to_talk(stage: Stage, bot: Bot):
+    """It finds no room either; once it lets the homeserver answer, what waited is said."""
+    await stage.then(ASK_NEW, (404, "<html>"))
+    await stage.then("new%3Ahs/state/m.room.create", (404, "<html>"))
+    async with bot.live() as surface:
+        with pytest.raises(Unavailable):
+            await surface.send(outbound("one", address=NEW))
+        assert said(stage) == 0
+        await surface.send(outbound("one", address=NEW))
+    assert said(stage) == 1
+
+
 @pytest.mark.parametrize("answer", [(403, {"errcode": "M_FORBIDDEN"}), (404, {"errcode": "M_UNKNOWN"})])
 async def test_another_refusal_is_no_leave_to_talk(stage: Stage, bot: Bot, answer: Any):
     """It says nothing about the room's encryption."""

@@ -1,4 +1,4 @@
-"""Owns the Megolm sessions that events are decrypted with, and which event was seen where in them."""
+"""Owns the Megolm sessions that events are decrypted with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import vodozemac
 
 from surfaces_matrix.e2ee.keep import Keep
 from surfaces_matrix.e2ee.olm import MEGOLM, Undecryptable
+from surfaces_matrix.e2ee.seen import Seen
 from surfaces_matrix.shapes import is_room_id, mapping, text
 
 MOST_CACHED = 500
@@ -59,6 +60,7 @@ class Inbound:
     def __init__(self, keep: Keep, key: bytes) -> None:
         self._keep = keep
         self._key = key
+        self._seen = Seen(keep, key)
         self._cache: OrderedDict[tuple[str, str], InboundSession] = OrderedDict()
 
     async def get(self, room_id: str, session_id: str) -> InboundSession | None:
@@ -122,15 +124,11 @@ class Inbound:
         )
 
     async def notice(self, room_id: str, event_id: str, found: Decrypted) -> None:
-        """Note which event it was, for ever: another one with the same index is somebody's repeat of it.
+        """Note which event it was: another one with the same index is somebody's repeat of it. `Undecryptable`.
 
-        `Undecryptable` for such a one. What nobody could have said is not noticed: it would be taken for the first.
+        What nobody could have said is not noticed: it would be taken for the first.
         """
-        row = f"seen/{room_id}/{found.session_id}/{found.index}"
-        known = await self._keep.get(row)
-        if known is None:
-            self._keep.set(row, event_id.encode())
-        elif known != event_id.encode():
+        if not await self._seen.notice(room_id, found.session_id, found.index, event_id):
             raise Undecryptable("REPLAYED")
 
     def _load(self, row: bytes) -> InboundSession:

@@ -121,7 +121,7 @@ class Machine:
             channel=self._channel,
             devices=self._devices,
             members=self._members,
-            outbound=Outbound(self.keep, key, self._clock),
+            outbound=Outbound(self._clock),
             policy=self._policy,
             log=self._log,
             began=self._add,
@@ -129,6 +129,7 @@ class Machine:
         await self._inbox.load()
         self._inbox.on_encrypted("m.room_key", self._take_key)
         self._inbox.on_encrypted("m.forwarded_room_key", self._take_forwarded)
+        self._inbox.on_encrypted("m.dummy", self._take_dummy)
         self._inbox.on(WITHHELD, self._take_withheld)
         for type_, handler in self._to_device:
             self._inbox.on(type_, handler)
@@ -461,6 +462,10 @@ class Machine:
         found = imported({**opened.content, "sender_claimed_keys": claimed}, "forwarded")
         if found is not None:
             await self._add(*found)
+
+    async def _take_dummy(self, opened: Opened, _: Device | None) -> None:
+        """A device begins anew with us (Matrix spec, "Recovering from undecryptable messages")."""
+        self._sharing.outbound.renewed(opened.sender, opened.curve25519)
 
     async def _take_withheld(self, sender: str, content: Mapping[str, Any], _: Device | None) -> None:
         """A device tells why it gives us no key."""

@@ -99,7 +99,7 @@ class Olm:
         if kept:
             log.warning("keys.renewed", device=device_id, before=kept.get("device_id"))
         # Another device: what others encrypted for the earlier one is none of this one's.
-        for prefix in ("olm/", "out/", "wedged/"):
+        for prefix in ("olm/", "wedged/"):
             for old in await keep.scan(prefix):
                 keep.set(old, None)
         olm = cls(keep, key, vodozemac.Account(), user_id, device_id, clock)

@@ -10,7 +10,6 @@ import orjson
 import vodozemac
 
 from surfaces_matrix.e2ee.device import Device
-from surfaces_matrix.e2ee.keep import Keep
 from surfaces_matrix.e2ee.olm import MEGOLM
 
 DEFAULT_PERIOD_MS = 604_800_000
@@ -51,6 +50,11 @@ class OutboundSession:
     withheld: dict[str, str] = field(default_factory=dict)
     """By identity key: the code that the device was told."""
 
+    def encrypt(self, payload: Mapping[str, Any]) -> str:
+        """The ciphertext of an event's payload."""
+        self.used += 1
+        return str(self.megolm.encrypt(orjson.dumps(payload)).to_base64())
+
     def has(self, device: Device) -> bool:
         """Whether a device surely got the key."""
         return device.curve25519 in self.shared.get(device.user_id, ())
@@ -62,6 +66,10 @@ class OutboundSession:
     def give(self, device: Device) -> None:
         """The key was sent to a device."""
         self.shared.setdefault(device.user_id, []).append(device.curve25519)
+
+    def take_back(self, user_id: str, curve25519: str) -> None:
+        """A device did not get the key after all."""
+        self.shared[user_id] = [one for one in self.shared.get(user_id, ()) if one != curve25519]
 
     def key(self, room_id: str) -> dict[str, Any]:
         """The content of an `m.room_key`, from the next message on."""
@@ -84,72 +92,33 @@ class OutboundSession:
 
 
 class Outbound:
-    """The sessions of one account. What changes is kept with the next flush."""
+    """The sessions of one life of an account: none outlives it, so that no copy of the state goes on with one.
 
-    def __init__(self, keep: Keep, key: bytes, clock: Callable[[], float]) -> None:
-        self._keep = keep
-        self._key = key
+    A restored copy would not know how far a session had gone, and an index that is used twice shows what was said.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._sessions: dict[str, OutboundSession] = {}
 
-    async def current(self, room_id: str, rotation: Rotation, devices: Collection[Device]) -> OutboundSession | None:
+    def current(self, room_id: str, rotation: Rotation, devices: Collection[Device]) -> OutboundSession | None:
         """The room's session, unless it is used up or somebody has its key who should not."""
         session = self._sessions.get(room_id)
         if session is None:
-            row = await self._keep.get(f"out/{room_id}")
-            if row is None:
-                return None
-            session = self._sessions.setdefault(room_id, self._load(row))
+            return None
         age_s = self._clock() - session.created_at
         worn = session.used >= rotation.messages or not 0 <= age_s < rotation.period_s
         return None if worn or session.is_known_to_others(devices) else session
 
     def begin(self, room_id: str) -> OutboundSession:
         """A new session for a room."""
-        session = OutboundSession(megolm=vodozemac.GroupSession(), created_at=self._clock())
-        self._sessions[room_id] = session
-        self.changed(room_id)
+        session = self._sessions[room_id] = OutboundSession(megolm=vodozemac.GroupSession(), created_at=self._clock())
         return session
 
-    def encrypt(self, room_id: str, session: OutboundSession, payload: Mapping[str, Any]) -> str:
-        """The ciphertext of an event's payload; flush before it leaves, else its index may be used again."""
-        session.used += 1
-        ciphertext = session.megolm.encrypt(orjson.dumps(payload)).to_base64()
-        self.changed(room_id)
-        return ciphertext
-
-    def changed(self, room_id: str) -> None:
-        """Something of a room's session is to be kept."""
-        session = self._sessions[room_id]
-        self._keep.set(f"out/{room_id}", lambda: self._spelled(session))
-
-    async def drop(self, room_id: str) -> None:
-        """The next event of a room gets a new session."""
-        self._sessions.pop(room_id, None)
-        self._keep.set(f"out/{room_id}", None)
-
-    def _spelled(self, session: OutboundSession) -> bytes:
-        return orjson.dumps(
-            {
-                "pickle": session.megolm.pickle(self._key),
-                "created_at": session.created_at,
-                "used": session.used,
-                "offered": session.offered,
-                "shared": session.shared,
-                "withheld": session.withheld,
-            }
-        )
-
-    def _load(self, row: bytes) -> OutboundSession:
-        kept = orjson.loads(row)
-        return OutboundSession(
-            megolm=vodozemac.GroupSession.from_pickle(kept["pickle"], self._key),
-            created_at=kept["created_at"],
-            used=kept["used"],
-            offered=kept["offered"],
-            shared=kept["shared"],
-            withheld=kept["withheld"],
-        )
+    def renewed(self, user_id: str, curve25519: str) -> None:
+        """A device could not read what it was sent: it gets the keys once more."""
+        for session in self._sessions.values():
+            session.take_back(user_id, curve25519)
 
 
 def _number(value: object, default: int) -> int:

@@ -53,7 +53,7 @@ class Sharing:
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             session = await self._ready(room_id, rotation, timeout_s)
             payload = {"type": type_, "content": inner, "room_id": room_id}
-            ciphertext = self.outbound.encrypt(room_id, session, payload)
+            ciphertext = session.encrypt(payload)
             await self.keep.flush()
         sealed = {
             "algorithm": MEGOLM,
@@ -69,7 +69,7 @@ class Sharing:
         readers = await self.members.readers(room_id, timeout_s=timeout_s)
         await self.devices.refresh(readers, timeout_s=timeout_s)
         trusted, refused = await self._sorted(readers)
-        session = await self.outbound.current(room_id, rotation, trusted)
+        session = self.outbound.current(room_id, rotation, trusted)
         if session is None:
             session = self.outbound.begin(room_id)
             own = Sender(user_id=self.olm.user_id, curve25519=self.olm.curve25519, ed25519=self.olm.ed25519)
@@ -104,12 +104,10 @@ class Sharing:
         there = [device for device in missing if await self.olm.has_session(device.curve25519)]
         for device in there:
             session.offer(device)
-        self.outbound.changed(room_id)
         key = session.key(room_id)
         await self.channel.send("m.room_key", [(device, key) for device in there], timeout_s=timeout_s)
         for device in there:
             session.give(device)
-        self.outbound.changed(room_id)
         self.log.debug("room_key.shared", room=room_id, devices=len(there), missing=len(missing) - len(there))
         unreached = [(device, NO_OLM) for device in missing if device not in there]
         await self._withhold(room_id, session, unreached, timeout_s)
@@ -131,5 +129,4 @@ class Sharing:
                 told |= {"room_id": room_id, "session_id": session.megolm.session_id}
             contents.append((device, told))
         if contents:
-            self.outbound.changed(room_id)
             await self.channel.tell(WITHHELD, contents, timeout_s=timeout_s)
