@@ -81,7 +81,12 @@ class Person:
 
     async def say(self, room: Room, text: str) -> str:
         """Say something; the event's id."""
-        return await self._send(room, {"msgtype": "m.text", "body": text})
+        return await self.send(room, {"msgtype": "m.text", "body": text})
+
+    async def send(self, room: Room, content: dict[str, Any]) -> str:
+        """Send any content of a message; the event's id."""
+        path = f"/rooms/{quote(room.room_id, safe='')}/send/m.room.message/{uuid.uuid4().hex}"
+        return str((await self._call("PUT", path, content))["event_id"])
 
     async def send_file(self, room: Room, name: str, data: bytes, mime: str) -> str:
         """Send a file without a caption; the event's id."""
@@ -89,7 +94,7 @@ class Person:
         async with self._request("POST", self._uploads, **options) as response:
             uploaded = await _answer(response)
         info = {"mimetype": mime, "size": len(data)}
-        return await self._send(
+        return await self.send(
             room, {"msgtype": "m.file", "body": name, "filename": name, "url": uploaded["content_uri"], "info": info}
         )
 
@@ -135,10 +140,6 @@ class Person:
         identifier = {"type": "m.id.user", "user": self._account.user_id}
         body = {"type": "m.login.password", "identifier": identifier, "password": self._account.password}
         self._token = (await self._call("POST", "/login", body))["access_token"]
-
-    async def _send(self, room: Room, content: dict[str, Any]) -> str:
-        path = f"/rooms/{quote(room.room_id, safe='')}/send/m.room.message/{uuid.uuid4().hex}"
-        return str((await self._call("PUT", path, content))["event_id"])
 
     async def _sync(self) -> None:
         params = {"timeout": "0", "filter": _FILTER}

@@ -6,26 +6,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
+import yaml
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from surfaces_demo.children import Child
 from surfaces_demo.page import Facts
 from surfaces_demo.page import Page as Server
+from surfaces_demo.person import Person
 from surfaces_demo.stage import CONFIG, program
 from surfaces_demo.synapse import Account, Synapse
 from surfaces_testing.agent import END, FakeAgent, Fault, Wire, chunk
 from surfaces_testing.browser import chromium
-from surfaces_testing.js_client import JsClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("chat_page")]
 
@@ -59,6 +61,26 @@ font-family="Open Sans" font-size="12">
 <rect x="320" y="30" width="50" height="160" rx="6" opacity=".55"/></g>
 <g fill="#6d6961"><text x="48" y="208">Mon</text><text x="120" y="208">Tue</text><text x="188" y="208">Wed</text>
 <text x="260" y="208">Thu</text><text x="334" y="208">Fri</text></g></svg></body>"""
+SAID_BY_PAGE = """body => {
+    const people = ".text, .name, .sender, .avatar, .person, .file, h1, h2, section, textarea, time, b";
+    const foreign = `${people}, img, svg path, noscript, [role=status], [role=option]`;
+    const texts = [];
+    for (const node of body.querySelectorAll("*")) {
+        if (node.closest(foreign)) continue;
+        for (const child of node.childNodes) if (child.nodeType === 3) texts.push(child.textContent);
+        for (const name of ["aria-label", "title", "placeholder"]) texts.push(node.getAttribute(name) ?? "");
+    }
+    return texts;
+}"""
+"""What stands on the page that is not said by people, and does not name them."""
+KINDS = """async () => {
+    const kept = JSON.parse(localStorage["surfaces.session"]);
+    const room = localStorage[`surfaces.room ${kept.user_id}`];
+    const address = `${kept.homeserver}/_matrix/client/v3/rooms/${encodeURIComponent(room)}/messages?dir=b&limit=100`;
+    const answer = await fetch(address, {headers: {Authorization: `Bearer ${kept.access_token}`}});
+    const events = (await answer.json()).chunk;
+    return events.map(event => event.state_key === undefined ? event.type : "").filter(Boolean);
+}"""
 HOSTILE = (
     '<p>fine <strong>text</strong></p><img src="x" onerror="document.title=1"><script>document.title=1</script>'
     '<a href="javascript:document.title=1">link</a><p onclick="document.title=1" style="position:fixed">p</p>'
@@ -73,8 +95,9 @@ class House:
     synapse: Synapse
     agent: FakeAgent
     workspace: Path
-    bot: Account
     guest: Account
+    private: Account
+    """A second bot account of the same host, whose conversations are encrypted."""
     browser: Browser
     url: str
     page: Page
@@ -139,6 +162,7 @@ async def house(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> A
     async with AsyncExitStack() as stack:
         agent = await stack.enter_async_context(FakeAgent())
         bot, guest = await named(synapse, "page_bot", "Aria"), await named(synapse, "page_guest", "Sam")
+        private = await named(synapse, "page_private", "Aria")
         environment = {
             "SURFACES_STATE": str(folder),
             "MATRIX_HOMESERVER": synapse.url,
@@ -146,8 +170,9 @@ async def house(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> A
             "MATRIX_PASSWORD": bot.password,
             "AGENT_URL": agent.base_url,
         }
+        config = with_private(folder, private)
         host = await Child.start(
-            "host", [program("surfaces"), "run", "-c", str(CONFIG)], folder=folder, env=environment
+            "host", [program("surfaces"), "run", "-c", str(config)], folder=folder, env=environment
         )
         stack.push_async_callback(host.stop)
         facts = Facts(homeserver=synapse.url, bot=bot.user_id, offer=guest)
@@ -160,8 +185,8 @@ async def house(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> A
             synapse=synapse,
             agent=agent,
             workspace=workspace,
-            bot=bot,
             guest=guest,
+            private=private,
             browser=browser,
             url=server.url,
             page=page,
@@ -170,6 +195,21 @@ async def house(synapse: Synapse, tmp_path_factory: pytest.TempPathFactory) -> A
         await page.goto(server.url)
         yield made
         assert made.troubles == []
+
+
+def with_private(folder: Path, bot: Account) -> Path:
+    """The config of the demo, with a second account that makes encrypted rooms."""
+    config = yaml.safe_load(CONFIG.read_text())
+    config["surfaces"]["private"] = {
+        "use": "matrix",
+        "homeserver": "${MATRIX_HOMESERVER}",
+        "user_id": bot.user_id,
+        "password": bot.password,
+        "encrypt_new_rooms": True,
+    }
+    path = folder / "surfaces.json"
+    path.write_text(json.dumps(config))
+    return path
 
 
 async def named(synapse: Synapse, name: str, shown: str) -> Account:
@@ -329,47 +369,123 @@ async def test_phone_and_dark(house: House) -> None:
     assert await brightness(page) < 60
 
 
-async def test_an_encrypted_room(house: House) -> None:
-    """In an encrypted room of another client both read each other, files included, after comparing emoji."""
-    page, june = house.page, await named(house.synapse, "page_june", "June")
-    async with JsClient(house.synapse.url, june.user_id, june.password) as other:
-        await other.bootstrap_cross_signing()
-        room = await other.create_room(invite=[house.guest.user_id], encrypted=True, name="Breakfast")
-        await page.get_by_role("region", name="Invitations").get_by_role("button", name="Join").click()
-        await expect(page.get_by_text("Encrypted", exact=True)).to_be_visible()
-        await other.see_joined(room, house.guest.user_id)
-        await verify(house, other, room)
-
-        await other.say(room, "Nobody else reads this: bring the marmalade.")
-        await expect(house.last).to_contain_text("bring the marmalade")
-        await house.say("I will, and I have a list.")
-        seen = await other.see_text(room, house.guest.user_id, "I have a list")
-        assert (seen.encrypted, seen.shield) == (True, "none")
-
-        data = b"very secret"
-        await page.locator("input[type=file]").set_input_files(
-            {"name": "list.txt", "mimeType": "text/plain", "buffer": data}
-        )
-        sent = await other.see(room, "the file", lambda known: known.file)
-        assert "file" in sent.content
-        assert await other.download(room, sent.event_id) == data
-        await other.send_file(room, "table.png", await chart(house.browser), "image/png")
-        await expect(page.get_by_role("img", name="table.png")).to_be_visible()
-        await house.picture("page-encrypted")
-
-        await other.send(
-            room, {"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": HOSTILE}
-        )
-        await expect(house.last.locator("strong")).to_have_text("text")
-        inside = house.last.locator(".text")
-        assert await inside.locator("img, script, iframe, svg, style, form, input, [onclick], [style]").count() == 0
-        assert await inside.locator("a").get_attribute("href") is None
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def june(house: House) -> AsyncIterator[Person]:
+    """Somebody else on the homeserver."""
+    async with Person(house.synapse.url, await named(house.synapse, "page_june", "June")) as person:
+        yield person
 
 
-async def test_a_reload_stays_logged_in(house: House) -> None:
-    """After a reload the same room shows, and what was encrypted is still readable."""
-    await house.page.reload()
-    await expect(house.page.locator(".said").first).to_contain_text("bring the marmalade")
+async def test_a_room_of_somebody_else(house: House, june: Person) -> None:
+    """An invitation of another person is offered; of the HTML that they send only what is harmless shows."""
+    page = house.page
+    room = await june.invite_to_chat(house.guest.user_id)
+    await page.get_by_role("region", name="Invitations").get_by_role("button", name="Join").click()
+    await expect(page.get_by_role("heading", name="June")).to_be_visible()
+    content = {"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": HOSTILE}
+    await june.send(room, content)
+    await expect(house.last.locator("strong")).to_have_text("text")
+    inside = house.last.locator(".text")
+    assert await inside.locator("img, script, iframe, svg, style, form, input, [onclick], [style]").count() == 0
+    assert await inside.locator("a").get_attribute("href") is None
+
+
+async def test_without_the_homeserver(house: House, june: Person) -> None:
+    """While the homeserver is away the page says so; what is written meanwhile goes when it is back, once."""
+    page, alert = house.page, house.page.get_by_role("alert")
+    box = page.get_by_placeholder("Write a message")
+    room = next(room for room in june.timeline.rooms.values() if room.by(june.timeline.user_id))
+    await page.context.set_offline(True)
+    await june.say(room, "Are you there?")
+    await expect(alert).to_contain_text("does not answer")
+    await box.fill("Always.")
+    await box.press("Enter")
+    await expect(page.locator(".own").last.get_by_label("not sent")).to_be_visible()
+    await page.context.set_offline(False)
+    await june.see("the answer", lambda: room.by(house.guest.user_id), LONG_S)
+    await expect(page.locator(".own").last.get_by_label("not sent")).to_have_count(0)
+    await expect(alert).to_have_count(0)
+    assert [message.text for message in room.by(house.guest.user_id)] == ["Always."]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def secret(house: House) -> AsyncIterator[House]:
+    """Somebody else's browser, whose page belongs to the bot with encrypted conversations."""
+    mia = await named(house.synapse, "page_mia", "Mia")
+    facts = Facts(homeserver=house.synapse.url, bot=house.private.user_id, offer=mia)
+    look = await house.browser.new_context(
+        viewport={"width": 1120, "height": 760}, color_scheme="light", locale="en-GB"
+    )
+    async with Server(facts) as server:
+        page = await look.new_page()
+        await house.watch(page)
+        await page.goto(server.url)
+        await page.get_by_role("button", name="Enter as page_mia").click()
+        yield replace(house, guest=mia, page=page, url=server.url)
+        await look.close()
+
+
+async def test_an_encrypted_conversation(secret: House, tmp_path: Path) -> None:
+    """With a bot that encrypts, everything is as in the open: greeting, growing answer, question, files both ways."""
+    page = secret.page
+    await expect(secret.last).to_contain_text("This is a private conversation")
+    await expect(page.get_by_title("encrypted end to end")).to_be_visible()
+    await page.locator("input[type=file]").set_input_files(
+        {"name": "recipe.txt", "mimeType": "text/plain", "buffer": b"a pinch of cardamom"}
+    )
+    await expect(secret.last).to_contain_text("waiting for your next message")
+    assert [path.read_bytes() for path in secret.workspace.rglob("recipe*")] == [b"a pinch of cardamom"]
+
+    (secret.workspace / "jars.png").write_bytes(await chart(secret.browser))
+    held = asyncio.Event()
+    sent: dict[str, object] = {"type": "AGENT_EVENT_SEND_FILE", "path": "jars.png"}
+    secret.answers("Nobody else can read it. ", "These are the **jars** for each day:", sent, held=held)
+    await secret.say("This is grandmother's recipe. How many jars will it make?")
+    growing = page.locator('.said[aria-busy="true"]')
+    await expect(growing).to_contain_text("the jars for each day")
+    event = await growing.get_attribute("data-event")
+    held.set()
+    await expect(page.locator(f'.said[data-event="{event}"]')).to_have_attribute("aria-busy", "false")
+    await expect(page.get_by_role("img", name="jars.png")).to_be_visible()
+    await expect(page.get_by_label("sent from a device")).to_have_count(0)
+    await page.get_by_role("button", name="Save jars.png").scroll_into_view_if_needed()
+    await secret.picture("page-encrypted")
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Save jars.png").click()
+    await (await download.value).save_as(tmp_path / "jars.png")
+    assert (tmp_path / "jars.png").read_bytes() == (secret.workspace / "jars.png").read_bytes()
+    assert await kinds(page) == {"m.room.encrypted"}
+
+
+async def test_comparing_emoji(secret: House) -> None:
+    """`!verify` opens a dialog on the page; the bot shows the same pictures, and its question has buttons."""
+    page = secret.page
+    await secret.say("!verify")
+    dialog = page.get_by_role("dialog", name="Verification")
+    await dialog.get_by_role("button", name="Begin").click()
+    answer = page.get_by_role("group", name="Answer", exact=True)
+    await expect(dialog.locator(".emoji span")).to_have_count(7)
+    asked = page.locator(".message").filter(has=answer)
+    for sign in await dialog.locator(".emoji span").all_text_contents():
+        await expect(asked).to_contain_text(sign)
+    await secret.picture("page-verification")
+    await dialog.get_by_role("button", name="They are the same").click()
+    await answer.get_by_role("button", name="Yes").click()
+    await expect(dialog).to_contain_text("Verified.")
+    await dialog.get_by_role("button", name="Good").click()
+    await expect(secret.last).to_contain_text("Verified: your client and I know each other now.")
+
+
+async def test_a_reload_in_another_language(secret: House) -> None:
+    """After a reload the same room shows, still readable; the page speaks what the browser asks for by then."""
+    page = secret.page
+    await page.add_init_script("Object.defineProperty(navigator, 'languages', {get: () => ['fr', 'ru-RU', 'en']})")
+    await page.reload()
+    await expect(page.get_by_text("grandmother's recipe")).to_be_visible()
+    await expect(page.get_by_placeholder("Напишите сообщение")).to_be_visible()
+    assert await page.evaluate("document.documentElement.lang") == "ru-RU"
+    said = await page.locator("body").evaluate(SAID_BY_PAGE)
+    assert [text for text in said if re.search("[A-Za-z]", text.replace("Surfaces", "").replace("Ctrl+K", ""))] == []
 
 
 async def test_what_is_wrong_is_said(house: House) -> None:
@@ -390,19 +506,9 @@ async def test_what_is_wrong_is_said(house: House) -> None:
     await stranger.context.close()
 
 
-async def verify(house: House, other: JsClient, room: str) -> None:
-    """Both compare emoji, the guest on the page."""
-    name = await other.request_verification(user=house.guest.user_id, room=room)
-    dialog = house.page.get_by_role("dialog", name="Verification")
-    await dialog.get_by_role("button", name="Begin").click()
-    await other.see_phase(name, "ready")
-    await other.start_sas(name)
-    theirs = await other.see_emoji(name)
-    await expect(dialog.locator(".emoji span")).to_have_text(list(theirs))
-    await dialog.get_by_role("button", name="They are the same").click()
-    await other.confirm_sas(name)
-    await other.see_phase(name, "done")
-    await dialog.get_by_role("button", name="Good").click()
+async def kinds(page: Page) -> set[str]:
+    """Of which types what was said in the room is, as the homeserver has it."""
+    return set(await page.evaluate(KINDS))
 
 
 async def chart(browser: Browser) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +15,14 @@ from surfaces_demo.synapse import Account
 FACTS = Facts(
     homeserver="http://127.0.0.1:8008", bot="@bot:localhost", offer=Account(user_id="@a:localhost", password="secret")
 )
+
+SOURCES = Path(__file__).parents[1] / "web/src"
+SAID = re.compile(
+    r"""(?:aria-label|title|placeholder|label|text|yes|no)=["'][^"']*\w"""
+    r"""|(?:textContent|placeholder|title) = ["'][^"']*\w"""
+    r"""|^\s*(?:<(?!div|kbd)\w+[^>]*>\s*)?[A-Z]\w+(?: [\w,.'…]+)*[.…]?(?:</\w+>)?$"""
+)
+"""Code of the page that says something to people by itself."""
 
 
 @pytest.fixture
@@ -65,3 +74,14 @@ async def test_what_is_not_built_is_said(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="make web"):
         async with Page(FACTS, folder=tmp_path):
             pass
+
+
+def test_every_sentence_has_its_translations() -> None:
+    """Whatever the page says comes from its table, whose types keep a build from missing one in any language."""
+    sources = {path: path.read_text() for path in SOURCES.glob("*.ts*") if path.name != "words.ts"}
+    found = {
+        f"{path.name}: {line}" for path, text in sources.items() for line in text.splitlines() if SAID.search(line)
+    }
+    found = {line for line in found if ">Surfaces<" not in line}
+    assert sources
+    assert found == set()

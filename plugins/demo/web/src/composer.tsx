@@ -6,6 +6,10 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { sendFile } from "./files";
 import { Icon } from "./icons";
 import type { Message } from "./timeline";
+import { words } from "./words";
+
+/** What was begun in each room and not sent. */
+const unsent = new Map<string, string>();
 
 interface Upload {
   name: string;
@@ -27,13 +31,16 @@ export interface ComposerProps {
 
 export function Composer(props: ComposerProps): JSX.Element {
   const { client, room } = props;
-  const [text, setText] = useState("");
+  const [text, setText] = useState(unsent.get(room.roomId) ?? "");
   const [edited, setEdited] = useState<Message | null>(null);
   const [uploads, setUploads] = useState<Upload[]>([]);
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
   useHeight(field, text);
-  useEffect(() => field.current?.focus(), [room.roomId]);
+  useEffect(() => {
+    // On a phone this would open the keyboard over the room.
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+  }, []);
   useEffect(() => {
     send(props.dropped);
     // Taken once: the next room must not find them again.
@@ -42,6 +49,7 @@ export function Composer(props: ComposerProps): JSX.Element {
 
   function change(value: string): void {
     setText(value);
+    if (!edited) unsent.set(room.roomId, value);
     tellTyping(client, room, value !== "" && !/^\W\w*$/.test(value));
   }
 
@@ -55,6 +63,7 @@ export function Composer(props: ComposerProps): JSX.Element {
   function stop(): void {
     setEdited(null);
     change("");
+    unsent.delete(room.roomId);
   }
 
   function send(files: Iterable<File>): void {
@@ -72,7 +81,7 @@ export function Composer(props: ComposerProps): JSX.Element {
       await sendFile(client, room, file, (part) => tell({ part }));
       setUploads((all) => all.filter((other) => other !== upload));
     } catch {
-      tell({ problem: "could not be sent" });
+      tell({ problem: words.fileNotSent });
     }
   }
 
@@ -105,7 +114,7 @@ export function Composer(props: ComposerProps): JSX.Element {
       ))}
       {edited && (
         <p class="hint">
-          Editing your last message <kbd>Esc</kbd> leaves it
+          {words.editing} <kbd>Esc</kbd> {words.leavesIt}
         </p>
       )}
       <div class="line">
@@ -116,20 +125,20 @@ export function Composer(props: ComposerProps): JSX.Element {
           hidden
           onChange={(event) => (send([...(event.currentTarget.files ?? [])]), (event.currentTarget.value = ""))}
         />
-        <button type="button" class="plain" aria-label="Send a file" title="Send a file" onClick={() => picker.current?.click()}>
+        <button type="button" class="plain" aria-label={words.sendFile} title={words.sendFile} onClick={() => picker.current?.click()}>
           <Icon name="clip" />
         </button>
         <textarea
           ref={field}
           rows={1}
           value={text}
-          aria-label={`Message to ${room.name}`}
-          placeholder="Write a message"
+          aria-label={words.messageTo(room.name)}
+          placeholder={words.writeMessage}
           onInput={(event) => change(event.currentTarget.value)}
           onKeyDown={key}
           onPaste={paste}
         />
-        <button class="primary send" aria-label="Send" disabled={!text.trim()}>
+        <button class="primary send" aria-label={words.send} title={words.send} disabled={!text.trim()}>
           <Icon name="send" />
         </button>
       </div>
@@ -144,12 +153,12 @@ function Progress({ upload, close }: { upload: Upload; close: () => void }) {
       {upload.problem ? (
         <>
           <span class="problem">{upload.problem}</span>
-          <button type="button" class="plain" aria-label="Close" onClick={close}>
+          <button type="button" class="plain" aria-label={words.close} onClick={close}>
             <Icon name="close" />
           </button>
         </>
       ) : (
-        <progress max={1} value={upload.part} aria-label={`Sending ${upload.name}`} />
+        <progress max={1} value={upload.part} aria-label={words.sendingFile(upload.name)} />
       )}
     </p>
   );

@@ -13,6 +13,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Group } from "./rooms";
+import { words } from "./words";
 
 interface DialogProps {
   label: string;
@@ -71,25 +72,25 @@ export function Switcher({ groups, select, close }: SwitcherProps): JSX.Element 
   }
 
   return (
-    <Dialog label="Find a room" close={close}>
+    <Dialog label={words.findRoom} close={close}>
       <input
         role="combobox"
         aria-expanded="true"
         aria-controls="found"
         aria-activedescendant={found[at] ? `found-${at}` : undefined}
-        aria-label="Name of the room"
-        placeholder="Go to…"
+        aria-label={words.roomName}
+        placeholder={words.goTo}
         value={wanted}
         onInput={(event) => (setWanted(event.currentTarget.value), setIndex(0))}
         onKeyDown={key}
       />
-      <ul id="found" role="listbox" aria-label="Rooms">
+      <ul id="found" role="listbox" aria-label={words.rooms}>
         {found.map((room, number) => (
           <li key={room.id} id={`found-${number}`} role="option" aria-selected={number === at} onClick={() => take(room.id)}>
             <span class="name">{room.name}</span> <span class="quiet">{room.group}</span>
           </li>
         ))}
-        {!found.length && <li class="quiet">No room is called that.</li>}
+        {!found.length && <li class="quiet">{words.noRoom}</li>}
       </ul>
     </Dialog>
   );
@@ -157,15 +158,15 @@ function Verification({ request, close }: { request: VerificationRequest; close:
 
   // A bot is answered in the conversation behind it.
   return (
-    <Dialog label="Verification" close={leave} beside>
-      <h2>Compare with {request.otherUserId}</h2>
+    <Dialog label={words.verification} close={leave} beside>
+      <h2>{words.compareWith(request.otherUserId)}</h2>
       {phase === VerificationPhase.Requested && (
-        <Choice text="They ask to verify that nobody listens in." yes="Begin" no="Not now" onYes={accept} onNo={leave} />
+        <Choice text={words.asksToVerify} yes={words.begin} no={words.notNow} onYes={accept} onNo={leave} />
       )}
       {phase === VerificationPhase.Ready && (
-        <Choice text="Ready to compare pictures." yes="Show them" no="Not now" onYes={begin} onNo={leave} />
+        <Choice text={words.readyToCompare} yes={words.showThem} no={words.notNow} onYes={begin} onNo={leave} />
       )}
-      {phase === VerificationPhase.Started && !sas && <p class="quiet">Waiting for the other side…</p>}
+      {phase === VerificationPhase.Started && !sas && <p class="quiet">{words.waitingForOther}</p>}
       {phase === VerificationPhase.Started && sas && (
         <>
           <ul class="emoji">
@@ -177,20 +178,20 @@ function Verification({ request, close }: { request: VerificationRequest; close:
             ))}
           </ul>
           {confirmed ? (
-            <p class="quiet">Waiting for the other side…</p>
+            <p class="quiet">{words.waitingForOther}</p>
           ) : (
             <Choice
-              text="Do both sides show the same, in the same order?"
-              yes="They are the same"
-              no="They differ"
+              text={words.same}
+              yes={words.theyAreSame}
+              no={words.theyDiffer}
               onYes={async () => (setConfirmed(true), await sas.confirm())}
               onNo={() => sas.mismatch()}
             />
           )}
         </>
       )}
-      {phase === VerificationPhase.Done && <Choice text="Verified." yes="Good" onYes={close} />}
-      {phase === VerificationPhase.Cancelled && <Choice text="It was broken off." yes="Close" onYes={close} />}
+      {phase === VerificationPhase.Done && <Choice text={words.verified} yes={words.good} onYes={close} />}
+      {phase === VerificationPhase.Cancelled && <Choice text={words.brokenOff} yes={words.close} onYes={close} />}
     </Dialog>
   );
 }

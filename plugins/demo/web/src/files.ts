@@ -4,6 +4,7 @@ import type { RoomMessageEventContent } from "matrix-js-sdk/lib/types.js";
 import { decryptAttachment, encryptAttachment, type IEncryptedFile } from "matrix-encrypt-attachment";
 
 import type { FileOfMessage } from "./timeline";
+import { locale } from "./words";
 
 /** What a browser may show in place; anything else (SVG too, which can carry scripts) is a download. */
 const SHOWN = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
@@ -80,7 +81,8 @@ async function dimensions(file: File): Promise<{ w?: number; h?: number }> {
 }
 
 export function sizeOf(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  if (bytes < 1_000_000) return `${(bytes / 1000).toFixed(0)} kB`;
-  return `${(bytes / 1_000_000).toFixed(1)} MB`;
+  const [amount, unit, digits] =
+    bytes < 1000 ? [bytes, "byte", 0] : bytes < 1_000_000 ? [bytes / 1000, "kilobyte", 0] : [bytes / 1_000_000, "megabyte", 1];
+  const unitDisplay = unit === "byte" ? "long" : "short";
+  return amount.toLocaleString(locale, { style: "unit", unit, unitDisplay, maximumFractionDigits: digits });
 }

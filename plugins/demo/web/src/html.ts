@@ -1,6 +1,8 @@
 // HTML of messages made safe, and made the page's own: links, code with a copy button, spoilers, fresh text.
 import DOMPurify from "dompurify";
 
+import { words } from "./words";
+
 // Matrix client-server API, "m.room.message msgtypes", without images: nothing is fetched for a message's sake.
 const TAGS = (
   "del h1 h2 h3 h4 h5 h6 blockquote p a ul ol sup sub li b i u strong em s code hr br div table thead tbody tr th td " +
@@ -86,7 +88,7 @@ function addCopyButton(block: HTMLPreElement): void {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
-  button.textContent = "Copy";
+  button.textContent = words.copy;
   const language = document.createElement("span");
   language.className = "language";
   language.textContent = block.dataset.language ?? "";
@@ -102,5 +104,5 @@ function hide(hidden: HTMLElement): void {
   hidden.className = "spoiler";
   hidden.tabIndex = 0;
   hidden.setAttribute("role", "button");
-  hidden.setAttribute("aria-label", "Hidden text; press to show");
+  hidden.setAttribute("aria-label", words.hidden);
 }

@@ -6,10 +6,18 @@ import { useState } from "preact/hooks";
 
 import { Mark } from "./icons";
 import { type Config, logIn } from "./session";
+import { words } from "./words";
 
-export function Login({ config, done }: { config: Config; done: (client: MatrixClient) => void }): JSX.Element {
+interface Props {
+  config: Config;
+  done: (client: MatrixClient) => void;
+  /** Why the person is here again. */
+  before: string;
+}
+
+export function Login({ config, done, before }: Props): JSX.Element {
   const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState(before);
 
   async function enter(user: string, password: string): Promise<void> {
     setBusy(true);
@@ -26,8 +34,8 @@ export function Login({ config, done }: { config: Config; done: (client: MatrixC
     <main class="login">
       <div class="card">
         <Mark />
-        <h1>Talk to your agent</h1>
-        <p class="quiet">Your conversations live on the homeserver of this machine and open in any Matrix client.</p>
+        <h1>{words.loginTitle}</h1>
+        <p class="quiet">{words.loginLead}</p>
         {config.offer && <Offer offer={config.offer} busy={busy} enter={enter} />}
         <Form busy={busy} enter={enter} open={!config.offer} />
         <p class="problem" role="alert">
@@ -44,7 +52,7 @@ function Offer({ offer, busy, enter }: { offer: NonNullable<Config["offer"]>; bu
   const name = offer.user_id.slice(1).split(":")[0];
   return (
     <button class="primary wide" disabled={busy} onClick={() => void enter(offer.user_id, offer.password)}>
-      {busy ? "One moment…" : `Enter as ${name}`}
+      {busy ? words.oneMoment : words.enterAs(name ?? "")}
     </button>
   );
 }
@@ -58,18 +66,18 @@ function Form({ busy, enter, open }: { busy: boolean; enter: Enter; open: boolea
 
   return (
     <details open={open}>
-      <summary>Another account</summary>
+      <summary>{words.anotherAccount}</summary>
       <form onSubmit={submit}>
         <label>
-          Name
+          {words.name}
           <input name="user" autocomplete="username" autocapitalize="none" spellcheck={false} required />
         </label>
         <label>
-          Password
+          {words.password}
           <input name="password" type="password" autocomplete="current-password" required />
         </label>
         <button class="wide" disabled={busy}>
-          Log in
+          {busy && open ? words.oneMoment : words.logIn}
         </button>
       </form>
     </details>
@@ -77,7 +85,7 @@ function Form({ busy, enter, open }: { busy: boolean; enter: Enter; open: boolea
 }
 
 function explain(error: unknown): string {
-  if (error instanceof MatrixError && error.errcode === "M_FORBIDDEN") return "Name or password is wrong.";
-  if (error instanceof MatrixError) return error.data.error ?? "The homeserver refused.";
-  return "The homeserver does not answer.";
+  if (!(error instanceof MatrixError)) return words.unreachable;
+  if (error.errcode === "M_FORBIDDEN") return words.wrongPassword;
+  return error.errcode === "M_LIMIT_EXCEEDED" ? words.tooManyTries : words.refused;
 }

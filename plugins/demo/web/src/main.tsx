@@ -4,20 +4,27 @@ import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { useChanges } from "./changes";
+import { isOffline, sendAgainWhenBack } from "./connection";
 import { Switcher, Verifications } from "./dialogs";
 import { Mark } from "./icons";
 import { Login } from "./login";
 import { RoomView } from "./roomview";
 import { type Group, groups, invitations, unread } from "./rooms";
-import { type Config, fetchConfig, logOut, restore } from "./session";
+import { type Config, fetchConfig, logOut, onLoggedOut, restore } from "./session";
 import { Sidebar } from "./sidebar";
 import { acceptFrom, beginWith } from "./welcome";
+import { locale, words } from "./words";
 
 const THEME = "surfaces.theme";
 
 function Page({ config, restored }: { config: Config; restored: MatrixClient | null }) {
   const [client, setClient] = useState(restored);
-  return client ? <House client={client} config={config} /> : <Login config={config} done={setClient} />;
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    if (!client) return;
+    return onLoggedOut(client, () => (setProblem(words.loggedOut), setClient(null)));
+  }, [client]);
+  return client ? <House client={client} config={config} /> : <Login config={config} done={setClient} before={problem} />;
 }
 
 function House({ client, config }: { client: MatrixClient; config: Config }) {
@@ -30,6 +37,7 @@ function House({ client, config }: { client: MatrixClient; config: Config }) {
   const room = joined(client, selected) ?? joined(client, list[0]?.rooms[0]?.id);
   useKeys(() => setFinding(true), () => setMenu(false));
   useTitle(client, changes);
+  useEffect(() => sendAgainWhenBack(client), [client]);
 
   function go(to: string): void {
     select(to);
@@ -50,11 +58,16 @@ function House({ client, config }: { client: MatrixClient; config: Config }) {
         dark={dark}
         turnTheme={turnTheme}
       />
-      <button class="veil" aria-label="Close the list" tabIndex={menu ? 0 : -1} onClick={() => setMenu(false)} />
+      <button class="veil" aria-label={words.closeList} tabIndex={menu ? 0 : -1} onClick={() => setMenu(false)} />
       {room ? (
         <RoomView client={client} room={room} changes={changes} openMenu={() => setMenu(true)} select={go} />
       ) : (
-        <Notice text="Preparing your conversation…" />
+        <Notice text={words.preparing} />
+      )}
+      {isOffline(client) && (
+        <p class="offline" role="alert">
+          {words.offline}
+        </p>
       )}
       {finding && <Switcher groups={list} select={go} close={() => setFinding(false)} />}
       <Verifications client={client} />
@@ -155,15 +168,16 @@ function Notice({ text }: { text: string }) {
 async function open(): Promise<void> {
   const place = document.getElementById("page")!;
   const theme = localStorage.getItem(THEME);
+  document.documentElement.lang = locale;
   if (theme) document.documentElement.dataset.theme = theme;
-  render(<Notice text="One moment…" />, place);
+  render(<Notice text={words.oneMoment} />, place);
   try {
-    if (!(await onlyOne())) return render(<Notice text="This page is open in another window." />, place);
+    if (!(await onlyOne())) return render(<Notice text={words.otherWindow} />, place);
     const config = await fetchConfig();
     const restored = await restore(config);
     render(<Page config={config} restored={restored} />, place);
   } catch {
-    render(<Notice text="The homeserver does not answer. Reload the page when it is there again." />, place);
+    render(<Notice text={words.reload} />, place);
   }
 }
 

@@ -9,6 +9,7 @@ import { addressOf, isShown, save, sizeOf } from "./files";
 import { markFresh, plainHtml, roomOf, safeHtml } from "./html";
 import { Icon } from "./icons";
 import type { FileOfMessage, Message } from "./timeline";
+import { locale, words } from "./words";
 
 interface Props {
   client: MatrixClient;
@@ -48,11 +49,11 @@ export function MessageRow(props: Props): JSX.Element {
 }
 
 function Body({ client, message, select }: Props) {
-  if (message.redacted) return <p class="gone">Taken back</p>;
+  if (message.redacted) return <p class="gone">{words.takenBack}</p>;
   if (message.undecryptable) {
     return (
       <p class="gone">
-        <Icon name="lock" /> Waiting for the key of this message
+        <Icon name="lock" /> {words.waitingForKey}
       </p>
     );
   }
@@ -85,8 +86,8 @@ function Text({ message, select }: { message: Message; select: (room: string) =>
     const button = target.closest(".copy");
     if (button) {
       await navigator.clipboard.writeText(button.closest(".code")?.querySelector("pre")?.textContent ?? "");
-      button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy"), 1500);
+      button.textContent = words.copied;
+      setTimeout(() => (button.textContent = words.copy), 1500);
     }
   }
 
@@ -107,11 +108,11 @@ function Attachment({ client, file }: { client: MatrixClient; file: FileOfMessag
   const shown = isShown(file);
 
   useEffect(() => {
-    if (shown) addressOf(client, file).then(setAddress, () => setProblem("The image cannot be fetched."));
+    if (shown) addressOf(client, file).then(setAddress, () => setProblem(words.fileNotFetched));
   }, [client, file.url, shown]);
 
   function download(): void {
-    save(client, file).catch((error: unknown) => setProblem(error instanceof Error ? error.message : String(error)));
+    save(client, file).catch(() => setProblem(words.fileNotFetched));
   }
 
   return (
@@ -121,11 +122,11 @@ function Attachment({ client, file }: { client: MatrixClient; file: FileOfMessag
           <img src={address} alt={file.name} width={file.width ?? undefined} height={file.height ?? undefined} />
         </a>
       )}
-      <button class="file" onClick={download} aria-label={`Save ${file.name}`}>
+      <button class="file" onClick={download} aria-label={words.save(file.name)}>
         <Icon name="file" />
         <span class="name">{file.name}</span>
         {file.size !== null && <span class="quiet">{sizeOf(file.size)}</span>}
-        {file.sealed && <Icon name="lock" label="encrypted" />}
+        {file.sealed && <Icon name="lock" label={words.encrypted} />}
         <Icon name="save" />
       </button>
       {problem && <p class="problem">{problem}</p>}
@@ -134,19 +135,25 @@ function Attachment({ client, file }: { client: MatrixClient; file: FileOfMessag
 }
 
 function Answers({ answers, say }: { answers: NonNullable<Message["answers"]>; say: (text: string) => void }) {
+  function answer(text: string): void {
+    say(text);
+    // The buttons are gone now; whoever uses the keyboard goes on writing.
+    document.querySelector("textarea")?.focus();
+  }
+
   return (
-    <div class="answers" role="group" aria-label="Answer">
-      <button class="primary" onClick={() => say(answers.yes)}>
-        Yes
+    <div class="answers" role="group" aria-label={words.answer}>
+      <button class="primary" onClick={() => answer(answers.yes)}>
+        {words.yes}
       </button>
-      <button onClick={() => say(answers.no)}>No</button>
+      <button onClick={() => answer(answers.no)}>{words.no}</button>
     </div>
   );
 }
 
 function Reactions({ message, react }: Props) {
   return (
-    <ul class="reactions" aria-label="Reactions">
+    <ul class="reactions" aria-label={words.reactions}>
       {message.reactions.map((reaction) => (
         <li key={reaction.key}>
           <button aria-pressed={reaction.own !== null} onClick={() => react(message, reaction.key)}>
@@ -159,10 +166,10 @@ function Reactions({ message, react }: Props) {
 }
 
 const STATUS = {
-  sending: ["clock", "being sent"],
-  sent: ["check", "sent"],
-  read: ["checks", "read"],
-  failed: ["warn", "not sent"],
+  sending: ["clock", words.sending],
+  sent: ["check", words.sent],
+  read: ["checks", words.read],
+  failed: ["warn", words.notSent],
 } as const;
 
 function Foot({ client, message, react }: Props) {
@@ -170,12 +177,12 @@ function Foot({ client, message, react }: Props) {
     const [name, label] = STATUS[message.status];
     return (
       <footer>
-        {message.edited && <span>edited</span>}
+        {message.edited && <span>{words.edited}</span>}
         <Time time={message.time} />
         <Icon name={name} label={label} />
         {message.event.status === EventStatus.NOT_SENT && (
           <button class="link" onClick={() => void client.resendEvent(message.event, client.getRoom(message.event.getRoomId())!)}>
-            Send again
+            {words.sendAgain}
           </button>
         )}
       </footer>
@@ -186,7 +193,7 @@ function Foot({ client, message, react }: Props) {
       <Shield client={client} message={message} />
       <span class="react">
         {["👍", "👎"].map((key) => (
-          <button key={key} class="link" aria-label={`React with ${key}`} onClick={() => react(message, key)}>
+          <button key={key} class="link" aria-label={words.reactWith(key)} onClick={() => react(message, key)}>
             {key}
           </button>
         ))}
@@ -203,14 +210,14 @@ function Shield({ client, message }: { client: MatrixClient; message: Message })
     const info = client.getCrypto()?.getEncryptionInfoForEvent(message.event);
     void info?.then((known) => setRed(known?.shieldColour === EventShieldColour.RED));
   }, [client, message.id, message.undecryptable]);
-  return red ? <Icon name="warn" label="sent from a device that its owner has not signed" /> : null;
+  return red ? <Icon name="warn" label={words.unsigned} /> : null;
 }
 
 function Time({ time }: { time: number }) {
   const moment = new Date(time);
   return (
-    <time dateTime={moment.toISOString()} title={moment.toLocaleString()}>
-      {moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}
+    <time dateTime={moment.toISOString()} title={moment.toLocaleString(locale)}>
+      {moment.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" })}
     </time>
   );
 }

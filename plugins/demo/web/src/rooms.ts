@@ -1,6 +1,8 @@
 // The list of rooms: the person's Space with its conversations, the direct chat with the bot, and invitations.
 import * as sdk from "matrix-js-sdk";
 
+import { words } from "./words";
+
 export interface RoomEntry {
   id: string;
   name: string;
@@ -27,8 +29,8 @@ export function groups(client: sdk.MatrixClient, bot: string): Group[] {
   const rest = joined.filter((room) => !room.isSpaceRoom() && !seen.has(room.roomId));
   const direct = rest.filter((room) => isEntry(room, bot));
   const others = rest.filter((room) => !isEntry(room, bot));
-  if (direct.length) found.push({ id: "direct", title: "Direct", rooms: direct.map((room) => entry(room)) });
-  if (others.length) found.push({ id: "others", title: "Other rooms", rooms: others.map((room) => entry(room)) });
+  if (direct.length) found.push({ id: "direct", title: words.direct, rooms: direct.map((room) => entry(room)) });
+  if (others.length) found.push({ id: "others", title: words.otherRooms, rooms: others.map((room) => entry(room)) });
   return found;
 }
 

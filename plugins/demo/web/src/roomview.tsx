@@ -6,10 +6,11 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { Composer } from "./composer";
-import { Icon } from "./icons";
+import { Icon, Mark } from "./icons";
 import { MessageRow } from "./message";
 import { writers } from "./rooms";
 import { type Message, messages } from "./timeline";
+import { locale, words } from "./words";
 
 const NOTHING: File[] = [];
 
@@ -62,6 +63,7 @@ export function RoomView({ client, room, changes, openMenu, select }: Props): JS
     <main
       class="room"
       data-over={over}
+      data-drop={words.dropToSend}
       onDragOver={(event) => (event.preventDefault(), setOver(true))}
       onDragLeave={(event) => event.currentTarget === event.target && setOver(false)}
       onDrop={drop}
@@ -85,13 +87,13 @@ export function RoomView({ client, room, changes, openMenu, select }: Props): JS
 function Head({ room, openMenu }: { room: Room; openMenu: () => void }) {
   return (
     <header class="head">
-      <button class="plain menu" aria-label="Conversations" onClick={openMenu}>
+      <button class="plain menu" aria-label={words.conversations} onClick={openMenu}>
         <Icon name="menu" />
       </button>
       <h1>{room.name}</h1>
       {room.hasEncryptionStateEvent() && (
-        <span class="encrypted" title="Messages here are encrypted end to end">
-          <Icon name="lock" /> Encrypted
+        <span class="encrypted" title={words.encryptedTitle}>
+          <Icon name="lock" /> {words.encrypted}
         </span>
       )}
     </header>
@@ -110,7 +112,8 @@ interface TimelineProps {
 function Timeline({ client, room, shown, say, react, select }: TimelineProps) {
   const place = useRef<HTMLDivElement>(null);
   const { atEnd, toEnd, scrolled } = useEnd(place, room.roomId, shown);
-  const writing = writers(room);
+  // Who has asked waits, whatever the room says.
+  const writing = shown.at(-1)?.answers ? [] : writers(room);
 
   async function scroll(): Promise<void> {
     scrolled();
@@ -120,8 +123,14 @@ function Timeline({ client, room, shown, say, react, select }: TimelineProps) {
 
   return (
     <div class="timeline-frame">
-      <div ref={place} class="timeline" tabIndex={0} role="log" aria-live="off" aria-label="Messages" onScroll={() => void scroll()}>
+      <div ref={place} class="timeline" tabIndex={0} role="log" aria-live="off" aria-label={words.messages} onScroll={() => void scroll()}>
         <div class="lines">
+          {!shown.length && (
+            <p class="empty">
+              <Mark />
+              {words.nothingYet}
+            </p>
+          )}
           {shown.map((message, index) => {
             const before = shown[index - 1];
             return (
@@ -140,12 +149,12 @@ function Timeline({ client, room, shown, say, react, select }: TimelineProps) {
             );
           })}
           <p class="typing" aria-hidden={!writing.length} data-shown={writing.length > 0}>
-            <span class="dots" /> {writing.join(", ") || "Nobody"} is writing
+            <span class="dots" /> {words.isWriting(writing.join(", "))}
           </p>
         </div>
       </div>
       {!atEnd && (
-        <button class="to-end" onClick={toEnd} aria-label="To the latest message">
+        <button class="to-end" onClick={toEnd} aria-label={words.toLatest} title={words.toLatest}>
           <Icon name="down" />
         </button>
       )}
@@ -166,7 +175,7 @@ function Announcer({ shown }: { shown: Message[] }) {
 
 function Day({ time }: { time: number }) {
   const options = { weekday: "long", day: "numeric", month: "long" } as const;
-  return <p class="day">{new Date(time).toLocaleDateString([], options)}</p>;
+  return <p class="day">{new Date(time).toLocaleDateString(locale, options)}</p>;
 }
 
 function isNewDay(before: Message | undefined, message: Message): boolean {
@@ -182,6 +191,7 @@ function goesOn(before: Message | undefined, message: Message): boolean {
 function useEnd(place: { current: HTMLDivElement | null }, room: string, shown: Message[]) {
   const [atEnd, setAtEnd] = useState(true);
   const follows = useRef(true);
+  const top = useRef(0);
   const toEnd = () => place.current?.scrollTo({ top: place.current.scrollHeight });
 
   useLayoutEffect(() => {
@@ -203,8 +213,11 @@ function useEnd(place: { current: HTMLDivElement | null }, room: string, shown: 
   function scrolled(): void {
     const element = place.current;
     if (!element) return;
-    follows.current = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
-    setAtEnd(follows.current);
+    const near = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
+    // A picture that comes late moves the end away; only who scrolls up leaves it.
+    if (near || element.scrollTop < top.current) follows.current = near;
+    top.current = element.scrollTop;
+    setAtEnd(near || follows.current);
   }
 
   return { atEnd, toEnd, scrolled };

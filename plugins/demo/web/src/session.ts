@@ -2,6 +2,8 @@
 import * as sdk from "matrix-js-sdk";
 import type { Logger } from "matrix-js-sdk/lib/logger.js";
 
+import { words } from "./words";
+
 export interface Config {
   homeserver: string;
   bot: string;
@@ -30,7 +32,7 @@ export async function logIn(config: Config, user: string, password: string): Pro
     type: "m.login.password",
     identifier: { type: "m.id.user", user: user.trim() },
     password,
-    initial_device_display_name: "Chat page",
+    initial_device_display_name: words.device,
   });
   const kept = { homeserver: config.homeserver, ...answer };
   localStorage.setItem(KEPT, JSON.stringify(kept));
@@ -54,6 +56,18 @@ export async function restore(config: Config): Promise<sdk.MatrixClient | null> 
 
 export function forget(): void {
   localStorage.removeItem(KEPT);
+}
+
+/** Calls once the homeserver no longer knows this session. Returns how to end it. */
+export function onLoggedOut(client: sdk.MatrixClient, done: () => void): () => void {
+  const end = () => {
+    forget();
+    client.stopClient();
+    void client.clearStores().catch(() => undefined);
+    done();
+  };
+  client.once(sdk.HttpApiEvent.SessionLoggedOut, end);
+  return () => void client.off(sdk.HttpApiEvent.SessionLoggedOut, end);
 }
 
 export async function logOut(client: sdk.MatrixClient): Promise<void> {

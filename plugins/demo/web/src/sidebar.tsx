@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 
 import { Icon, Mark } from "./icons";
 import type { Group, RoomEntry } from "./rooms";
+import { words } from "./words";
 
 interface Props {
   client: MatrixClient;
@@ -19,17 +20,18 @@ interface Props {
 }
 
 export function Sidebar(props: Props): JSX.Element {
+  const theme = props.dark ? words.light : words.dark;
   return (
-    <nav class="sidebar" aria-label="Conversations">
+    <nav class="sidebar" aria-label={words.conversations}>
       <header>
         <Mark />
         <span class="brand">Surfaces</span>
-        <button class="plain" onClick={props.find} aria-label="Find a room (Ctrl+K)" title="Find a room (Ctrl+K)">
+        <button class="plain" onClick={props.find} aria-label={words.findRoom} title={`${words.findRoom} (Ctrl+K)`}>
           <Icon name="search" />
         </button>
       </header>
       <button class="begin" onClick={props.begin}>
-        <Icon name="plus" /> New conversation
+        <Icon name="plus" /> {words.newConversation}
       </button>
       <div class="groups">
         {props.invitations.length > 0 && <Invitations {...props} />}
@@ -48,10 +50,10 @@ export function Sidebar(props: Props): JSX.Element {
         <span class="person" title={props.client.getSafeUserId()}>
           {props.client.getSafeUserId()}
         </span>
-        <button class="plain" onClick={props.turnTheme} aria-label={props.dark ? "Light" : "Dark"} title="Light or dark">
+        <button class="plain" onClick={props.turnTheme} aria-label={theme} title={theme}>
           <Icon name={props.dark ? "sun" : "moon"} />
         </button>
-        <button class="plain" onClick={props.leave} aria-label="Log out" title="Log out">
+        <button class="plain" onClick={props.leave} aria-label={words.logOut} title={words.logOut}>
           <Icon name="leave" />
         </button>
       </footer>
@@ -64,12 +66,12 @@ function Row({ room, selected, select }: { room: RoomEntry; selected: boolean; s
     <li>
       <button class="row" aria-current={selected ? "page" : undefined} onClick={() => select(room.id)}>
         <span class="name">{room.name}</span>
-        {room.encrypted && <Icon name="lock" label="encrypted" />}
-        {room.writing && <span class="dots" role="img" aria-label="writing" />}
+        {room.encrypted && <Icon name="lock" label={words.encrypted} />}
+        {room.writing && <span class="dots" role="img" aria-label={words.writing} />}
         {room.unread > 0 && !selected && (
           <span class="unread">
             {room.unread}
-            <span class="aside"> unread</span>
+            <span class="aside"> {words.unread}</span>
           </span>
         )}
       </button>
@@ -84,14 +86,14 @@ function Invitations({ client, invitations, select }: Props) {
   }
 
   return (
-    <section aria-label="Invitations">
-      <h2>Invitations</h2>
+    <section aria-label={words.invitations}>
+      <h2>{words.invitations}</h2>
       <ul>
         {invitations.map((room) => (
           <li key={room.id} class="invitation">
             <span class="name">{room.name}</span>
-            <button onClick={() => void accept(room.id)}>Join</button>
-            <button class="plain" aria-label={`Decline ${room.name}`} onClick={() => void client.leave(room.id)}>
+            <button onClick={() => void accept(room.id)}>{words.join}</button>
+            <button class="plain" aria-label={words.decline(room.name)} onClick={() => void client.leave(room.id)}>
               <Icon name="close" />
             </button>
           </li>

@@ -5,7 +5,9 @@ import { isSaid } from "./rooms";
 
 /** Ends an answer that is still being written. */
 const UNFINISHED = "…";
-const QUESTION = /(\W)yes\b[^\n]*\1no\b[^\n]*$/;
+/** Ends in how to answer: `!yes` or `!no`, or a command with either, such as `!verify yes`. */
+const QUESTION = /([^\w\s](?:\w+ )?)yes\b[^\n]*\1no\b[^\n]*$/;
+const ANSWER = /^\W(?:\w+ )?(?:yes|no)$/;
 
 export interface FileOfMessage {
   name: string;
@@ -52,7 +54,7 @@ export function messages(client: sdk.MatrixClient, room: sdk.Room): Message[] {
   const events = room.getLiveTimeline().getEvents();
   const reactions = gatherReactions(room, events);
   const own = events.filter((event) => event.getSender() === room.myUserId);
-  const lastAnswer = own.findLast((event) => /^\W(yes|no)$/.test(String(event.getContent().body ?? "").trim()));
+  const lastAnswer = own.findLast((event) => ANSWER.test(String(event.getContent().body ?? "").trim()));
   return events.filter((event) => isSaid(event)).map((event) => view(client, room, event, reactions, lastAnswer?.getTs() ?? 0));
 }
 
