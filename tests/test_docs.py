@@ -17,15 +17,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import structlog
 import yaml
 
 import surfaces_core
-from surfaces_core import Context
 from surfaces_core._engine.config import TOP
 from surfaces_core.hooks import HookSpecs
+from surfaces_core.testing import contract
 from surfaces_core.testing.bot import TestBot
-from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
@@ -184,9 +182,4 @@ def example(name: str) -> Any:
     return module
 
 
-@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_storage_of_the_guide_keeps_the_contract(check: StorageCheck, tmp_path: Path) -> None:
-    """All checks of storages pass."""
-    driver = example("surfaces_lines").LinesStorage
-    settings = driver.Settings(path=tmp_path / "state.lines")
-    await check(lambda: driver(settings, Context(name="storage", log=structlog.get_logger())))
+test_contract = contract.storage(example("surfaces_lines").LinesStorage)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from surfaces_core import FileKind
-from surfaces_core.testing.checks.files import FILES_CHECKS, MIB, FilesBench, FilesCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.files import MIB, FilesBench
 from surfaces_core.testing.memory_files import MemoryFiles, MemoryFilesSettings
 
 
@@ -14,16 +15,16 @@ def files():
     return MemoryFiles(MemoryFilesSettings(max_file_bytes=2 * MIB))
 
 
-@pytest.mark.parametrize("check", FILES_CHECKS, ids=lambda check: check.__name__)
+@contract.files
 @pytest.mark.parametrize("workspace", ["/agents/17", "17"])
-async def test_contract(check: FilesCheck, workspace: str, files: MemoryFiles):
+def test_contract(workspace: str, files: MemoryFiles) -> FilesBench:
     """It keeps every promise of a files driver."""
 
     def write(workspace: str, path: str, data: bytes) -> None:
         files.contents[workspace][path] = data
 
     other = workspace.replace("17", "18")
-    await check(FilesBench(make=lambda: files, workspace=workspace, other_workspace=other, write=write, limit=2 * MIB))
+    return FilesBench(make=lambda: files, workspace=workspace, other_workspace=other, write=write, limit=2 * MIB)
 
 
 async def test_agent_side():

@@ -11,6 +11,7 @@ from typing import Literal, Self
 import pytest
 
 from surfaces_core import StateError, Storage, Tx
+from surfaces_core.testing import contract
 from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck
 from surfaces_core.testing.checks.storage_steps import put
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
@@ -19,21 +20,19 @@ from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage, Memo
 Changes = dict[bytes, bytes | None]
 Side = Literal["before", "after"]
 
-every_check = pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
 
-
-@every_check
-async def test_memory_storage_keeps_the_contract(check: StorageCheck) -> None:
+@contract.storage
+def test_contract() -> Callable[[], Storage]:
     """The storage in memory passes every contract check."""
     disk = MemoryDisk()
-    await check(lambda: MemoryStorage(disk=disk))
+    return lambda: MemoryStorage(disk=disk)
 
 
-@every_check
-async def test_faulty_storage_without_a_crash_keeps_the_contract(check: StorageCheck) -> None:
+@contract.storage
+def test_contract_of_the_faulty_storage() -> Callable[[], Storage]:
     """A faulty storage that only counts behaves like the one inside."""
     disk = MemoryDisk()
-    await check(lambda: FaultyStorage(MemoryStorage(disk=disk)))
+    return lambda: FaultyStorage(MemoryStorage(disk=disk))
 
 
 # Planted faults: each breaks one promise of the storage in memory ----------------------------------

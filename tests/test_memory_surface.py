@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
 from surfaces_core import Address, Pace
-from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench, SurfaceCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.surface import SurfaceBench
 from surfaces_core.testing.memory_surface import NAME, MemoryMessenger, MemorySurface
 
 
-def bench(messenger: MemoryMessenger) -> SurfaceBench:
-    """A bench on one messenger."""
+@contract.surface
+def test_contract() -> SurfaceBench:
+    """Each promise of a surface holds for the double too."""
+    messenger = MemoryMessenger()
 
     async def push(text: str) -> None:
         await messenger.say(text)
@@ -32,9 +33,3 @@ def bench(messenger: MemoryMessenger) -> SurfaceBench:
         forget=forget,
         other_device=other_device,
     )
-
-
-@pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_memory_surface_keeps_the_contract(check: SurfaceCheck) -> None:
-    """Each promise of a surface holds for the double too."""
-    await check(bench(MemoryMessenger()))

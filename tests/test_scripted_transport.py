@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from surfaces_core import Agent, AgentEvent, AgentRequest, Confirm, End, Health, Progress, Rejected, Text, Unavailable
-from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench, TransportCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 AGENT = Agent(id="a", label="A", transport="scripted", workspace="/agents/a")
@@ -38,10 +39,10 @@ def bench(make: Callable[[], ScriptedTransport]) -> TransportBench:
     return TransportBench(make=make, agent=AGENT, unreachable=NOBODY, recall="recall", patience_s=0.2)
 
 
-@pytest.mark.parametrize("check", TRANSPORT_CHECKS, ids=lambda check: check.__name__)
-async def test_contract(check: TransportCheck):
+@contract.transport
+def test_contract() -> TransportBench:
     """It keeps every promise of a transport."""
-    await check(bench(lambda: ScriptedTransport.answering(remembering())))
+    return bench(lambda: ScriptedTransport.answering(remembering()))
 
 
 class Faulty(ScriptedTransport):

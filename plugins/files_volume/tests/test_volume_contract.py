@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from surfaces_core.testing.checks.files import FILES_CHECKS, FilesBench, FilesCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.files import FilesBench
 from surfaces_files_volume import VolumeFiles
 from surfaces_files_volume.beneath import OpenBeneath, by_openat2, by_walk
 
 
-@pytest.mark.parametrize("check", FILES_CHECKS, ids=lambda check: check.__name__)
+@contract.files
 @pytest.mark.parametrize("beneath", [by_openat2, by_walk])
 @pytest.mark.parametrize("absolute", [True, False], ids=["absolute", "relative"])
-async def test_contract(
-    check: FilesCheck, beneath: OpenBeneath, absolute: bool, tmp_path: Path, make_volume: Callable[..., VolumeFiles]
-):
+def test_contract(
+    beneath: OpenBeneath, absolute: bool, tmp_path: Path, make_volume: Callable[..., VolumeFiles]
+) -> Iterator[FilesBench]:
     """It keeps every promise, also for folders that it has to make first."""
 
     def write(workspace: str, path: str, data: bytes) -> None:
@@ -27,13 +28,11 @@ async def test_contract(
         target.write_bytes(data)
 
     names = [f"{tmp_path}/{name}" if absolute else name for name in ("deep/17", "deep/18")]
-    await check(
-        FilesBench(
-            make=lambda: make_volume(beneath=beneath, root=tmp_path),
-            workspace=names[0],
-            other_workspace=names[1],
-            write=write,
-            limit=2 << 20,
-        )
+    yield FilesBench(
+        make=lambda: make_volume(beneath=beneath, root=tmp_path),
+        workspace=names[0],
+        other_workspace=names[1],
+        write=write,
+        limit=2 << 20,
     )
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.endswith(".part")]

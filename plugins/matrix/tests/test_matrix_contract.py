@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from surfaces_core import Address
-from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench, SurfaceCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.surface import SurfaceBench
 from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
 
 from .conftest import Bot
@@ -23,9 +24,9 @@ async def homeserver(request: pytest.FixtureRequest) -> AsyncIterator[FakeHomese
         yield homeserver
 
 
-@pytest.fixture
-def bench(homeserver: FakeHomeserver) -> SurfaceBench:
-    """A bot and a person in one room."""
+@contract.surface
+def test_contract(homeserver: FakeHomeserver) -> SurfaceBench:
+    """It keeps every promise of a surface, for a bot and a person in one room."""
     ann, bot = homeserver.person(ANN), Bot(homeserver.url, settings={"user_id": ME, "password": PASSWORD})
     room = ann.create_dm(ME)
     homeserver.person(ME).join(room)
@@ -50,9 +51,3 @@ def bench(homeserver: FakeHomeserver) -> SurfaceBench:
         forget=forget,
         other_device=other_device,
     )
-
-
-@pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-async def test_contract(check: SurfaceCheck, bench: SurfaceBench):
-    """One promise of the contract."""
-    await check(bench)

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from surfaces_core import Address, Attachment, FileKind, Kind
-from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench, SurfaceCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.surface import SurfaceBench
 from surfaces_core.testing.recording_intake import RecordingIntake
 from surfaces_demo.synapse import Synapse
 from surfaces_matrix import words
@@ -105,14 +106,14 @@ async def talk(request: pytest.FixtureRequest, synapse: Synapse) -> AsyncIterato
         yield talk
 
 
-@pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_contract_holds(talk: Talk, check: SurfaceCheck) -> None:
-    """One promise of the contract."""
+@contract.surface
+def test_contract(talk: Talk) -> SurfaceBench:
+    """It keeps every promise of a surface."""
 
     async def forget() -> None:
         """Nothing: it would take a restart (see `test_real_replay.py`)."""
 
-    await check(talk.bench(forget))
+    return talk.bench(forget)
 
 
 async def test_a_long_absence_is_caught_up(talk: Talk) -> None:

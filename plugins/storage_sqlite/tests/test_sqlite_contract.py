@@ -13,16 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from surfaces_core import StateError, Tx
-from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck
+from surfaces_core.testing import contract
 from surfaces_storage_sqlite import SqliteStorage
 
 StorageAt = Callable[[Path], SqliteStorage]
 
 
-@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-async def test_sqlite_storage_keeps_the_contract(check: StorageCheck, storage_at: StorageAt, tmp_path: Path) -> None:
-    """SQLite storage passes every contract check."""
-    await check(lambda: storage_at(tmp_path / "surfaces.db"))
+test_contract = contract.storage(SqliteStorage)
 
 
 async def test_file_and_folder_are_private(storage_at: StorageAt, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Owns the contract checks of files drivers: what a `Files` promises, one function for each promise.
 
-    @pytest.mark.parametrize("check", FILES_CHECKS, ids=lambda check: check.__name__)
-    async def test_contract(check, tmp_path):
-        await check(FilesBench(make=lambda: MyFiles(settings, context), …))
+    @contract.files                                     # of surfaces_core.testing
+    def test_contract(…):
+        return FilesBench(make=lambda: MyFiles(settings, context), …)
 
 A broken promise is an AssertionError that names it.
 """

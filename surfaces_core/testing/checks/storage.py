@@ -1,8 +1,7 @@
 """Owns the contract checks of storages: what a `Storage` promises, one function for each promise.
 
-    @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-    async def test_contract(check, tmp_path):
-        await check(lambda: MyStorage(MyStorage.Settings(path=tmp_path / "state"), context))
+    test_contract = contract.storage(MyStorage)          # in a file of tests: surfaces_core.testing.contract
+    await check_empty_value(lambda: MyStorage(settings, context))                              # or one by one
 
 Each check is given a factory: every call makes an unopened driver, all of them over the same state,
 which is empty at first. A broken promise is an AssertionError that names it.
@@ -14,6 +13,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
+from surfaces_core.contracts import Storage
 from surfaces_core.errors import StateError
 from surfaces_core.testing.checks import storage_isolation as isolation
 from surfaces_core.testing.checks.storage_steps import StorageFactory, delete, expect, promise, put, scan
@@ -173,8 +173,11 @@ async def check_durable(factory: StorageFactory) -> None:
 
 
 async def check_second_opener_refused(factory: StorageFactory) -> None:
-    """While one has the state open another is refused with exit code 75; afterwards it is not."""
+    """While one has the state open another is refused with exit code 75, unless `exclusive` says that it is not."""
     async with factory() as storage:
+        if not storage.exclusive:
+            await _check_shared(factory, storage)
+            return
         try:
             async with factory():
                 raise AssertionError("a second opener must be refused while the first has the state open")
@@ -183,6 +186,16 @@ async def check_second_opener_refused(factory: StorageFactory) -> None:
         await put(storage, {b"a": b"1"})
     async with factory() as storage:
         await expect(storage, {b"a": b"1"}, "a refused opener must not disturb the one that has the state open")
+
+
+async def _check_shared(factory: StorageFactory, storage: Storage) -> None:
+    async with factory() as second:
+        await put(storage, {b"a": b"1"})
+        await expect(second, {b"a": b"1"}, "two that have one state open must see what the other committed")
+        await put(second, {b"b": b"2"})
+        await expect(
+            storage, {b"a": b"1", b"b": b"2"}, "two that have one state open must see what the other committed"
+        )
 
 
 async def check_model(factory: StorageFactory) -> None:

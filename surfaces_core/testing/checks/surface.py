@@ -1,9 +1,8 @@
 """Owns the contract checks of surfaces: what a `Surface` promises, one function for each promise.
 
-    @pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-    async def test_contract(check):
-        async with my_messenger() as messenger:
-            await check(SurfaceBench(make=…, address=…, push=…, shown=…, forget=…, other_device=…))
+    @contract.surface                                     # of surfaces_core.testing
+    def test_contract(…):
+        return SurfaceBench(make=…, address=…, push=…, shown=…, forget=…, other_device=…)
 
 A broken promise is an AssertionError that names it. Each check wants a bench of its own.
 """
