@@ -48,12 +48,14 @@ def transport(
     settings: Options | None = None,
     agent: Options | None = None,
     unreachable: Options | None = None,
+    recall: str = "",
 ) -> Any:
     """Tests of a transport: a class with its settings and the options of two agents, or a function with a bench.
 
     `unreachable` are those of an agent that nobody can reach; where they are not given all can be reached.
+    `recall` is a question that makes the agent repeat what was said in its context, if it remembers.
     """
-    parts = {"settings": settings or {}, "agent": agent or {}}
+    parts: dict[str, Options] = {"settings": settings or {}, "agent": agent or {}, "bench": {"recall": recall}}
     return of("transport", given, parts if unreachable is None else {**parts, "unreachable": unreachable})
 
 

@@ -14,6 +14,7 @@ from surfaces_core.events import Agent
 from surfaces_core.testing.checks.files import FilesBench
 from surfaces_core.testing.checks.surface import SurfaceBench
 from surfaces_core.testing.checks.transport import TransportBench
+from surfaces_core.testing.driver_contexts import transport_context
 
 BASES: Mapping[str, type[Driver]] = {
     "storage": Storage,
@@ -74,6 +75,7 @@ def _storage(given: type[Storage], parts: Mapping[str, Mapping[str, Any]], folde
 
 def _transport(given: type[Transport], parts: Mapping[str, Mapping[str, Any]], folder: Path) -> TransportBench:
     settings = settings_in(given.Settings, folder, parts["settings"])
+    context = transport_context()
 
     def agent(part: str) -> Agent:
         options = _filled(dict(parts[part]), folder)
@@ -81,9 +83,10 @@ def _transport(given: type[Transport], parts: Mapping[str, Mapping[str, Any]], f
         return Agent(id=part, label=part.title(), transport="transport", workspace=f"/{part}", options=options)
 
     return TransportBench(
-        make=lambda: given(settings, _context("transport")),
+        make=lambda: given(settings, context),
         agent=agent("agent"),
         unreachable=agent("unreachable") if "unreachable" in parts else None,
+        **parts.get("bench", {}),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from surfaces_core.testing import contract, promises
 from surfaces_core.testing.materials import NotReady
 
-PARTS = ("agent", "unreachable")
+PARTS = ("agent", "unreachable", "bench")
 
 
 def is_alone(config: pytest.Config) -> bool:
@@ -75,7 +75,7 @@ def _parts(kind: str, given: list[str]) -> dict[str, dict[str, Any]]:
         key, equals, text = each.partition("=")
         owner, *path = key.split(".")
         if not equals or not path or owner not in (*promises.KINDS, *PARTS):
-            raise NotReady(f"--surfaces-set {each}: write KIND.KEY=VALUE, or {' or '.join(PARTS)} instead of KIND")
+            raise NotReady(f"--surfaces-set {each}: write KIND.KEY=VALUE, or one of {', '.join(PARTS)} instead of KIND")
         if owner == kind or (owner in PARTS and kind == "transport"):
             _put(parts.setdefault("settings" if owner == kind else owner, {}), path, _value(text))
     return parts

@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="KIND.KEY=VALUE",
         help="a setting of the plugin that is checked; agent.KEY and unreachable.KEY are options of a transport's "
-        "agents; {tmp_path} is the folder of each test",
+        "agents, bench.recall asks one what was said; {tmp_path} is the folder of each test",
     )
 
 

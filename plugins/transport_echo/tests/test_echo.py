@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from surfaces_core import Agent, AgentRequest, Text
-from surfaces_core.testing.checks.transport import TRANSPORT_CHECKS, TransportBench, TransportCheck
+from surfaces_core.testing import contract
 from surfaces_core.testing.driver_contexts import transport_context
 from surfaces_transport_echo import Echo, EchoSettings
 
@@ -23,11 +21,7 @@ async def said(transport: Echo, request: AgentRequest) -> list[str]:
     return [event.text async for event in transport.run(request) if isinstance(event, Text)]
 
 
-@pytest.mark.parametrize("check", TRANSPORT_CHECKS, ids=lambda check: check.__name__)
-async def test_contract(check: TransportCheck):
-    """It keeps every promise of a transport."""
-    away = replace(AGENT, id="away", options={"away": True})
-    await check(TransportBench(make=echo, agent=AGENT, unreachable=away, recall="history"))
+test_contract = contract.transport(Echo, unreachable={"away": True}, recall="history")
 
 
 async def test_words_stream():

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 from unittest import SkipTest
 
 import pluggy
+from pydantic import BaseModel
 
 from surfaces_core._engine import basics
 from surfaces_core._engine.discovery import Hooks, Offer, check_hooks
-from surfaces_core.contracts import Command
+from surfaces_core.contracts import AgentTool, Command, ToolPolicy
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import AgentRequest
 from surfaces_core.hooks import PROJECT, HookSpecs
@@ -32,6 +34,7 @@ from surfaces_core.testing.watching import watched
 
 HooksCheck = Callable[[Any], Awaitable[None]]
 _OFFER = Offer(group="surfaces.hooks", name="checked", value="checked", distribution="the plugin", version="0")
+_TOOL_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _WHO = ("owner", "anyone", "operator")
 _IMPORT = """
 import importlib, sys
@@ -68,17 +71,16 @@ async def check_import(plugin: Any) -> None:
 
 
 async def check_made_again(plugin: Any) -> None:
-    """A host that starts anew gets the same commands and as many shapers."""
-    first, again = (
-        ([(c.name, c.aliases, str(c.help), c.who) for c in _commands(plugin)], len(_shapers(plugin))) for _ in range(2)
-    )
+    """A host that starts anew gets the same commands and tools, and as many shapers."""
+    first, again = ([*map(repr, _described(plugin))] for _ in range(2))
     _promise(first == again, f"what is contributed must be the same each time, not {first} and then {again}")
 
 
 async def check_contributions(plugin: Any) -> None:
-    """It contributes sequences, of `Command`s and of functions that shape."""
-    for found in _contributed(plugin, "surfaces_commands"):
-        _promise(isinstance(found, Command), f"surfaces_commands must give Commands, not {found!r}")
+    """It contributes sequences, of `Command`s, of `AgentTool`s and of functions that shape."""
+    for hook, kind in (("surfaces_commands", Command), ("surfaces_tools", AgentTool)):
+        for found in _contributed(plugin, hook):
+            _promise(isinstance(found, kind), f"{hook} must give {kind.__name__}s, not {found!r}")
     for found in _contributed(plugin, "surfaces_shapers"):
         right = callable(found) and not inspect.iscoroutinefunction(found) and _takes(found, 2)
         _promise(right, f"surfaces_shapers must give plain functions of a request and a message, not {found!r}")
@@ -136,6 +138,23 @@ async def check_beside_the_host(plugin: Any) -> None:
         hooks.add(_OFFER, _fresh(plugin))
     except ConfigError as error:
         raise AssertionError(error.problem.removeprefix(f"{_OFFER}: ")) from None
+
+
+async def check_tools(plugin: Any) -> None:
+    """A tool has a name, words for the agent, arguments that can be told it, and an async function of its call."""
+    for tool in _tools(plugin):
+        _promise(bool(_TOOL_NAME.fullmatch(tool.name)), f"a tool cannot be named {tool.name!r}; use a-z0-9_-")
+        _promise(bool(tool.description.strip()), f"the tool {tool.name} must say to agents what it does")
+        models: tuple[Any, ...] = (tool.arguments, tool.settings)
+        for model in models:
+            right = isinstance(model, type) and issubclass(model, BaseModel)
+            _promise(right, f"arguments and settings of {tool.name} must be pydantic models, not {model!r}")
+        tool.arguments.model_json_schema()
+        right = _is_async(tool.handler) and _takes(tool.handler, 1)
+        _promise(right, f"the handler of {tool.name} must be an async function of a ToolCall")
+        policies = get_args(ToolPolicy)
+        _promise(tool.policy in policies, f"{tool.name} must have a policy of {policies}, not {tool.policy!r}")
+        _promise(tool.timeout_s > 0, f"{tool.name} must have some time")
 
 
 async def check_shapers_pure(plugin: Any) -> None:
@@ -201,6 +220,7 @@ HOOKS_CHECKS: tuple[HooksCheck, ...] = (
     check_command_help,
     check_command_handlers,
     check_command_rights,
+    check_tools,
     check_beside_the_host,
     check_shapers_pure,
     check_shapers_keep_the_turn,
@@ -240,6 +260,19 @@ def _commands(plugin: Any) -> list[Command]:
 
 def _shapers(plugin: Any) -> list[Any]:
     return [found for found in _contributed(plugin, "surfaces_shapers") if callable(found)]
+
+
+def _tools(plugin: Any) -> list[AgentTool]:
+    return [found for found in _contributed(plugin, "surfaces_tools") if isinstance(found, AgentTool)]
+
+
+def _described(plugin: Any) -> Iterator[object]:
+    """What it contributes, as far as two lives of it can be compared."""
+    for command in _commands(plugin):
+        yield command.name, command.aliases, str(command.help), str(command.usage), command.who, command.urgent
+    for tool in _tools(plugin):
+        yield tool.name, tool.description, tool.policy, tool.timeout_s
+    yield len(_shapers(plugin))
 
 
 def _in_language(code: str, text: object) -> str:
