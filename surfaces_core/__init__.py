@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from surfaces_core.buffered import BufferedStorage as BufferedStorage
+    from surfaces_core.buffered import Changes as Changes
+    from surfaces_core.buffered import Database as Database
+    from surfaces_core.buffered import Page as Page
     from surfaces_core.contracts import CONTRACTS as CONTRACTS
     from surfaces_core.contracts import AgentTool as AgentTool
     from surfaces_core.contracts import Command as Command
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from surfaces_core.i18n import Sentence as Sentence
 
 _HOMES = {
+    "surfaces_core.buffered": "BufferedStorage Changes Database Page",
     "surfaces_core.contracts": (
         "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake "
         "OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "

@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from surfaces_core._program.arguments import Parser, add_config
 
-OWN = frozenset({"run", "demo", "plugins", "check", "queue", "dead", "export", "version"})
+OWN = frozenset({"run", "demo", "plugins", "check", "queue", "dead", "export", "storage", "version"})
 """Commands that no plugin is asked for."""
 EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix doctor`; each has a --help."
 
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     _dead(commands.add_parser("dead", help="what was given up"))
     export = commands.add_parser("export", help="print every stored row as JSON lines")
     add_config(export)
+    _storage(commands.add_parser("storage", help="move a state from one storage to another"))
     _agents(commands.add_parser("agents", help="who has which agent"))
     commands.add_parser("version", help="versions of everything")
     return whole
@@ -66,6 +68,13 @@ def _dead(dead: argparse.ArgumentParser) -> None:
         command.set_defaults(refuse=command.error)
     for command in (listed, show, retry, drop):
         add_config(command)
+
+
+def _storage(storage: argparse.ArgumentParser) -> None:
+    inner = storage.add_subparsers(dest="storage", metavar="COMMAND", required=True)
+    copy = inner.add_parser("copy", help="copy a resting state into an empty storage, and read it back")
+    copy.add_argument("source", type=Path, metavar="FROM", help="the config whose `storage:` holds the state")
+    copy.add_argument("target", type=Path, metavar="TO", help="the config whose `storage:` is still empty")
 
 
 def _agents(agents: argparse.ArgumentParser) -> None:

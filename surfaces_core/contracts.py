@@ -456,6 +456,8 @@ class Storage(Driver):
     """
     control: Path | None = None
     """Where, beside the state, other commands reach the host that holds it: a UNIX socket's path."""
+    lasting: ClassVar[bool] = True
+    """What is stored outlives the process; False is for demos and tests, and `surfaces check` says so."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -29,7 +29,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
 FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-ENVIRONMENT = {"MATRIX_PASSWORD": "x", "MATRIX_RECOVERY_KEY": "x", "PUSH_TOKEN": "x" * 32}
+ENVIRONMENT = {
+    "MATRIX_PASSWORD": "x",
+    "MATRIX_RECOVERY_KEY": "x",
+    "PUSH_TOKEN": "x" * 32,
+    "SURFACES_DSN": "postgresql://x@localhost/x",
+    "SURFACES_REDIS": "redis://localhost",
+}
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 

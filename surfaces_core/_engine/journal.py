@@ -83,6 +83,10 @@ def prefix(kind: str, *parts: str) -> bytes:
     return "\0".join((kind, *parts, "")).encode()
 
 
+UNFINISHED = key("meta", "unfinished")
+"""Marks a state into which another one is being copied; nothing runs on it."""
+
+
 def place(address: Address) -> tuple[str, str]:
     """The key parts of a conversation."""
     return address.surface, address.conversation
@@ -214,6 +218,10 @@ class Journal:
         """Take the state and read what is left over; an entry that was running is marked as cut short."""
         await self.lease.take()
         async with self.storage.transaction() as tx:
+            if await tx.get(UNFINISHED) is not None:
+                raise StateError(
+                    "this state is a copy that was not finished: run `surfaces storage copy` again", exit_code=65
+                )
             layout = await tx.get(key("meta", "layout"))
             if layout is None:
                 await tx.put(key("meta", "layout"), LAYOUT)

@@ -25,7 +25,7 @@ POINTS = (
     "open.after",
 )
 ORDERED = ("retry.before", "retry.after")
-"""Likewise, but only an operator's command leads there."""
+"""Likewise, but only an operator's command leads there; `copy.chunk` is one that stands in no state of a host."""
 
 _armed, _, _count = os.environ.get("SURFACES_KILL_AT", "").partition(":")
 _left = int(_count) if _count.isdecimal() else 1

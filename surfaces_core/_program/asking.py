@@ -15,7 +15,7 @@ from pathlib import Path
 from surfaces_core._engine import log
 from surfaces_core._engine.config import load
 from surfaces_core._engine.discovery import make
-from surfaces_core._engine.journal import Journal, key
+from surfaces_core._engine.journal import UNFINISHED, Journal, key
 from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
 from surfaces_core._operating import control
@@ -199,7 +199,7 @@ async def _resting(
 ) -> Line:
     async with storage:
         async with storage.transaction() as tx:
-            if await tx.get(key("meta", "layout")) is None:
+            if await tx.get(key("meta", "layout")) is None and await tx.get(UNFINISHED) is None:
                 raise Refusal("this state is empty: no host has run on it; paths in the config start at this folder")
         journal = Journal(storage, lease_s=config.host.lease_s)
         surfaces = _surfaces(request, path, journal)

@@ -18,9 +18,9 @@ from surfaces_core._engine.discovery import load_driver, offers
 from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, plugins, reports, roster
+from surfaces_core._program import asking, copying, plugins, reports, roster
 from surfaces_core._program.tables import say
-from surfaces_core.contracts import CONTRACTS, Transport
+from surfaces_core.contracts import CONTRACTS, Storage, Transport
 from surfaces_core.errors import ConfigError
 
 
@@ -39,6 +39,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return check(options)
         case "queue" | "dead" | "export":
             return asking.run(options)
+        case "storage":
+            return copying.run(options)
         case "agents":
             return agents(options)
         case _:
@@ -91,6 +93,9 @@ def check(options: argparse.Namespace) -> int:
     say(f"  drivers: {drivers}")
     say(f"  hooks:   {', '.join(config.hooks) or 'none'}")
     say(f"  agents:  {', '.join(config.registry.agents)}")
+    storage = load_driver("surfaces.storage", config.storage.use)[1]
+    if issubclass(storage, Storage) and not storage.lasting:
+        say(f"! storage {config.storage.use} keeps nothing beyond the end of the process: for demos and tests alone")
     return os.EX_OK
 
 

@@ -63,6 +63,10 @@ def contracts_page() -> Page:
         while headings and headings[0][0] < node.lineno:
             yield from (f"## {headings.pop(0)[1]}", "")
         yield from described(name, node, doc)
+    module = import_module("surfaces_core.buffered")
+    yield from ("## A storage over a database", "", inspect.getdoc(module) or "", "")
+    for name, node, doc in public(parsed(module)):
+        yield from described(name, node, doc)
 
 
 def values_page() -> Page:

@@ -1,0 +1,7 @@
+"""Durable state for Surfaces in PostgreSQL."""
+
+from __future__ import annotations
+
+from surfaces_storage_postgres.storage import PostgresStorage
+
+__all__ = ["PostgresStorage"]
