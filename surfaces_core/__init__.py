@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import Desk as Desk
     from surfaces_core.contracts import Driver as Driver
     from surfaces_core.contracts import Files as Files
+    from surfaces_core.contracts import Finding as Finding
     from surfaces_core.contracts import Health as Health
     from surfaces_core.contracts import Intake as Intake
     from surfaces_core.contracts import OpenFile as OpenFile
@@ -87,8 +88,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "surfaces_core.buffered": "BufferedStorage Changes Database Page",
     "surfaces_core.contracts": (
-        "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Health Intake "
-        "OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "
+        "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Finding Health "
+        "Intake OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "
         "Surface SurfaceContext ToolCall ToolPolicy Transport TransportContext Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),

@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add_config(show)
     check = commands.add_parser("check", help="check the config and its plugins")
     add_config(check)
+    _examining(check)
     queue = commands.add_parser("queue", help="what waits to be answered and to be sent, oldest first")
     add_config(queue)
     _json(queue)
@@ -77,6 +78,17 @@ def _storage(storage: argparse.ArgumentParser) -> None:
     copy.add_argument("target", type=Path, metavar="TO", help="the config whose `storage:` is still empty")
 
 
+def _examining(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--offline", action="store_true", help="look at nothing that needs a network")
+    check.add_argument("--agents", action="store_true", help="connect to every agent and wait until it greets")
+    check.add_argument("--agent", action="append", metavar="ID", help="connect to this agent; may be repeated")
+    check.add_argument("--message", metavar="TEXT", help="put this to each of these agents, in a whole turn")
+    check.add_argument("--timeout", type=_more_than_0, metavar="S", help="seconds that each agent may take (15)")
+    check.add_argument("--concurrency", type=_number, metavar="N", help="how many agents are asked at once (8)")
+    check.add_argument("--context-base", type=_number, metavar="N", help="the context of the first turn; others follow")
+    _json(check)
+
+
 def _agents(agents: argparse.ArgumentParser) -> None:
     inner = agents.add_subparsers(dest="agents", metavar="COMMAND", required=True)
     listed = inner.add_parser("list", help="all agents and whose they are")
@@ -93,8 +105,15 @@ def _agents(agents: argparse.ArgumentParser) -> None:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text} is no number of a dead letter")
+        raise argparse.ArgumentTypeError(f"{text} is no number")
     return int(text)
+
+
+def _more_than_0(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is no time in seconds")
+    return value
 
 
 def _conversation(command: argparse.ArgumentParser) -> None:

@@ -160,6 +160,18 @@ class Reconciled:
     """Bindings that came without agent and context, as the host completed them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a look at a driver found (`Driver.examine`)."""
+
+    what: str
+    """What was looked at, in a word: `folder`, `login`, `clock`."""
+    said: str
+    """One line for an operator, with the remedy where it is not well; no secrets."""
+    level: Literal["well", "doubtful", "wrong"] = "well"
+    """`wrong`: the host would not work. `doubtful`: it would, but somebody should know."""
+
+
 # What plugins implement --------------------------------------------------------------------------
 
 
@@ -187,6 +199,14 @@ class Driver(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """What an operator should know before a start, for `surfaces check`.
+
+        Asked of a driver that is not opened, perhaps while another process runs with the same settings:
+        it changes nothing. `agents` are those of the config. Raises nothing but bugs.
+        """
+        return ()
 
 
 class Conversations(ABC):

@@ -50,6 +50,8 @@ class ConfigError(SurfacesError):
         super().__init__(f"{where}: {problem}{place}" if where else f"{problem}{place}")
         self.where = where
         self.problem = problem
+        self.others: tuple[ConfigError, ...] = ()
+        """Further problems that were found in the same pass."""
 
 
 class StateError(SurfacesError):

@@ -146,14 +146,14 @@ def is_config(block: Block) -> bool:
     "page", [page for page in PAGES if any(map(is_config, blocks(page)))], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_configs_pass_the_check(page: Path, tmp_path: Path) -> None:
-    """Every config on a page passes `surfaces check`; some keys of one do when they replace those of the README's."""
+    """No config on a page is wrong by itself; some keys of one are not when they replace those of the README's."""
     install(page, tmp_path)
     whole = yaml.safe_load(file_of(ROOT / "README.md", "surfaces.yaml"))
     for block in filter(is_config, blocks(page)):
         config = block.text if block.file else yaml.safe_dump({**whole, **yaml.safe_load(block.text)})
         (tmp_path / "try.yaml").write_text(config)
-        checked = run(tmp_path, "-m", "surfaces_core.cli", "check", "-c", "try.yaml")
-        assert checked.returncode == 0, f"{block.text}\n{checked.stderr}"
+        checked = run(tmp_path, "-m", "surfaces_core.cli", "check", "--offline", "-c", "try.yaml")
+        assert checked.returncode != os.EX_CONFIG, f"{block.text}\n{checked.stderr}"
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial/first-bot.md"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from surfaces_core._engine.sources import Place, Source
+from surfaces_core.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,18 +28,45 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def validate(model: type[M], options: Mapping[str, Any], source: Source, place: Place, also: Sequence[str] = ()) -> M:
-    """Check options against a model. Raises `ConfigError` for the first problem; never shows a value.
+    """Check options against a model; never shows a value. `also` are keys that stand beside the model's own.
 
-    `also` are keys that stand beside the model's own.
+    Raises `ConfigError` for the first problem, with the `others`.
     """
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         # a misspelt key is also a missing one: name the slip, not what it caused
-        first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
-        where: Place = (*place, *first["loc"])
-        raise source.error(where, _problem(first, model, also)) from None
+        slips = [detail for detail in found if detail["type"] == "extra_forbidden"]
+        caused = ("extra_forbidden", "missing") if slips else ()
+        details = slips + [detail for detail in found if detail["type"] not in caused]
+        raise together(
+            source.error((*place, *detail["loc"]), _problem(detail, model, also)) for detail in details
+        ) from None
+
+
+def all_of(steps: Iterable[Callable[[], object]]) -> None:
+    """Take every step, though others fail. Raises `ConfigError` for the first problem, with the `others`."""
+    problems: list[ConfigError] = []
+    for step in steps:
+        try:
+            step()
+        except ConfigError as error:
+            problems += each(error)
+    if problems:
+        raise together(problems)
+
+
+def together(problems: Iterable[ConfigError]) -> ConfigError:
+    """The first of several problems, which knows the others."""
+    first, *others = problems
+    first.others = tuple(others)
+    return first
+
+
+def each(error: ConfigError) -> tuple[ConfigError, ...]:
+    """A problem and those that were found with it."""
+    return (error, *(other for found in error.others for other in each(found)))
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], also: Sequence[str]) -> str:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from surfaces_core._engine.checking import check_keys, validate
+from pydantic import BaseModel
+
+from surfaces_core._engine.checking import check_keys, each, together, validate
 from surfaces_core._engine.inlet import PushSettings
 from surfaces_core._engine.settings import AgentEntry, Config, HostSettings, Instance, OpsSettings, Registry
 from surfaces_core._engine.sources import Place, Source, dotenv, read
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
 
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 TOP = (
     "storage",
     "files",
@@ -36,47 +40,91 @@ TOP = (
 """The sections of the config."""
 
 
+class _Pass:
+    """One pass over a config: goes on behind a problem, so that all are found at once."""
+
+    def __init__(self, problems: Iterable[ConfigError]) -> None:
+        self.problems = list(problems)
+
+    def part(self, read: Callable[[], T], otherwise: T) -> T:
+        """What is read, or something to go on with."""
+        try:
+            return read()
+        except ConfigError as error:
+            known = [problem.where for problem in self.problems if problem.where]
+            self.problems += [problem for problem in each(error) if problem.where not in known]
+            return otherwise
+
+
 def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Collection[str] = TOP) -> Config:
-    """Read and check a config file. Raises `ConfigError` with the file and line of the first problem.
+    """Read and check a config file. Raises `ConfigError` with file and line: the first problem, with the `others`.
 
     Outside of the sections that are `needed`, what the environment or a file should give may be missing.
     """
+    config, problems = survey(path, environ, needed=needed)
+    if problems:
+        raise together(problems)
+    return config
+
+
+def survey(
+    path: Path, environ: Mapping[str, str] | None = None, *, needed: Collection[str] = TOP
+) -> tuple[Config, Sequence[ConfigError]]:
+    """A config as far as it can be understood, and all problems of it. Raises `ConfigError` where it is no config."""
     environment = {**dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
-    source, data = read(path, environment, needed)
-    check_keys(source, (), data, TOP)
+    source, data, missing = read(path, environment, needed)
+    found = _Pass(missing)
+    found.part(lambda: check_keys(source, (), data, TOP), None)
+    unnamed: dict[str, Instance] = {}
+    transports = found.part(lambda: _named(source, data, "transports"), unnamed)
+    nobody = Registry(agents={}, people={}, default=None, source=source, places={})
+    registry = found.part(lambda: _whole_registry(path, source, data, environment, needed, transports), nobody)
+    config = Config(
+        source=source,
+        storage=found.part(
+            lambda: _storage(source, data), Instance(name="", use="", options={}, source=source, place=())
+        ),
+        files=found.part(lambda: None if data.get("files") is None else _single(source, data, "files"), None),
+        surfaces=found.part(lambda: _surfaces(source, data), unnamed),
+        transports=transports,
+        hooks=found.part(lambda: _hooks(source, data), list[str]()),
+        host=found.part(lambda: _section(HostSettings, source, data, "host"), HostSettings()),
+        ops=found.part(lambda: _optional(OpsSettings, source, data, "ops"), None),
+        push=found.part(lambda: _push(source, data, registry.agents), None) if "push" in needed else None,
+        registry=registry,
+    )
+    return config, found.problems
+
+
+def _storage(source: Source, data: Mapping[str, Any]) -> Instance:
     if "storage" not in data:
         raise source.error((), "storage: missing; say where state is kept, like `storage: {use: sqlite, path: …}`")
+    return _single(source, data, "storage")
+
+
+def _surfaces(source: Source, data: Mapping[str, Any]) -> dict[str, Instance]:
     surfaces = _named(source, data, "surfaces")
     if not surfaces:
         raise source.error((), "surfaces: missing; name at least one messenger account")
-    agents_source, agents = _agents(path, source, data, environment, needed)
-    registry = _registry(agents_source, agents, _named(source, data, "transports"))
-    return Config(
-        source=source,
-        storage=_single(source, data, "storage"),
-        files=_single(source, data, "files") if data.get("files") is not None else None,
-        surfaces=surfaces,
-        transports=_named(source, data, "transports"),
-        hooks=_hooks(source, data),
-        host=validate(HostSettings, _mapping(source, ("host",), data.get("host")), source, ("host",)),
-        ops=None
-        if data.get("ops") is None
-        else validate(OpsSettings, _mapping(source, ("ops",), data["ops"]), source, ("ops",)),
-        push=_push(source, data, registry) if "push" in needed else None,
-        registry=registry,
-    )
+    return surfaces
 
 
-def _push(source: Source, data: Mapping[str, Any], registry: Registry) -> PushSettings | None:
-    if data.get("push") is None:
-        return None
-    settings = validate(PushSettings, _mapping(source, ("push",), data["push"]), source, ("push",))
-    for name, token in settings.tokens.items():
+def _section(model: type[M], source: Source, data: Mapping[str, Any], name: str) -> M:
+    return validate(model, _mapping(source, (name,), data.get(name)), source, (name,))
+
+
+def _optional(model: type[M], source: Source, data: Mapping[str, Any], name: str) -> M | None:
+    return None if data.get(name) is None else _section(model, source, data, name)
+
+
+def _push(source: Source, data: Mapping[str, Any], agents: Collection[str]) -> PushSettings | None:
+    settings = _optional(PushSettings, source, data, "push")
+    for name, token in settings.tokens.items() if settings is not None else ():
         for index, agent in enumerate(token.agents):
-            if agent not in registry.agents:
+            if agent not in agents:
                 raise source.error(
                     ("push", "tokens", name, "agents", index),
-                    f"no agent has the id {agent}; there are: {', '.join(registry.agents)}",
+                    f"no agent has the id {agent}; there are: {', '.join(agents)}",
                 )
     return settings
 
@@ -139,13 +187,27 @@ def _agents(
     if "agents" in inline or "user_agents" in inline:
         raise source.error(("agents_file",), "stands beside agents or user_agents; keep one of the two ways")
     try:
-        other, content = read(path.parent / named, environment, needed)
+        other, content, missing = read(path.parent / named, environment, needed)
     except ConfigError as error:
         if error.where or (path.parent / named).exists():
             raise
         raise source.error(("agents_file",), f"{named} {error.problem}") from error
+    if missing:
+        raise together(missing)
     check_keys(other, (), content, ("agents", "user_agents", "default_agent"))
     return other, {**inline, **content}
+
+
+def _whole_registry(
+    path: Path,
+    source: Source,
+    data: Mapping[str, Any],
+    environment: Mapping[str, str],
+    needed: Collection[str],
+    transports: Mapping[str, Instance],
+) -> Registry:
+    agents_source, agents = _agents(path, source, data, environment, needed)
+    return _registry(agents_source, agents, transports)
 
 
 def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, Instance]) -> Registry:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -18,11 +19,12 @@ from pydantic import BaseModel
 from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
-from surfaces_core._engine.checking import validate
+from surfaces_core._engine.checking import all_of, validate
 from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry
 from surfaces_core._engine.sources import dotted
 from surfaces_core.contracts import CONTRACTS, AgentTool, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
+from surfaces_core.events import Agent
 from surfaces_core.hooks import PROJECT, HookSpecs
 
 DRIVERS: Mapping[str, type[Driver]] = {
@@ -152,9 +154,11 @@ def check_settings(group: str, instance: Instance) -> type[Driver]:
 
 def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> None:
     """Check every agent's further keys against its transport's model, if it is given. Raises `ConfigError`."""
-    for agent in registry.agents.values():
-        if agent.transport in models:
-            validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id], AGENT_KEYS)
+
+    def check(agent: Agent) -> None:
+        validate(models[agent.transport], agent.options, registry.source, registry.places[agent.id], AGENT_KEYS)
+
+    all_of(partial(check, agent) for agent in registry.agents.values() if agent.transport in models)
 
 
 def check_accounts(surfaces: Iterable[Instance]) -> None:
@@ -278,8 +282,11 @@ def check_hooks(offer: Offer, plugin: object) -> None:
 
 def load_hooks(config: Config, hooks: Hooks) -> None:
     """Load the plugins that `hooks:` names, in its order. Raises `ConfigError`."""
-    for index, name in enumerate(config.hooks):
+
+    def add(index: int, name: str) -> None:
         try:
             hooks.add(*load(HOOKS, name))
         except ConfigError as error:
             raise config.source.error(("hooks", index), error.problem) from error
+
+    all_of(partial(add, index, name) for index, name in enumerate(config.hooks))

@@ -59,8 +59,10 @@ def dotenv(path: Path) -> dict[str, str]:
     return values
 
 
-def read(path: Path, environment: Mapping[str, str], needed: Collection[str]) -> tuple[Source, dict[str, Any]]:
-    """A YAML file with its values filled in, and where each stands."""
+def read(
+    path: Path, environment: Mapping[str, str], needed: Collection[str]
+) -> tuple[Source, dict[str, Any], list[ConfigError]]:
+    """A YAML file with its values filled in, where each stands, and what the environment should have given."""
     try:
         text = path.read_text("utf8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -77,10 +79,11 @@ def read(path: Path, environment: Mapping[str, str], needed: Collection[str]) ->
     source = Source(file=str(path), lines=lines)
     if root is None:
         raise source.error((), "the file is empty")
-    data = _Reader(source, lines, environment, needed).value(root, ())
+    reader = _Reader(source, lines, environment, needed)
+    data = reader.value(root, ())
     if not isinstance(data, dict):
         raise source.error((), "the file must be a mapping of keys to values")
-    return source, data
+    return source, data, reader.missing
 
 
 def _os_problem(error: OSError | ValueError) -> str:
@@ -100,6 +103,8 @@ class _Reader:
         self._environment = environment
         self._needed = needed
         self._scalars = yaml.SafeLoader("")
+        self.missing: list[ConfigError] = []
+        """What the environment or a file should have given; the value is empty instead."""
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         if len(place) > DEEPEST:  # an alias may also contain itself
@@ -146,7 +151,7 @@ class _Reader:
 
     def _missing(self, place: Place, problem: str) -> str:
         if not place or place[0] in self._needed:
-            raise self._source.error(place, problem)
+            self.missing.append(self._source.error(place, problem))
         return ""
 
     def _secret(self, pairs: dict[str, Any], place: Place) -> Any:

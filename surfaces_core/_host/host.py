@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from surfaces_core._engine import basics, log
+from surfaces_core._engine.checking import all_of, each
 from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.settings import Config, Instance, Registry
@@ -54,7 +55,7 @@ def hooks_of(config: Config) -> Hooks:
 
 def instances(config: Config) -> list[tuple[str, Instance]]:
     """Every driver that the config names, with its group."""
-    found = [("surfaces.storage", config.storage)]
+    found = [("surfaces.storage", config.storage)] if config.storage.use else []
     if config.files is not None:
         found.append(("surfaces.files", config.files))
     found += [("surfaces.transport", instance) for instance in config.transports.values()]
@@ -72,18 +73,17 @@ def check(config: Config) -> list[ConfigError]:
             if group == "surfaces.transport":
                 transports[instance.name] = found
         except ConfigError as error:
-            problems.append(error)
+            problems += each(error)
     steps: list[Callable[[], object]] = [
         lambda: hooks_of(config),
         lambda: check_agents(config.registry, _agent_models(transports)),
     ]
     if not problems:
         steps.append(lambda: check_accounts(config.surfaces.values()))
-    for step in steps:
-        try:
-            step()
-        except ConfigError as error:
-            problems.append(error)
+    try:
+        all_of(steps)
+    except ConfigError as error:
+        problems += each(error)
     return problems
 
 

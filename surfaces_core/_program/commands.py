@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import platform
-import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from surfaces_core._engine.discovery import load_driver, offers
 from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, copying, plugins, reports, roster
+from surfaces_core._program import asking, check, copying, plugins, reports, roster
 from surfaces_core._program.tables import say
-from surfaces_core.contracts import CONTRACTS, Storage, Transport
+from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
 
 
@@ -36,7 +35,7 @@ def dispatch(options: argparse.Namespace) -> int:
         case "plugins":
             return plugins.run(options)
         case "check":
-            return check(options)
+            return check.run(options)
         case "queue" | "dead" | "export":
             return asking.run(options)
         case "storage":
@@ -78,25 +77,6 @@ def demo(rest: list[str]) -> int:
         result: int = entry.load()(rest)
         return result
     raise ConfigError("", "the demo is not installed; pip install surfaces-demo")
-
-
-def check(options: argparse.Namespace) -> int:
-    """`surfaces check`."""
-    config = load_config(options.config)
-    problems = host.check(config)
-    for problem in problems:
-        sys.stderr.write(f"surfaces: {problem.code}: {problem}\n")
-    if problems:
-        return os.EX_CONFIG
-    drivers = ", ".join(f"{instance.name} ({instance.use})" for _, instance in host.instances(config))
-    say(f"{options.config}: all is well")
-    say(f"  drivers: {drivers}")
-    say(f"  hooks:   {', '.join(config.hooks) or 'none'}")
-    say(f"  agents:  {', '.join(config.registry.agents)}")
-    storage = load_driver("surfaces.storage", config.storage.use)[1]
-    if issubclass(storage, Storage) and not storage.lasting:
-        say(f"! storage {config.storage.use} keeps nothing beyond the end of the process: for demos and tests alone")
-    return os.EX_OK
 
 
 def agents(options: argparse.Namespace) -> int:

@@ -16,12 +16,13 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def table(rows: Sequence[Sequence[str]], elastic: int) -> Iterator[str]:
-    """Lines of a table whose first row is its head; the `elastic` column gives way where it grows too wide."""
+def table(rows: Sequence[Sequence[str]], elastic: int | None = None) -> Iterator[str]:
+    """Lines of a table whose first row is its head; the `elastic` column, if any, gives way where it grows too wide."""
     cells = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(rows[0]))]
-    beyond = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
-    widths[elastic] = max(len(rows[0][elastic]), widths[elastic] - max(0, beyond))
+    if elastic is not None:
+        beyond = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
+        widths[elastic] = max(len(rows[0][elastic]), widths[elastic] - max(0, beyond))
     for row in cells:
         fitted = (cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
         yield _GAP.join(fitted).rstrip()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import closing
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, Self
 
 from pydantic import BaseModel
 
-from surfaces_core import Context, FileRef, Files, OpenFile
+from surfaces_core import Agent, Context, FileRef, Files, Finding, OpenFile
 from surfaces_files_volume import refusals
 from surfaces_files_volume.beneath import FOLDER, READ, OpenBeneath, by_openat2
+from surfaces_files_volume.examining import examine
 from surfaces_files_volume.folders import Folders
 from surfaces_files_volume.kinds import UNKNOWN, Look, look_at
 from surfaces_files_volume.names import clean_name
@@ -58,6 +61,10 @@ class VolumeFiles(Files):
     ) -> None:
         self._threads.close()
         self._folders.close()
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """Root, space and rights, and each agent's folder."""
+        return await asyncio.to_thread(self._examine, agents)
 
     async def save(
         self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = UNKNOWN, key: str = ""
@@ -113,6 +120,12 @@ class VolumeFiles(Files):
         except BaseException:
             folders.close()
             raise
+
+    def _examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        settings = self.settings
+        rights = Rights(uid=settings.uid, gid=settings.gid, mode=settings.mode)
+        with closing(Folders.at(settings.root, rights, self._beneath)) as folders:
+            return list(examine(settings, folders, agents))
 
     def _begin(self, workspace: str) -> Upload:
         return Upload(self._folders.open_or_make(workspace))

@@ -70,8 +70,8 @@ class Client:
         self.timeout_s = timeout_s
         """How long a request may take for which nothing else is said."""
         self._clock = clock
-        self._ahead_s = 0.0
-        """How far our clock is ahead of the homeserver's."""
+        self.clock_ahead_s: float | None = None
+        """How far our clock is ahead of the homeserver's, as far as it says what time it is."""
         self.device_id = ""
         self._base = homeserver.rstrip("/")
         self._gate = Gate()
@@ -98,12 +98,12 @@ class Client:
 
         With one that is behind, nothing seems older than it is.
         """
-        return self._clock() - self._ahead_s
+        ahead_s = self.clock_ahead_s or 0.0
+        return self._clock() - (ahead_s if ahead_s > SKEW_S else 0.0)
 
     def _compare_clocks(self, date: str) -> None:
         then = http_date(date)
-        ahead_s = 0.0 if then is None else self._clock() - then
-        self._ahead_s = ahead_s if ahead_s > SKEW_S else 0.0
+        self.clock_ahead_s = None if then is None else self._clock() - then
 
     def authorize(self, device_id: str, token: str) -> None:
         """Use this access token from now on."""

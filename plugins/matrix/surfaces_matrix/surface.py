@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from surfaces_core import (
+    Agent,
     Attachment,
     Command,
     Condition,
     Conversations,
     Draft,
+    Finding,
     Inbound,
     Intake,
     Outbound,
@@ -27,6 +29,7 @@ from surfaces_matrix.client import Client
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption, machine_for
 from surfaces_matrix.errors import Refused
+from surfaces_matrix.examining import examine
 from surfaces_matrix.login import Login
 from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import fetch
@@ -141,6 +144,10 @@ class MatrixSurface(Surface):
     def device(self) -> str:
         """The login, for the homeserver recognises what was sent under this one alone."""
         return self._login.session
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """The homeserver, the clock, the login, and who is let in."""
+        return [finding async for finding in examine(self.settings)]
 
     def condition(self) -> Condition:
         """How the account is right now."""

@@ -14,8 +14,8 @@ from typing import Self
 from pydantic import Field
 
 import surfaces_core
-from surfaces_core import Context, Storage, Tx
-from surfaces_storage_sqlite import table
+from surfaces_core import Agent, Context, Finding, Storage, Tx
+from surfaces_storage_sqlite import examining, table
 from surfaces_storage_sqlite.writer import Writer
 
 MAX_KEY_BYTES = 1024
@@ -57,6 +57,10 @@ class SqliteStorage(Storage):
     ) -> None:
         await self._writer.stop()
         self.context.log.info("storage_closed", path=str(self.settings.path))
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """Its file, folder and space."""
+        return await asyncio.to_thread(lambda: list(examining.examine(self.settings.path)))
 
     def transaction(self) -> SqliteTx:
         """One at a time in their bodies; their commits overlap, so many at once share an fsync.

@@ -1,0 +1,42 @@
+"""A look at where the database is to be, for `surfaces check`; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from surfaces_core import Finding
+
+LITTLE_BYTES = 200 << 20
+"""With less than this left a host is short of space soon."""
+
+
+def examine(path: Path) -> Iterator[Finding]:
+    """Whether the file can be used or made, who else may read it, and how much space there is."""
+    path = path.resolve()
+    if path.exists():
+        yield _file(path)
+    nearest = next(folder for folder in path.parents if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        said = f"{nearest}: no right to write there; give it to the user of the host"
+        yield Finding(what="folder", said=said, level="wrong")
+        return
+    free = shutil.disk_usage(nearest).free
+    said = f"{nearest}: {free >> 20} MiB free"
+    if free < LITTLE_BYTES:
+        yield Finding(what="space", said=f"{said}; make some room", level="doubtful")
+    else:
+        yield Finding(what="space", said=said)
+
+
+def _file(path: Path) -> Finding:
+    if not path.is_file():
+        return Finding(what="file", said=f"{path}: is no file; name another path", level="wrong")
+    if not os.access(path, os.R_OK | os.W_OK):
+        return Finding(what="file", said=f"{path}: no right to use it; give it to the user of the host", level="wrong")
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Finding(what="file", said=f"{path}: may be read by others; chmod 600 it", level="doubtful")
+    return Finding(what="file", said=f"{path}: {path.stat().st_size >> 10} KiB")
