@@ -169,7 +169,7 @@ async def test_the_eight_lines_answer(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["write-a-command", "write-a-storage"])
+@pytest.mark.parametrize("name", ["write-a-command", "write-a-storage", "test-a-plugin"])
 def test_the_tests_of_the_guides_pass(name: str, tmp_path: Path) -> None:
     """What a guide tells its reader to write passes the tests that it tells them to run."""
     install(ROOT / f"docs/how-to/{name}.md", tmp_path)

@@ -1,12 +1,14 @@
 """What `surfaces-core[testing]` adds to pytest: fixtures for authors of plugins, the contract checks, two switches.
 
-@pytest.fixture
-def surfaces_hooks():
-    return [surfaces_ping]
+    @pytest.fixture
+    def surfaces_hooks():
+        return [surfaces_ping]
 
-async def test_ping(testbot):
-    await testbot.push("!ping a")
-    assert await testbot.pop() == "pong a"
+    async def test_ping(testbot):
+        await testbot.push("!ping a")
+        assert await testbot.pop() == "pong a"
+
+It is loaded into every run of pytest, so it imports next to nothing by itself.
 """
 
 from __future__ import annotations
@@ -44,10 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a setting of the plugin that is checked; agent.KEY and unreachable.KEY are options of a transport's "
         "agents, bench.recall asks one what was said; {tmp_path} is the folder of each test",
     )
+    words = "fail every test that looks up or connects to anything but this machine"
+    group.addoption("--surfaces-no-network", action="store_true", default=False, help=words)
+    parser.addini("surfaces_no_network", words, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without a file on the command line, only the plugins that are named there are checked."""
+    if config.getoption("--surfaces-no-network") or config.getini("surfaces_no_network"):
+        from surfaces_core.testing.network import NoNetwork
+
+        config.pluginmanager.register(NoNetwork(), "surfaces-no-network")
     if config.getoption("--surfaces-contract"):
         from surfaces_core.testing import named
 
