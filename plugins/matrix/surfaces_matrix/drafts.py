@@ -88,7 +88,8 @@ class Drafts:
         shown = self._remembered(draft)
         if shown.refused or (shown.body == body and shown.unsettled is None):
             return
-        self._tempo.take()
+        # A person who sees nothing yet comes before those who see an answer grow.
+        self._tempo.take(yields=shown.event_id is not None)
         try:
             await self._bring(shown, draft, body, content)
         except Unavailable as error:

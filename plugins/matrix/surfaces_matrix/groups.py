@@ -26,6 +26,10 @@ MANAGES = 50
 _LONGEST_NAME = 100
 
 
+class Unclear(Exception):
+    """Whether something was said to the bot can't be told for now."""
+
+
 class Groups:
     """The shared rooms of one account; without `enabled` nothing said in them is taken."""
 
@@ -71,8 +75,11 @@ class Groups:
         level = mapping(levels.get("users")).get(person, levels.get("users_default", 0))
         return person in self._creators[room] or (isinstance(level, int) and level >= MANAGES)
 
-    async def meant(self, entry: Inbound, event: Mapping[str, Any]) -> Inbound | None:
-        """What was said to the bot, without what says so; None where others are meant."""
+    async def meant(self, entry: Inbound, event: Mapping[str, Any], *, sure: bool) -> Inbound | None:
+        """What was said to the bot, without what says so; None where others are meant.
+
+        A reply to what can't be looked at now raises `Unclear` where it has to be `sure`; else others are meant.
+        """
         room = entry.address.conversation
         if room not in self._levels or entry.kind is not Kind.MESSAGE:
             return entry
@@ -82,12 +89,12 @@ class Groups:
         mentions = mapping(event.get("content")).get("m.mentions")
         named = names.search(entry.text) is not None
         mentioned = self._me in sequence(mapping(mentions).get("user_ids")) if isinstance(mentions, dict) else named
-        if not mentioned and not await self._replies(room, replied_to(event)):
+        if not mentioned and not await self._replies(room, replied_to(event), sure=sure):
             return None
         rest = names.sub("", entry.text, count=1).strip()
         return replace(entry, text=rest) if rest or entry.attachments else entry
 
-    async def _replies(self, room: str, event_id: str) -> bool:
+    async def _replies(self, room: str, event_id: str, *, sure: bool) -> bool:
         """Whether what is replied to was said by the bot."""
         if not event_id:
             return False
@@ -95,6 +102,8 @@ class Groups:
             event = await self._client.call("GET", quote("v3", "rooms", room, "event", event_id), timeout_s=LOOK_S)
         except (Unavailable, Rejected) as error:
             self._log.info("group.reply_unknown", room=room, error=type(error).__name__)
+            if sure and isinstance(error, Unavailable):
+                raise Unclear from error
             return False
         return event.get("sender") == self._me
 

@@ -18,7 +18,7 @@ from surfaces_matrix.cursor import Hole, Reach
 from surfaces_matrix.declines import Declines
 from surfaces_matrix.encryption import ENCRYPTED, Encryption
 from surfaces_matrix.gaps import PAGE, Filled, Filler
-from surfaces_matrix.groups import Groups
+from surfaces_matrix.groups import Groups, Unclear
 from surfaces_matrix.memberships import changes, departures, invites, joined_rooms, joined_state, rooms_of
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
@@ -96,7 +96,8 @@ class _Room:
 class Reader:
     """Reads the responses of one account; nothing in one can make it raise.
 
-    A room whose past can't be read for now becomes a hole: its messages wait, those of others don't.
+    A room whose past can't be read for now, or of which it can't be told for now what was said to the bot, becomes
+    a hole: its messages wait, those of others don't.
     """
 
     surface: str
@@ -153,7 +154,7 @@ class Reader:
         """The messages whose keys came late, and a gap for each key that did not come at all."""
         entries = []
         for room_id, event in await self.encryption.late():
-            entries += await self._said(room_id, await self._opened(room_id, event, 0.0), sealed=True)
+            entries += await self._said(room_id, await self._opened(room_id, event, 0.0), sealed=True, sure=False)
         for (room_id, session_id), event_id in (await self.encryption.unreadable()).items():
             gap = Inbound(
                 address=Address(surface=self.surface, conversation=room_id),
@@ -201,24 +202,40 @@ class Reader:
 
     async def _room(self, room: _Room, window: Window, hole: Hole | None) -> list[Inbound] | Hole:
         """One room's messages in order, a gap said before them; or that they have to wait."""
-        visible = await self._messages(room.room_id, room.events, window.reach.floor)
+        sure = self._is_known(room) and (hole is None or window.now - hole.since < GIVE_UP_S)
+        try:
+            return await self._read(room, window, hole, sure=sure)
+        except Unclear:
+            self._next_try = time.monotonic() + self.backoff.next()
+            return self._wait(room, window, hole, [])
+
+    def _is_known(self, room: _Room) -> bool:
+        """In a room that the bot has just come to, what was before is none of its business."""
+        return room.room_id in self.joined or room.room_id in self.made
+
+    def _wait(self, room: _Room, window: Window, hole: Hole | None, visible: list[Inbound]) -> Hole:
+        if hole is None:
+            self.log.warning("gap.waits", room=room.room_id)
+        self._held[room.room_id] = [*self._held.get(room.room_id, ()), *visible][-MOST_HELD:]
+        return hole or Hole(reach=window.reach, since=window.now)
+
+    async def _read(self, room: _Room, window: Window, hole: Hole | None, *, sure: bool) -> list[Inbound] | Hole:
+        """As `_room`. Raises `Unclear` where it must be `sure` who was meant."""
+        visible = await self._messages(room.room_id, room.events, window.reach.floor, sure=sure)
         filled: Filled | None = Filled(events=[], reach=window.reach)
         if hole is not None:
             filled = await self._fill(room.room_id, room.next_batch, hole.reach)
-        elif (room.room_id in self.joined or room.room_id in self.made) and room.leaves_out(window.reach):
-            # In a room that the bot has just come to, what was before is none of its business.
+        elif self._is_known(room) and room.leaves_out(window.reach):
             filled = await self._fill(room.room_id, room.prev_batch, window.reach)
         if filled is None:
-            if hole is None:
-                self.log.warning("gap.waits", room=room.room_id)
-            hole = hole or Hole(reach=window.reach, since=window.now)
-            if window.now - hole.since < GIVE_UP_S:
-                self._held[room.room_id] = [*self._held.get(room.room_id, ()), *visible][-MOST_HELD:]
-                return hole
+            if hole is None or window.now - hole.since < GIVE_UP_S:
+                return self._wait(room, window, hole, visible)
             filled = Filled(events=[], unreadable=True, reach=hole.reach)
         elif hole is not None:
             self.log.info("gap.read", room=room.room_id, seconds=round(window.now - hole.since, 1))
-        older = await self._messages(room.room_id, filled.events, filled.reach.floor)
+        older = await self._messages(room.room_id, filled.events, filled.reach.floor, sure=sure)
+        if hole is not None:
+            self.backoff.reset()
         there = {message.event_id for message in older}
         newer = [*self._held.get(room.room_id, ()), *visible]
         messages = older + [message for message in newer if message.event_id not in there]
@@ -238,26 +255,28 @@ class Reader:
             self.log.debug("gap.failed", room=room_id, error=str(error) or "took too long")
             self._next_try = time.monotonic() + self.backoff.next(told_s)
             return None
-        self.backoff.reset()
         return filled
 
-    async def _messages(self, room_id: str, events: Sequence[Any], floor: float = 0.0) -> list[Inbound]:
+    async def _messages(self, room_id: str, events: Sequence[Any], floor: float, *, sure: bool) -> list[Inbound]:
         """What people said in these events; for the keys of those behind `floor` (Unix seconds) it is waited."""
         messages, breath = [], Breath()
         for event in events:
             await breath()
             sealed = mapping(event).get("type") == ENCRYPTED
-            messages += await self._said(room_id, await self._opened(room_id, event, floor), sealed=sealed)
+            messages += await self._said(room_id, await self._opened(room_id, event, floor), sealed=sealed, sure=sure)
         return messages
 
-    async def _said(self, room_id: str, event: Any, *, sealed: bool) -> list[Inbound]:
-        """What somebody said in an event, which was encrypted if it is `sealed`; or why that does not count."""
+    async def _said(self, room_id: str, event: Any, *, sealed: bool, sure: bool) -> list[Inbound]:
+        """What somebody said in an event, which was encrypted if it is `sealed`; or why that does not count.
+
+        Raises `Unclear` where it must be `sure` who was meant.
+        """
         found = translate(self.surface, room_id, event, me=self.me)
         if isinstance(found, Skipped):
             self.log.debug("event.skipped", room=room_id, reason=found.reason)
         elif not self.people.allowed(found.sender):
             self.log.debug("event.skipped", room=room_id, reason="sender not allowed")
-        elif (meant := await self.groups.meant(found, event)) is None:
+        elif (meant := await self.groups.meant(found, event, sure=sure)) is None:
             self.log.debug("event.skipped", room=room_id, reason="not meant")
         elif not await self.encryption.counts(meant, sealed=sealed):
             self.log.warning("event.unencrypted", room=room_id, sender=meant.sender, kind=meant.kind)

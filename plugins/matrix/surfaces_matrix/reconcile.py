@@ -69,6 +69,11 @@ class Snapshot:
     listed: Mapping[str, str] = field(default_factory=dict)
     """Rooms that are conversations of these owners, though nothing more can be told of them."""
 
+    def of(self, owner: str) -> frozenset[str]:
+        """The rooms of a person's conversations, as far as they are told."""
+        found = {_room(binding) for binding in self.found if binding.owner == owner}
+        return frozenset(found | {room for room, whose in self.listed.items() if whose == owner})
+
     @property
     def unowned(self) -> list[str]:
         """Spaces that the bot made and that don't say whose they are."""

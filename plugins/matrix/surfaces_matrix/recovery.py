@@ -1,8 +1,12 @@
-"""Recovers conversations of which rooms say too little: looks at who is in Spaces, and writes what was completed."""
+"""Recovers conversations of which rooms say too little: looks at who is in Spaces, and writes what was completed.
+
+What could not be recovered at the start is looked at again when somebody talks there: people rename their rooms.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,7 +17,9 @@ from surfaces_matrix.keeping import Keeping
 from surfaces_matrix.reconcile import Snapshot, Space, bindings
 from surfaces_matrix.roomstate import RoomState
 from surfaces_matrix.shapes import mapping, sequence, user_id
-from surfaces_matrix.state import SPACE, VERSION, SpaceContent
+from surfaces_matrix.state import BINDING, SPACE, VERSION, SpaceContent
+
+CHILD = "m.space.child"
 
 
 class Recovery:
@@ -38,6 +44,22 @@ class Recovery:
             if owner is not None:
                 owners[room] = owner
         return bindings(self._surface, me, joined, aside=aside, owners=owners) if owners else seen
+
+    async def again(self, room: str, space: Space, siblings: Iterable[str]) -> Binding | None:
+        """One room that a Space lists, as it shows itself now; None where it still says too little. `Unavailable`.
+
+        `siblings` are the rooms whose numbers are taken.
+        """
+        states = {space.room: await self._events(space.room, ("m.room.create", ""), (SPACE, ""), (CHILD, room))}
+        for one in (room, *siblings):
+            states[one] = await self._events(one, ("m.room.create", ""), ("m.room.name", ""), (BINDING, ""))
+        aside = {one: await self._keeping.aside(one) for one in states if one != space.room}
+        owners = {space.room: space.owner}
+        found = bindings(self._surface, self._client.user_id, states, aside=aside, owners=owners).found
+        return next((one for one in found if one.address.conversation == room), None)
+
+    async def _events(self, room: str, *names: tuple[str, str]) -> list[Mapping[str, Any]]:
+        return [await self._state.event(room, type_, key) for type_, key in names]
 
     async def write(self, completed: Iterable[Binding], spaces: Iterable[Space]) -> None:
         """Write what was completed; what can't be written now is completed alike at the next start."""

@@ -20,7 +20,7 @@ from surfaces_matrix.keeping import Keeping
 from surfaces_matrix.making import Maker, Mark
 from surfaces_matrix.memberships import LONGEST_NAME
 from surfaces_matrix.moving import Moves
-from surfaces_matrix.reconcile import Snapshot, bindings
+from surfaces_matrix.reconcile import Snapshot, Space, bindings
 from surfaces_matrix.recovery import Recovery
 from surfaces_matrix.roomstate import RoomState
 from surfaces_matrix.shapes import mapping, one_line, sequence, text
@@ -86,8 +86,8 @@ class Rooms(Conversations):
         self._moves = Moves(client, store, self._state, log)
         self.groups = Groups(client, self._state, log, enabled=group_rooms == "mention")
         self.recovery = Recovery(surface=surface, client=client, state=self._state, keeping=self._keeping, log=log)
-        self._listed: Mapping[str, str] = {}
-        """Conversations of these owners of which nothing more could be told."""
+        self._listed: dict[str, tuple[Space, frozenset[str]]] = {}
+        """Conversations of which nothing more could be told: the Space that lists each, and what else its owner has."""
         self._bot_name: str | None = None
         self._restricted: bool | None = None
         self._settled = asyncio.Event()
@@ -179,11 +179,17 @@ class Rooms(Conversations):
             return None
         name = {"type": "m.room.name", "state_key": "", "content": await self._state.content(room, "m.room.name")}
         found = bindings(self._surface, self._me, {room: [*events, name]}, aside={room: aside}).found
-        if found:
-            return found[0]
+        again = await self._recovered(room) if listed and not found else None
+        if found or again is not None:
+            return again or found[0]
         raise Rejected(
             f"{room} does not say whose it is", code="LOST_CONVERSATION", public=words.LOST(prefix=self._prefix)
         )
+
+    async def _recovered(self, room: str) -> Binding | None:
+        """What a room that could not be recovered says now: people may have renamed it, or given another one up."""
+        space, siblings = self._listed[room]
+        return await self.recovery.again(room, space, siblings | await self._showing.listed_in(space.room) - {room})
 
     async def record(self, binding: Binding) -> None:
         """Write a binding into its room; name it and list it in the Space accordingly."""
@@ -192,6 +198,7 @@ class Rooms(Conversations):
         await self._wait_until_settled()
         async with self._lock(binding.owner):
             await self._keeping.write(binding)
+            self._listed.pop(binding.address.conversation, None)
             if binding.shared:
                 await self.groups.add(binding.address.conversation)
                 return
@@ -301,7 +308,9 @@ class Rooms(Conversations):
         aside: Mapping[str, object] | None = None,
     ) -> None:
         """Note the Spaces and what rooms show, as a snapshot has them; an empty store is filled by it."""
-        self._listed = snapshot.listed
+        self._listed = {
+            room: (snapshot.spaces[owner], snapshot.of(owner) - {room}) for room, owner in snapshot.listed.items()
+        }
         shared = {binding.address.conversation for binding in snapshot.found if binding.shared}
         self._keeping.learn({room: content for room, content in (aside or {}).items() if room not in shared})
         for place in shared:

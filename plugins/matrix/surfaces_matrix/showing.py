@@ -38,6 +38,11 @@ class Showing:
         """The rooms of all conversations that are known here."""
         return [row.removeprefix(_ROWS) for row in await self._store.scan(_ROWS)]
 
+    async def listed_in(self, space: str) -> set[str]:
+        """The rooms of the conversations that a Space lists."""
+        rows = await self._store.scan(_ROWS)
+        return {row.removeprefix(_ROWS) for row, raw in rows.items() if _Shown.model_validate_json(raw).space == space}
+
     async def forget(self, room: str) -> None:
         """The bot is no longer in a room."""
         await self._store.delete(_ROWS + room)

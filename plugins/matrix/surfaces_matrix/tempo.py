@@ -25,12 +25,17 @@ class Tempo:
         self._stretch = 1.0
         self._paused_until = 0.0
 
-    def take(self) -> None:
-        """Count one draft. Raises `Unavailable`, with the time to wait, where it is one too many."""
+    def take(self, *, yields: bool = False) -> None:
+        """Count one draft. Raises `Unavailable`, with the time to wait, where it is one too many.
+
+        One that `yields` leaves half of the bucket to those that do not, and so takes what they leave of the rest.
+        """
         now, rate = self._clock(), self._per_s / self._stretch
         self._full = min(self._size, self._full + (now - self._at) * rate)
         self._at = now
-        wait_s = max(self._paused_until - now, (1.0 - self._full) / rate)
+        # A bucket of less than two could never be so full.
+        needed = 1.0 + (self._size / 2 if yields and self._size >= 2.0 else 0.0)
+        wait_s = max(self._paused_until - now, (needed - self._full) / rate)
         if wait_s > 0:
             raise Unavailable("enough is being shown", code="TEMPO", retry_after=wait_s)
         self._full -= 1.0

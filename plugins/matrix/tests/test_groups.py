@@ -15,7 +15,7 @@ from surfaces_core import Address, Binding, Conversations, Kind, Opening
 from surfaces_core.testing.recording_intake import RecordingIntake
 from surfaces_matrix import MatrixSurface
 from surfaces_matrix.errors import Refused
-from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
+from surfaces_testing.homeserver import PASSWORD, FakeHomeserver, Status
 from surfaces_testing.homeserver.person import Person
 
 from .conftest import Bot, outbound
@@ -116,6 +116,26 @@ async def test_in_a_group_only_what_is_meant_for_the_bot_comes_in(home: Home) ->
         home.eve.send(room, said("Robbie: me too", **MENTION))
         ann.send(room, said("Robbie", **MENTION))
         await home.texts("what is new?", "and now?", "hey you there?", "why?", "Robbie")
+
+
+async def test_a_reply_waits_until_it_can_be_told_whom_it_means(home: Home) -> None:
+    """With what was said behind it in the group, in order; nobody else waits. A look that is refused settles it."""
+    async with joined_group(home) as (surface, room):
+        ann = home.ann
+        mine = (await surface.send(outbound("an answer", address=at(room)))).remote_id
+        alone = (await doors(surface).open(opening(ann.user_id))).conversation
+        ann.join(alone)
+        home.server.faults.always("event", Status(status=503))
+        ann.reply(room, mine, "why?")
+        ann.send(room, said("Robbie: and why now?", **MENTION))
+        ann.say(alone, "in private")
+        await home.texts("in private")
+        home.server.faults.clear("event")
+        await home.texts("in private", "why?", "and why now?")
+        home.server.faults.script("event", [Status(status=404, errcode="M_NOT_FOUND")])
+        ann.reply(room, mine, "who knows")
+        ann.send(room, said("Robbie: the end", **MENTION))
+        await home.texts("in private", "why?", "and why now?", "the end")
 
 
 async def test_a_group_is_known_again_by_an_empty_store(home: Home) -> None:
@@ -234,7 +254,7 @@ async def test_an_encrypted_room_does_not_go_on_in_a_plain_one(home: Home) -> No
         secret = {"algorithm": "m.megolm.v1.aes-sha2"}
         home.server.world.add(home.server.rooms[room], home.ann.user_id, "m.room.encryption", secret, state_key="")
         home.ann.send(room, said("Robbie, here", **MENTION))
-        await home.texts("here")
+        await home.entry(Kind.GAP)  # for what was not encrypted there
         plain = upgrade(home.ann, home, room, preset="public_chat")
         assert await doors(surface).follow(at(room), at(plain)) is None
         assert home.server.members(plain)[ME] == "leave"

@@ -27,6 +27,8 @@ from surfaces_matrix.making import UNFINISHED_AFTER_S, Made, Maker, Mark
 from surfaces_matrix.memberships import joined_state
 from surfaces_matrix.reconcile import Snapshot, bindings
 from surfaces_matrix.rooms import Rooms
+from surfaces_matrix.roomstate import state_path
+from surfaces_matrix.state import BINDING
 from surfaces_testing.homeserver import PASSWORD, FakeHomeserver
 
 LOG = structlog.get_logger()
@@ -409,6 +411,37 @@ async def test_a_space_that_the_bot_lost_is_made_anew(home: Home) -> None:
     assert new.children == {one.address.conversation for one in seen.found}
     state = await home.state(address.conversation)
     assert state["m.space.parent", new.room]["canonical"] is True
+
+
+async def test_a_room_without_a_number_is_looked_at_again_when_it_is_talked_in(home: Home) -> None:
+    """Its person gives it one by its name, and one that is free; nobody has to start the bot anew."""
+    ann = await home.person()
+    lost, other = [(await home.rooms(MemoryStore()).open(opening(ann.user_id, n))).conversation for n in (1, 2)]
+    [space] = [room for kind, room in await home.state(lost) if kind == "m.space.parent"]
+    await home.bot.call("PUT", state_path(lost, BINDING), {})
+    await home.bot.call("PUT", state_path(space, "m.space.child", lost), {"via": ["hs.test"]})
+    await ann.call("POST", quote("v3", "rooms", lost, "join"), {})
+    await ann.call("PUT", state_path(lost, "m.room.name"), {"name": "Trip"})
+    rooms, seen = home.rooms(MemoryStore()), await home.snapshot(ann.user_id)
+    assert seen.skipped[lost] == "no_number"
+    await rooms.learn(seen)
+    rooms.settled()
+    for name in ("Trip", "C2 Trip"):
+        await ann.call("PUT", state_path(lost, "m.room.name"), {"name": name})
+        with pytest.raises(Rejected, match="does not say whose it is"):
+            await rooms.find(Address(surface="work", conversation=lost))
+    later = (await rooms.open(opening(ann.user_id, 3))).conversation
+    await ann.call("PUT", state_path(lost, "m.room.name"), {"name": "C3 Trip"})
+    with pytest.raises(Rejected):
+        await rooms.find(Address(surface="work", conversation=lost))
+    await ann.call("PUT", state_path(lost, "m.room.name"), {"name": "C4 Trip"})
+    found = await rooms.find(Address(surface="work", conversation=lost))
+    assert found is not None
+    assert (found.owner, found.number, found.name, found.agent) == (ann.user_id, 4, "C4 Trip", "")
+    whole = changed(found, agent="17", context="42")
+    await rooms.record(whole)
+    assert await rooms.find(whole.address) == whole
+    assert (await home.snapshot(ann.user_id)).of(ann.user_id) == {lost, other, later}
 
 
 async def test_an_empty_store_learns_what_is_there(home: Home) -> None:

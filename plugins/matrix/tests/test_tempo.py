@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_core import Address, Unavailable
+from surfaces_core.testing import virtual_time
+from surfaces_matrix.drafts import Drafts
+from surfaces_matrix.lookup import Looked
 from surfaces_matrix.tempo import LONGEST_PAUSE_S, SLOWEST, Tempo
 
 from .conftest import Bot, Stage, draft, outbound
@@ -105,3 +113,67 @@ async def test_a_limit_slows_all_rooms(stage: Stage, bot: Bot):
             assert 50 < (caught.value.retry_after or 0) <= 60
     assert stage.count("/send/") == 1
     assert stage.count("/typing/") == 1
+
+
+class Far:
+    """A homeserver that takes everything at once; what was said first in each room, and how often, by the clock."""
+
+    user_id = "@bot:hs"
+
+    def __init__(self) -> None:
+        self.first: dict[str, float] = {}
+        self.said = 0
+
+    async def call(self, *request: Any, **more: Any) -> dict[str, Any]:
+        """Typing."""
+        return {}
+
+    async def look(self, *key: Any, **more: Any) -> Looked:
+        """Nothing is there."""
+        return Looked(session="")
+
+    async def say(self, room: str, *content: Any, **more: Any) -> str:
+        """Shown."""
+        self.first.setdefault(room, asyncio.get_running_loop().time())
+        self.said += 1
+        return "$event"
+
+
+async def stream(drafts: Drafts, room: str, seconds: float) -> None:
+    """An answer that grows all the time, shown as the host does: each second, and after a refusal when it was told."""
+    async with asyncio.timeout(seconds):
+        for version in range(1, 10_000):
+            try:
+                address = Address(surface="work", conversation=room)
+                await drafts.show(replace(draft(f"{version} words", version=version, address=address), key=room))
+            except Unavailable as error:
+                await asyncio.sleep(max(error.retry_after or 0.0, 2.0))
+            else:
+                await asyncio.sleep(1.0)
+
+
+def test_who_sees_nothing_yet_comes_before_who_sees_an_answer_grow():
+    """Sixty answers grow at once, as far as ten edits a second go; twenty that begin then are seen within seconds."""
+
+    async def main() -> tuple[Far, list[float]]:
+        far = Far()
+        tempo = Tempo(10.0, asyncio.get_running_loop().time)
+        drafts = Drafts(far, far.say, far.look, tempo, timeout_s=10)  # type: ignore[arg-type]
+
+        async def begin(room: str, at: float) -> None:
+            await asyncio.sleep(at)
+            try:
+                await stream(drafts, room, 90.0 - at)
+            except TimeoutError:
+                return
+
+        async with asyncio.TaskGroup() as group:
+            for n in range(60):
+                group.create_task(begin(f"!early{n}", n / 60))
+            for n in range(20):
+                group.create_task(begin(f"!late{n}", 60.0))
+        return far, [far.first.get(f"!late{n}", math.inf) - 60.0 for n in range(20)]
+
+    far, waits = virtual_time.run(main())
+    assert max(waits) < 8.0
+    assert far.said > 0.9 * 90 * 10
