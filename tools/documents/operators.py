@@ -107,13 +107,18 @@ def _rows(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _rows(field.annotation, f"{above}{name}.")
+            continue
+        inner = get_args(field.annotation)[-1:] if get_origin(field.annotation) is Mapping else ()
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            yield f"`{above}{name}`", "settings under names of your own", default(field), meaning(name, field)
+            yield from _rows(inner[0], f"{above}{name}.….")
         else:
             yield f"`{above}{name}`", *shape(name, field), meaning(name, field)
 
 
 def shape(name: str, field: FieldInfo) -> tuple[str, str]:
     """The type and the default of a setting, as they would stand in the file."""
-    if name == "mode":  # people write and read file modes in octal digits
+    if name == "mode" and isinstance(field.default, int):  # people write and read file modes in octal digits
         return "octal digits", f'`"{field.default:04o}"`'
     return kind(field.annotation) + bounds(field), default(field)
 
