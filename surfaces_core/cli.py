@@ -15,7 +15,9 @@ from pathlib import Path
 
 from surfaces_core._program.arguments import Parser, add_config
 
-OWN = frozenset({"run", "demo", "plugins", "check", "queue", "dead", "export", "storage", "version"})
+OWN = frozenset(
+    ["agents", "backup", "check", "dead", "demo", "export", "plugins", "queue", "restore", "run", "storage", "version"]
+)
 """Commands that no plugin is asked for."""
 EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix doctor`; each has a --help."
 
@@ -48,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
     add_config(export)
     _storage(commands.add_parser("storage", help="move a state from one storage to another"))
     _agents(commands.add_parser("agents", help="who has which agent"))
+    backup = commands.add_parser("backup", help="write state, keys and config into one archive, while the host runs")
+    backup.add_argument("archive", type=Path, metavar="TO", help="the archive to write, like surfaces.tar.gz")
+    add_config(backup)
+    restore = commands.add_parser("restore", help="put a backup into an empty storage, and read it back")
+    restore.add_argument("archive", type=Path, metavar="FROM", help="what `surfaces backup` has written")
+    add_config(restore)
     commands.add_parser("version", help="versions of everything")
     return whole
 

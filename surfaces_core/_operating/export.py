@@ -23,13 +23,19 @@ _SIZES = struct.Struct("<II")
 
 async def exported(storage: Storage, folder: Path | None) -> AsyncIterator[dict[str, object]]:
     """Each row as its kind, its key and its value; `folder` is where there is room to write. Raises `StateError`."""
+    async for row, value in snapshot(storage, folder):
+        yield readable(row, value)
+
+
+async def snapshot(storage: Storage, folder: Path | None) -> AsyncIterator[tuple[bytes, bytes]]:
+    """Each row as it is stored. Raises `StateError`."""
     try:
         spool = await _spooled(storage, folder)
     except OSError as error:
         raise StateError(f"what is stored cannot be copied: {error}") from error
     with spool:
         for row, value in _read(spool):
-            yield readable(row, value)
+            yield row, value
 
 
 async def _spooled(storage: Storage, folder: Path | None) -> BinaryIO:

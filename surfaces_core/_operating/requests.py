@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
 from surfaces_core._operating import letters as post
-from surfaces_core._operating.export import exported
+from surfaces_core._operating.export import exported, snapshot
 from surfaces_core._operating.letters import Letters, NoSuchLetter, Taken
 from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Surface
@@ -28,7 +29,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    do: Literal["queue", "list", "show", "retry", "drop", "export", "report"]
+    do: Literal["queue", "list", "show", "retry", "drop", "export", "backup", "report"]
     numbers: tuple[int, ...] = Field((), description="Of dead letters; without any all are meant.")
     conversation: str | None = Field(None, description="Only those of one conversation.")
     content: bool = Field(False, description="With what was said.")
@@ -84,6 +85,8 @@ async def answer(host: Asked, request: Request) -> AsyncGenerator[Line, None]:
             lines = _drop(host, request)
         case "export":
             lines = _export(host)
+        case "backup":
+            lines = _backup(host)
         case "report":
             lines = _report(host, request)
     async for line in lines:
@@ -110,6 +113,15 @@ async def _export(host: Asked) -> AsyncIterator[Line]:
     async for row in exported(host.journal.storage, host.folder):
         count += 1
         yield {"row": row}
+    yield {"end": {"rows": count}}
+
+
+async def _backup(host: Asked) -> AsyncIterator[Line]:
+    """Every row as it is stored, secrets included: whoever may ask this host may read its state."""
+    count = 0
+    async for row, value in snapshot(host.journal.storage, host.folder):
+        count += 1
+        yield {"row": {"key": b64encode(row).decode(), "value": b64encode(value).decode()}}
     yield {"end": {"rows": count}}
 
 

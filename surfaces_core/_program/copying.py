@@ -10,8 +10,8 @@ import argparse
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,20 @@ class Sum:
 
 
 async def _copied(source: Place, target: Place) -> Sum:
-    async with source.held() as old:
-        async with target.held() as new:
-            await _mark(new, target)
-            sent = await _sent(old, new)
-        async with target.held() as new:  # what is read back was kept, not only remembered
-            if not sent.same(await _read(new)):
-                raise StateError(f"{target.path}: what was read back differs from what was written", exit_code=74)
-            async with new.transaction() as tx:
-                await tx.delete(UNFINISHED)
+    async with source.held() as old, aclosing(_stored(old)) as rows:
+        return await fill(target, rows)
+
+
+async def fill(target: Place, rows: AsyncIterator[tuple[bytes, bytes]]) -> Sum:
+    """Put a whole state into an empty storage, and read it back; what it came to. Raises `StateError`."""
+    async with target.held() as new:
+        await _mark(new, target)
+        sent = await _put_all(new, rows)
+    async with target.held() as new:  # what is read back was kept, not only remembered
+        if not sent.same(await _read(new)):
+            raise StateError(f"{target.path}: what was read back differs from what was written", exit_code=74)
+        async with new.transaction() as tx:
+            await tx.delete(UNFINISHED)
     return sent
 
 
@@ -150,23 +155,27 @@ async def _rows(tx: Tx, most: int) -> list[bytes]:
     return found
 
 
-async def _sent(source: Storage, target: Storage) -> Sum:
-    total, chunk, size = Sum(), list[tuple[bytes, bytes]](), 0
+async def _stored(source: Storage) -> AsyncGenerator[tuple[bytes, bytes], None]:
     async with source.transaction() as tx:
         if await tx.get(UNFINISHED) is not None:
             raise StateError("the state to copy is itself an unfinished copy", exit_code=65)
         if await tx.get(key("meta", "layout")) is None:
             raise StateError("there is nothing to copy: no host has run on this state", exit_code=65)
         async for row, value in tx.scan(b""):
-            if row in OWN:
-                continue
-            total.add(row, value)
-            chunk.append((row, value))
-            size += len(row) + len(value)
-            if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ROWS:
-                await _put(target, chunk)
-                chunk, size = [], 0
-        await _put(target, chunk)
+            if row not in OWN:
+                yield row, value
+
+
+async def _put_all(target: Storage, rows: AsyncIterator[tuple[bytes, bytes]]) -> Sum:
+    total, chunk, size = Sum(), list[tuple[bytes, bytes]](), 0
+    async for row, value in rows:
+        total.add(row, value)
+        chunk.append((row, value))
+        size += len(row) + len(value)
+        if size >= CHUNK_BYTES or len(chunk) >= CHUNK_ROWS:
+            await _put(target, chunk)
+            chunk, size = [], 0
+    await _put(target, chunk)
     return total
 
 
