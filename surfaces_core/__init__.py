@@ -80,6 +80,10 @@ if TYPE_CHECKING:
     from surfaces_core.events import Tool as Tool
     from surfaces_core.events import TurnEnded as TurnEnded
     from surfaces_core.events import TurnEvent as TurnEvent
+    from surfaces_core.filenames import clean_name as clean_name
+    from surfaces_core.filenames import file_ref as file_ref
+    from surfaces_core.filenames import numbered_name as numbered_name
+    from surfaces_core.filenames import path_inside as path_inside
     from surfaces_core.hooks import hookimpl as hookimpl
     from surfaces_core.i18n import Catalogue as Catalogue
     from surfaces_core.i18n import Plural as Plural
@@ -98,6 +102,7 @@ _HOMES = {
         "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Said Text Tool "
         "TurnEnded TurnEvent"
     ),
+    "surfaces_core.filenames": "clean_name file_ref numbered_name path_inside",
     "surfaces_core.hooks": "hookimpl",
     "surfaces_core.i18n": "Catalogue Plural Sentence",
 }

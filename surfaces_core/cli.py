@@ -19,6 +19,8 @@ OWN = frozenset(
     ["agents", "backup", "check", "dead", "demo", "export", "plugins", "queue", "restore", "run", "storage", "version"]
 )
 """Commands that no plugin is asked for."""
+KINDS = ("commands", "hooks", "storage", "files", "transport", "surface")
+"""Of what a new plugin may be."""
 EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix doctor`; each has a --help."
 
 
@@ -32,13 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add_config(run)
     demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
-    plugins = commands.add_parser("plugins", help="what is installed")
-    inner = plugins.add_subparsers(dest="plugins", metavar="COMMAND", required=True)
-    listed = inner.add_parser("list", help="every installed plugin, enabled or not")
-    add_config(listed)
-    show = inner.add_parser("show", help="one plugin: its settings, commands and hooks")
-    show.add_argument("name", help="the name of an entry point, like matrix, or GROUP:NAME")
-    add_config(show)
+    _plugins(commands.add_parser("plugins", help="what is installed, and how to write more"))
     check = commands.add_parser("check", help="check the config and its plugins")
     add_config(check)
     _examining(check)
@@ -58,6 +54,19 @@ def parser() -> argparse.ArgumentParser:
     add_config(restore)
     commands.add_parser("version", help="versions of everything")
     return whole
+
+
+def _plugins(plugins: argparse.ArgumentParser) -> None:
+    inner = plugins.add_subparsers(dest="plugins", metavar="COMMAND", required=True)
+    listed = inner.add_parser("list", help="every installed plugin, enabled or not")
+    add_config(listed)
+    show = inner.add_parser("show", help="one plugin: its settings, commands and hooks")
+    show.add_argument("name", help="the name of an entry point, like matrix, or GROUP:NAME")
+    add_config(show)
+    new = inner.add_parser("new", help="write the package of a new plugin, which works and passes its tests")
+    new.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    new.add_argument("name", help="what the config is to call it, like lines")
+    new.add_argument("--to", type=Path, metavar="FOLDER", help="where to; default: surfaces-NAME in this folder")
 
 
 def _dead(dead: argparse.ArgumentParser) -> None:

@@ -165,7 +165,7 @@ def test_the_surface_keeps_the_contract(check: SurfaceCheck) -> None:
         return [message.text for message in messenger._shown.values()]
 
     def make() -> SimulatedSurface:
-        context: SurfaceContext = memory_context("alpha", store=None, files=None)
+        context: SurfaceContext = memory_context("alpha")
         return SimulatedSurface(messenger, context, life(), fair, stream(1, "alpha"), rooms=False, pace=PACE)
 
     async def nothing() -> None:  # it never forgets a key, and has no devices

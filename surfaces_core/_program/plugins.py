@@ -1,4 +1,4 @@
-"""What `surfaces plugins` shows of what is installed."""
+"""What each command of `surfaces plugins` does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from surfaces_core._engine.config import load as load_config
 from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, contract_of, load, load_driver, offers
 from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
+from surfaces_core._program import scaffold
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import Driver, Transport
 from surfaces_core.errors import ConfigError
@@ -22,6 +23,8 @@ def run(options: argparse.Namespace) -> int:
     match options.plugins:
         case "list":
             return listed(options)
+        case "new":
+            return new(options)
         case _:
             return shown(options)
 
@@ -38,6 +41,14 @@ def _loaded(offer: Offer) -> object:
     found = load(offer.group, offer.name)[1]
     Hooks().add(offer, found)
     return found
+
+
+def new(options: argparse.Namespace) -> int:
+    """`surfaces plugins new KIND NAME`."""
+    folder, names = scaffold.new(options.kind, options.name, options.to)
+    say(f"{folder}: written, with {', '.join(names)}")
+    say(f"try it:  cd {folder} && pip install -e '.[testing]' && pytest")
+    return os.EX_OK
 
 
 def listed(options: argparse.Namespace) -> int:

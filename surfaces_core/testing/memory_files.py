@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import mimetypes
-import posixpath
-import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from itertools import count
 from typing import ClassVar
 
 import structlog
@@ -15,12 +12,10 @@ from pydantic import BaseModel
 
 from surfaces_core.contracts import Context, Files, OpenFile, Settings
 from surfaces_core.errors import Rejected
-from surfaces_core.events import FileKind, FileRef
+from surfaces_core.events import FileRef
+from surfaces_core.filenames import clean_name, file_ref, numbered_name, path_inside
 
 _PIECE_BYTES = 1 << 16
-_FORBIDDEN = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\ud800-\udfff]')
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|\Z)", re.IGNORECASE)
-_VIEW = "/workspace"
 
 
 class MemoryFilesSettings(Settings):
@@ -63,22 +58,22 @@ class MemoryFiles(Files):
             data += chunk
             self._check_size(name, len(data))
         folder = self.contents[workspace]
-        path = self._uploads.get((workspace, key)) or _free(_clean(name, mime), folder)
+        path = self._uploads.get((workspace, key)) or _free(clean_name(name, mime), folder)
         if key:
             self._uploads[workspace, key] = path
         folder[path] = bytes(data)
-        return _ref(workspace, path, len(data), mime)
+        return file_ref(workspace, path, len(data), mime)
 
     async def open(self, workspace: str, path: str) -> OpenFile:
-        relative = _relative(workspace, path)
+        relative = path_inside(workspace, path)
         data = self.contents[workspace].get(relative)
         if data is None:
             raise Rejected(f"no file {path!r}", code="FILE_MISSING", public="I can't send it: there is no such file.")
         self._check_size(path, len(data))
-        return _MemoryFile(_ref(workspace, relative, len(data)), data)
+        return _MemoryFile(file_ref(workspace, relative, len(data)), data)
 
     async def remove(self, workspace: str, path: str) -> None:
-        self.contents[workspace].pop(_relative(workspace, path), None)
+        self.contents[workspace].pop(path_inside(workspace, path), None)
 
     def _check_size(self, name: str, size: int) -> None:
         if size > self.settings.max_file_bytes:
@@ -98,38 +93,5 @@ class _MemoryFile(OpenFile):
         return None
 
 
-def _relative(workspace: str, path: str) -> str:
-    """A path as an agent spells it, made relative to its workspace."""
-    spelled = posixpath.normpath(path)
-    for folder in (workspace, _VIEW):
-        if folder.startswith("/") and spelled.startswith(f"{folder}/"):
-            spelled = spelled.removeprefix(f"{folder}/")
-            break
-    if spelled == ".." or spelled.startswith(("/", "../")):
-        raise Rejected(f"{path!r} is outside", code="FILE_OUTSIDE", public="That isn't in the agent's folder.")
-    return spelled
-
-
-def _clean(name: str, mime: str) -> str:
-    base = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    base = _FORBIDDEN.sub("_", base).strip(". ")
-    base = base or "attachment" + (mimetypes.guess_extension(mime) or "")
-    stem, extension = posixpath.splitext(f"_{base}" if _DEVICE.match(base) else base)
-    kept = extension if len(extension) <= 20 else ""
-    return (stem.encode()[: 190 - len(kept.encode())].decode(errors="ignore") + kept).rstrip(". ")
-
-
-def _free(name: str, taken: dict[str, bytes]) -> str:
-    stem, extension = posixpath.splitext(name)
-    free, number = name, 0
-    while free in taken:
-        number += 1
-        free = f"{stem} ({number}){extension}"
-    return free
-
-
-def _ref(workspace: str, path: str, size: int, mime: str = "application/octet-stream") -> FileRef:
-    mime = mimetypes.guess_type(path)[0] or mime
-    family = mime.partition("/")[0]
-    kind = FileKind(family) if family in set(FileKind) else FileKind.OTHER
-    return FileRef(workspace=workspace, path=path, size=size, mime=mime, kind=kind)
+def _free(name: str, taken: Collection[str]) -> str:
+    return next(free for number in count() if (free := numbered_name(name, number)) not in taken)

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from surfaces_core.contracts import Command, Conversations, Files, Intake, Pace, Surface, SurfaceContext
+from surfaces_core.contracts import Command, Conversations, Files, Intake, Pace, Store, Surface, SurfaceContext
 from surfaces_core.errors import Rejected, SurfacesError
 from surfaces_core.events import (
     Address,
@@ -28,6 +28,8 @@ from surfaces_core.events import (
     Receipt,
     Said,
 )
+from surfaces_core.testing.memory_files import MemoryFiles
+from surfaces_core.testing.memory_store import MemoryStore
 
 NAME = "memory"
 WINDOW_S = 43_200.0
@@ -358,6 +360,7 @@ def _shown(what: Outbound | Draft, text: str, *, final: bool, file: FileRef | No
     )
 
 
-def memory_context(name: str = NAME, **parts: object) -> SurfaceContext:
-    """A context for a surface that is tested on its own; `store` and `files` as given."""
-    return SurfaceContext(name=name, log=structlog.get_logger(name), **parts)  # type: ignore[arg-type]
+def memory_context(name: str = NAME, *, store: Store | None = None, files: Files | None = None) -> SurfaceContext:
+    """What a surface is handed that is tested on its own: a store and files in memory, unless others are given."""
+    log = structlog.get_logger(name)
+    return SurfaceContext(name=name, log=log, store=store or MemoryStore(), files=files or MemoryFiles())

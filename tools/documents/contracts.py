@@ -67,6 +67,10 @@ def contracts_page() -> Page:
     yield from ("## A storage over a database", "", inspect.getdoc(module) or "", "")
     for name, node, doc in public(parsed(module)):
         yield from described(name, node, doc)
+    module = import_module("surfaces_core.filenames")
+    yield from ("## Helpers for files drivers", "")
+    for name, node, doc in public(parsed(module)):
+        yield from described(name, node, doc)
 
 
 def values_page() -> Page:
@@ -89,6 +93,8 @@ def described(name: str, node: ast.stmt, doc: str) -> Page:
             yield from (f"Is a {', '.join(f'`{base}`' for base in bases)}.", "")
         lines = [_member(member, text) for member, text in documented(node.body) if not _hidden(member)]
         yield from (*lines, "") if lines else ()
+    elif isinstance(node, ast.FunctionDef):
+        yield from (f"`{signature(node)}`", "", doc, "")
     else:
         yield from (f"`{ast.unparse(node)}`", "", *((doc, "") if doc else ()))
 
