@@ -67,6 +67,17 @@ def _plugins(plugins: argparse.ArgumentParser) -> None:
     new.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
     new.add_argument("name", help="what the config is to call it, like lines")
     new.add_argument("--to", type=Path, metavar="FOLDER", help="where to; default: surfaces-NAME in this folder")
+    check = inner.add_parser("check", help="whether a plugin keeps what operators and the host rely on; for its author")
+    check.add_argument("target", metavar="FOLDER_OR_DISTRIBUTION", help="a folder with a pyproject.toml, or a name")
+    check.add_argument("--quick", action="store_true", help="without its tests and the contract checks")
+    check.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KIND.KEY=VALUE",
+        help="a setting for the contract checks, like --surfaces-set of pytest",
+    )
+    _json(check)
 
 
 def _dead(dead: argparse.ArgumentParser) -> None:

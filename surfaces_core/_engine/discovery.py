@@ -121,14 +121,19 @@ def contract_of(plugin: object) -> object:
 def load_driver(group: str, name: str) -> tuple[Offer, type[Driver]]:
     """A driver's class, checked. Raises `ConfigError`."""
     offer, found = load(group, name)
-    base = DRIVERS[group]
+    return offer, check_driver(offer, found)
+
+
+def check_driver(offer: Offer, found: object) -> type[Driver]:
+    """Refuse what is no driver of its kind, or not a whole one. Raises `ConfigError`."""
+    base = DRIVERS[offer.group]
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigError("", f"{offer}: {offer.value} is no {base.__name__} class; fix the plugin's entry point")
     check_contract(offer, found)
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise ConfigError("", f"{offer}: {found.__name__} does not implement {', '.join(missing)}; update the plugin")
-    return offer, found
+    return found
 
 
 def make(group: str, kind: type[D], instance: Instance, context: object) -> D:

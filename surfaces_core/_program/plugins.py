@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from pydantic import BaseModel
 
@@ -25,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
             return listed(options)
         case "new":
             return new(options)
+        case "check":
+            return check(options)
         case _:
             return shown(options)
 
@@ -49,6 +52,15 @@ def new(options: argparse.Namespace) -> int:
     say(f"{folder}: written, with {', '.join(names)}")
     say(f"try it:  cd {folder} && pip install -e '.[testing]' && pytest")
     return os.EX_OK
+
+
+def check(options: argparse.Namespace) -> int:
+    """`surfaces plugins check PATH_OR_DISTRIBUTION`."""
+    if find_spec("pytest_asyncio") is None:
+        raise ConfigError("", "the checks need more than a host does; pip install 'surfaces-core[testing]'")
+    from surfaces_core._program.checkup import report  # it needs what only authors have installed
+
+    return report.run(options)
 
 
 def listed(options: argparse.Namespace) -> int:

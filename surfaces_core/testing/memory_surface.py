@@ -28,8 +28,8 @@ from surfaces_core.events import (
     Receipt,
     Said,
 )
+from surfaces_core.testing.driver_contexts import MemoryStore
 from surfaces_core.testing.memory_files import MemoryFiles
-from surfaces_core.testing.memory_store import MemoryStore
 
 NAME = "memory"
 WINDOW_S = 43_200.0
