@@ -28,7 +28,8 @@ import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 assert "site-packages" in package.__file__, package.__file__
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.startswith(("surfaces_core.testing", "surfaces_core._program.checkup")) and not module.name.endswith("__main__"):
+    for_authors = module.name.startswith(("surfaces_core.testing", "surfaces_core._program.checkup"))
+    if not for_authors and not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
 
