@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -92,6 +92,11 @@ class Context:
     """Bound to the instance; events and keys, never message text or secrets."""
 
 
+def _as_it_is(person: str) -> AbstractContextManager[None]:
+    """Whoever it is, sentences are in the language that they are in anyway."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceContext(Context):
     """What a surface is handed beside its settings."""
@@ -101,6 +106,8 @@ class SurfaceContext(Context):
     """To open the file of an `Outbound`."""
     prefix: str = "!"
     """What commands begin with."""
+    speaking: Callable[[str], AbstractContextManager[None]] = _as_it_is
+    """Within it sentences are in a person's language, by their native id: for what a surface says by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

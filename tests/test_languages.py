@@ -141,6 +141,18 @@ async def test_each_person_has_their_language() -> None:
         assert await bot.pop("elsewhere") == "Nothing is running here."
 
 
+async def test_a_surface_speaks_to_a_person_by_itself() -> None:
+    """What it says in no turn is in their language, too, and what comes behind is as before."""
+    bot = TestBot(settings=HostSettings(locale="zh"))
+    async with bot.running():
+        await bot.push("!language ru", sender="@bob")
+        assert await bot.pop() == "Готово. Язык: **Русский**."
+        for person, code in (("@bob", "ru"), ("@cay", "zh")):
+            with bot.surface.context.speaking(person):
+                assert language.get() == code
+        assert language.get() == "en"
+
+
 async def test_the_operator_chooses_for_the_rest() -> None:
     """Whoever has not chosen is spoken to in the host's language, and may choose another."""
     bot = TestBot(settings=HostSettings(locale="ru"), transport=ScriptedTransport.answering(lambda _: [End()]))

@@ -20,6 +20,7 @@ from proof.simulation.trace import HOST
 from proof.simulation.verdicts import MAX_TRIES
 from proof.simulation.weather import CALM, stream
 from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.store import InstanceStore
 from surfaces_core._host.lifecycle import Drivers, Engine
@@ -164,6 +165,7 @@ class Lives:
             settings=self._settings(fate),
             registry=self._registry,
             hooks=self._hooks,
+            languages=Languages(journal, "en"),
             log=log,
         )
 

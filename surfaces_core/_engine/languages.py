@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core.events import Address, Binding, Inbound, Kind
 from surfaces_core.i18n import LANGUAGES, language
@@ -39,6 +42,15 @@ class Languages:
         """A person wants to be spoken to so, from now on."""
         await self._journal.write({key("language", surface, person): code.encode()})
         self._chosen[surface, person] = code
+
+    @contextmanager
+    def speaking(self, surface: str, person: str) -> Iterator[None]:
+        """Let all that is said inside be in a person's language."""
+        before = language.set(self.of(surface, person))
+        try:
+            yield
+        finally:
+            language.reset(before)
 
     def speak_at(self, address: Address, binding: Binding | None) -> None:
         """Let all that is said from here on be in the language of a conversation's owner."""

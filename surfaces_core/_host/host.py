@@ -21,6 +21,7 @@ from surfaces_core._engine import basics, log
 from surfaces_core._engine.checking import all_of, each
 from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
 from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.settings import Config, Instance, Registry
 from surfaces_core._engine.store import InstanceStore, NoFiles
 from surfaces_core._host.ending import LAST_S, Deadline
@@ -103,7 +104,8 @@ def build(config: Config) -> Engine:
     journal = Journal(storage, lease_s=config.host.lease_s)
     transports = {name: _transport(config, journal, name, files, hooks) for name in config.transports}
     check_agents(config.registry, {name: transport.AgentSettings for name, transport in transports.items()})
-    surfaces = {name: lone_surface(config, journal, name, files) for name in config.surfaces}
+    languages = Languages(journal, config.host.locale)
+    surfaces = {name: _surface(config, journal, name, files, languages) for name in config.surfaces}
     check_accounts(config.surfaces.values())
     return Engine(
         drivers=Drivers(storage=storage, files=files, transports=transports, surfaces=surfaces),
@@ -111,6 +113,7 @@ def build(config: Config) -> Engine:
         settings=config.host,
         registry=config.registry,
         hooks=hooks,
+        languages=languages,
         ops=config.ops,
         push=config.push,
         log=log.logger(),
@@ -118,13 +121,18 @@ def build(config: Config) -> Engine:
 
 
 def lone_surface(config: Config, journal: Journal, name: str, files: Files | None = None) -> Surface:
-    """One of the surfaces that a config names. Raises `ConfigError`."""
+    """One of the surfaces that a config names, without all else. Raises `ConfigError`."""
+    return _surface(config, journal, name, files or NoFiles(), Languages(journal, config.host.locale))
+
+
+def _surface(config: Config, journal: Journal, name: str, files: Files, languages: Languages) -> Surface:
     context = SurfaceContext(
         name=name,
         log=log.logger(surface=name),
         store=InstanceStore(journal, name),
-        files=files or NoFiles(),
+        files=files,
         prefix=config.host.prefix,
+        speaking=partial(languages.speaking, name),
     )
     return make("surfaces.surface", Surface, config.surfaces[name], context)
 

@@ -85,6 +85,7 @@ class Engine:
     settings: HostSettings
     registry: Registry
     hooks: Hooks
+    languages: Languages
     log: FilteringBoundLogger
     ops: OpsSettings | None = None
     reloading: Reloading | None = None
@@ -94,7 +95,6 @@ class Engine:
     on_failure: Callable[[BaseException], None] = lambda error: None
     """Told what ends the host before everything else has ended, which plugins may keep it from."""
     book: Book = field(init=False)
-    languages: Languages = field(init=False)
     people: People = field(init=False)
     moves: Moves = field(init=False)
     staging: Staging = field(init=False)
@@ -153,7 +153,6 @@ class Engine:
         self.questions = Questions(journal)
         self.questions.say = self._say
         self.questions.speak = self._speak
-        self.languages = Languages(journal, self.settings.locale)
         self.staging = Staging(journal, self.drivers.files)
         self.people = People(journal, self.registry, self.settings.agent_choice)
         self.book = Book(journal, surfaces, transports, self.people, self.settings.contact)

@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from surfaces_core._engine import basics
 from surfaces_core._engine.discovery import Hooks, Offer
 from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.settings import HostSettings, Registry
 from surfaces_core._engine.sources import Source
 from surfaces_core._engine.store import InstanceStore
@@ -100,8 +102,14 @@ class TestBot:
         """A new host over the same world, not started."""
         journal = Journal(storage or MemoryStorage(disk=self.disk), self.now)
         log = structlog.get_logger("testbot")
+        languages = Languages(journal, self.settings.locale)
         context = SurfaceContext(
-            name=NAME, log=log, store=InstanceStore(journal, NAME), files=self.files, prefix=self.settings.prefix
+            name=NAME,
+            log=log,
+            store=InstanceStore(journal, NAME),
+            files=self.files,
+            prefix=self.settings.prefix,
+            speaking=partial(languages.speaking, NAME),
         )
         self.surface = MemorySurface(
             self.messenger, context=context, rooms=self.rooms, pace=self.pace, now=self.now, own=self.own
@@ -117,6 +125,7 @@ class TestBot:
             settings=self.settings,
             registry=self.registry(),
             hooks=self._hooks(),
+            languages=languages,
             log=log,
         )
         return self.engine

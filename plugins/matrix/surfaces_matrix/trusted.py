@@ -81,6 +81,7 @@ class Trusted:
                 context.log,
                 allowed=people.allowed,
                 prefix=context.prefix,
+                speaking=context.speaking,
             )
 
     @property

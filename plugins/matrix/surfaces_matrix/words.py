@@ -30,6 +30,7 @@ VERIFY_ASKED = _("I have asked your client to verify. Accept there; then both of
 VERIFY_NOT_READY = _("I can't verify anybody yet. Please ask the operator of this service.")
 VERIFY_NOTHING = _("There are no pictures to compare. `{prefix}verify` begins.")
 VERIFY_PICTURES = _("Does your client show these pictures, in this order?")
+VERIFY_NUMBERS = _("Does your client show these numbers, in this order?")
 VERIFY_ANSWER = _("If it does, say so there, too, and write `{prefix}verify yes` here; if not, `{prefix}verify no`.")
 VERIFY_DONE = _("Verified: your client and I know each other now.")
 VERIFY_MISMATCH = _(
@@ -44,6 +45,7 @@ def location(description: str, geo_uri: str) -> str:
     return f"📍 {description} ({geo_uri})" if description else f"📍 {geo_uri}"
 
 
-def verify_pictures(pictures: str, prefix: str) -> str:
+def verify_pictures(shown: str, prefix: str, *, numbers: bool) -> str:
     """What a person is to compare, and how to answer."""
-    return f"{VERIFY_PICTURES()}\n\n{pictures}\n\n{VERIFY_ANSWER(prefix=prefix)}"
+    question = VERIFY_NUMBERS() if numbers else VERIFY_PICTURES()
+    return f"{question}\n\n{shown}\n\n{VERIFY_ANSWER(prefix=prefix)}"

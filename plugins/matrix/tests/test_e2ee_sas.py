@@ -62,6 +62,23 @@ def test_two_honest_sides_see_the_same_pictures_and_end_verified(beginner: str):
     assert sorted(pair.bot.verified) == sorted(ANN.keys)
 
 
+@pytest.mark.parametrize("beginner", ["bot", "ann"])
+def test_who_knows_no_pictures_compares_numbers(beginner: str):
+    """All clients know these: three of four digits, the same on both sides."""
+    blind = {"short_authentication_string": ["decimal"]}
+    pair = Pair(change=lambda kind, content: {**content, **blind} if kind == "accept" else content)
+    if beginner == "bot":
+        pair.pass_on((pair.bot, pair.bot.begin()))
+    else:
+        ((kind, start),) = pair.ann.begin()
+        pair.ann._start = {**start, **blind}
+        pair.pass_on((pair.ann, [(kind, pair.ann._start)]))
+        assert pair.ann.shown() == pair.bot.shown()
+    assert pair.bot.decimal
+    assert [1000 <= number <= 9191 for number in pair.bot.numbers] == [True] * 3
+    assert pair.bot.shown() == "  ".join(map(str, pair.bot.numbers))
+
+
 @pytest.mark.parametrize("first", ["bot", "ann"])
 def test_of_two_that_begin_at_once_the_smaller_id_wins(first: str):
     """In whatever order the two starts arrive."""

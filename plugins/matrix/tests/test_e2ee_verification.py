@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import structlog
 
 from surfaces_core import CommandError
+from surfaces_core.i18n import language
 from surfaces_matrix import words
 from surfaces_matrix.e2ee.crosskeys import CrossSigning
 from surfaces_matrix.e2ee.device import Device, Identity
@@ -38,6 +41,7 @@ class World:
     room_handlers: dict[str, Any] = field(default_factory=dict)
     known: dict[str, Device] = field(default_factory=lambda: {"ANNDEV": DEVICE})
     home_room: str | None = ROOM
+    language: str = "en"
     now: float = NOW
     keys: CrossSigning | None = field(default_factory=lambda: CrossSigning.new(ME))
     user_id: str = ME
@@ -53,8 +57,16 @@ class World:
             structlog.get_logger(),
             allowed=lambda person: person != EVE,
             prefix="!",
+            speaking=self.speaking,
             clock=lambda: self.now,
         )
+
+    @contextmanager
+    def speaking(self, person: str) -> Iterator[None]:
+        """Ann speaks Russian in some worlds."""
+        before = language.set(self.language if person == ANN else "en")
+        yield
+        language.reset(before)
 
     # As the machine
 
@@ -152,6 +164,19 @@ async def test_a_person_and_the_bot_end_verified(world: World):
     assert list(world.signed[0][ANN]) == [MASTER]
     assert world.kinds() == ["ready", "accept", "key", "mac", "done"]
     assert world.told[-1] == words.VERIFY_DONE()
+
+
+async def test_a_person_reads_the_names_in_their_language(world: World):
+    """As their client shows them, for these are compared."""
+    world.language = "ru"
+    await until_compared(world, anns())
+    with world.speaking(ANN):
+        dialogue = world.verification._comparing(ANN)
+        assert dialogue is not None
+        assert dialogue.sas is not None
+        assert dialogue.sas.shown() in world.told[-1]
+        assert words.VERIFY_PICTURES() in world.told[-1]
+        assert re.search("[А-Я]", dialogue.sas.shown())
 
 
 async def test_pictures_that_differ_trust_nobody(world: World):

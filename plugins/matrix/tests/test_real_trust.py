@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,8 @@ async def life(synapse: Synapse, account: Account, store: MemoryStore, **setting
         machine = Machine(client, store, log)
         await machine.open(client.device_id)
         bot = Bot(client, machine, None)  # type: ignore[arg-type]
-        bot.trust = Trust("work", config, machine, client, store, bot, log, allowed=lambda _: True, prefix="!")
+        everybody: dict[str, Any] = {"allowed": lambda _: True, "speaking": lambda _: nullcontext()}
+        bot.trust = Trust("work", config, machine, client, store, bot, log, prefix="!", **everybody)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work()) for work in (machine.run, bot.trust.run, bot.sync)]
             await bot.until(lambda: bot.trust.settled, "all set up")

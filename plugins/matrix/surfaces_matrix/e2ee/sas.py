@@ -15,6 +15,7 @@ from typing import Any
 import vodozemac
 
 from surfaces_matrix.e2ee.canonical import canonical
+from surfaces_matrix.e2ee.emoji import pictures
 from surfaces_matrix.e2ee.secrets import encoded
 from surfaces_matrix.shapes import mapping, sequence, text
 
@@ -98,7 +99,9 @@ class Sas:
     verified: tuple[str, ...] = ()
     """Ids of their keys that their side vouched for; complete once it is done."""
     numbers: tuple[int, ...] = ()
-    """Of the pictures."""
+    """What people compare: those of the pictures, or, if it is `decimal`, just these."""
+    decimal: bool = False
+    """The other side knows no pictures."""
     _start: dict[str, Any] = field(default_factory=dict)
     _we_began: bool = False
     _commitment: str = ""
@@ -113,6 +116,10 @@ class Sas:
     def over(self) -> bool:
         """Nothing will follow."""
         return self.phase in (Phase.DONE, Phase.CANCELLED)
+
+    def shown(self) -> str:
+        """What people compare, for a chat, in the language that is spoken."""
+        return "  ".join(map(str, self.numbers)) if self.decimal else pictures(self.numbers)
 
     # What we do
 
@@ -183,6 +190,7 @@ class Sas:
             raise Broken("m.unknown_method")
         strings = [one for one in STRINGS if one in sequence(content.get("short_authentication_string"))]
         self._start, self._we_began, self.phase = dict(content), False, Phase.ACCEPTED
+        self.decimal = "emoji" not in strings
         accept = {
             "method": METHOD,
             "key_agreement_protocol": AGREEMENT,
@@ -201,8 +209,10 @@ class Sas:
         if self.phase is not Phase.STARTED:
             raise Broken("m.unexpected_message")
         chosen = [content.get(name) for name in ("key_agreement_protocol", "hash", "message_authentication_code")]
-        if chosen != [AGREEMENT, HASH, MAC] or "emoji" not in sequence(content.get("short_authentication_string")):
+        strings = sequence(content.get("short_authentication_string"))
+        if chosen != [AGREEMENT, HASH, MAC] or not any(one in strings for one in STRINGS):
             raise Broken("m.unknown_method")
+        self.decimal = "emoji" not in strings
         self._commitment = text(content.get("commitment")) or ""
         self.phase = Phase.ACCEPTED
         return [("key", self.dress({"key": self._our_key}))]
@@ -217,7 +227,8 @@ class Sas:
             self._shared = self._sas.diffie_hellman(vodozemac.Curve25519PublicKey.from_base64(key))
         except ValueError:
             raise Broken("m.invalid_message") from None
-        self.numbers = tuple(self._shared.bytes(self._sas_info(key)).emoji_indices)
+        made = self._shared.bytes(self._sas_info(key))
+        self.numbers = tuple(made.decimals if self.decimal else made.emoji_indices)
         self.phase = Phase.COMPARE
         return [] if self._we_began else [("key", self.dress({"key": self._our_key}))]
 
@@ -271,10 +282,10 @@ def commitment(key: str, start: Mapping[str, Any]) -> str:
 
 def _agree(start: Mapping[str, Any]) -> bool:
     """Whether a start proposes what we know."""
-    offers: Sequence[tuple[str, str]] = (
-        ("key_agreement_protocols", AGREEMENT),
-        ("hashes", HASH),
-        ("message_authentication_codes", MAC),
-        ("short_authentication_string", "emoji"),
+    offers: Sequence[tuple[str, Sequence[str]]] = (
+        ("key_agreement_protocols", (AGREEMENT,)),
+        ("hashes", (HASH,)),
+        ("message_authentication_codes", (MAC,)),
+        ("short_authentication_string", STRINGS),
     )
-    return all(wanted in sequence(start.get(name)) for name, wanted in offers)
+    return all(any(one in sequence(start.get(name)) for one in wanted) for name, wanted in offers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from structlog.typing import FilteringBoundLogger
 
@@ -39,6 +40,7 @@ class Trust:
         *,
         allowed: Callable[[str], bool],
         prefix: str,
+        speaking: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         self._machine = machine
         self._log = log
@@ -59,7 +61,9 @@ class Trust:
         )
         self.identity = OwnIdentity(name, machine, client, self.vault, log, password=settings.password)
         self.backup = Backup(name, machine, client, self.vault, self.identity, store, log)
-        self.verification = Verification(machine, self.identity, rooms, log, allowed=allowed, prefix=prefix)
+        self.verification = Verification(
+            machine, self.identity, rooms, log, allowed=allowed, prefix=prefix, speaking=speaking
+        )
 
     @property
     def problems(self) -> tuple[str, ...]:

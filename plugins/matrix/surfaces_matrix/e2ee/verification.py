@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import extract_tb
@@ -22,7 +22,6 @@ from surfaces_core import CommandError, Rejected, StateError, Unavailable
 from surfaces_matrix import words
 from surfaces_matrix.e2ee.crosskeys import public_of
 from surfaces_matrix.e2ee.device import Device
-from surfaces_matrix.e2ee.emoji import pictures
 from surfaces_matrix.e2ee.identity import OwnIdentity
 from surfaces_matrix.e2ee.machine import Machine
 from surfaces_matrix.e2ee.sas import METHOD, PREFIX, REASONS, Party, Phase, Sas, Step
@@ -94,14 +93,17 @@ class Verification:
         *,
         allowed: Callable[[str], bool],
         prefix: str,
+        speaking: Callable[[str], AbstractContextManager[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """Within `speaking` to a person sentences are in their language."""
         self._machine = machine
         self._identity = identity
         self._rooms = rooms
         self._log = log
         self._allowed = allowed
         self._prefix = prefix
+        self._speaking = speaking
         self._clock = clock
         self._dialogues: dict[str, Dialogue] = {}
         """By transaction."""
@@ -317,12 +319,12 @@ class Verification:
         await self._send(dialogue, steps)
         if sas.phase is Phase.COMPARE and not dialogue.shown:
             dialogue.shown = True
-            self._log.info("verification.pictures", sender=dialogue.person, pictures=pictures(sas.numbers))
-            await self._tell(dialogue, words.verify_pictures(pictures(sas.numbers), self._prefix))
+            self._log.info("verification.pictures", sender=dialogue.person, pictures=sas.shown())
+            await self._tell(dialogue, lambda: words.verify_pictures(sas.shown(), self._prefix, numbers=sas.decimal))
         elif sas.phase is Phase.DONE:
             self._dialogues.pop(dialogue.transaction, None)
             self._log.info("verification.done", sender=dialogue.person, device=dialogue.device_id)
-            await self._tell(dialogue, words.VERIFY_DONE())
+            await self._tell(dialogue, words.VERIFY_DONE)
         elif sas.phase is Phase.CANCELLED:
             await self._ended(dialogue, sas.code)
 
@@ -350,7 +352,7 @@ class Verification:
         self._log.info("verification.cancelled", sender=dialogue.person, code=code[:64])
         if dialogue.shown:
             mismatch = code == "m.mismatched_sas"
-            await self._tell(dialogue, words.VERIFY_MISMATCH() if mismatch else words.VERIFY_CANCELLED())
+            await self._tell(dialogue, words.VERIFY_MISMATCH if mismatch else words.VERIFY_CANCELLED)
 
     async def _drop_of(self, person: str) -> None:
         """A person verifies one thing at a time: what began earlier is given up."""
@@ -376,7 +378,9 @@ class Verification:
                 messages = {dialogue.person: {dialogue.device_id: content}}
                 await self._machine.send_to_device(PREFIX + kind, messages, encrypted=False)
 
-    async def _tell(self, dialogue: Dialogue, said: str) -> None:
+    async def _tell(self, dialogue: Dialogue, sentence: Callable[[], str]) -> None:
+        with self._speaking(dialogue.person):
+            said = sentence()
         try:
             await self._rooms.tell(dialogue.room_id, _txn(said, dialogue.transaction), said)
         except (Unavailable, Rejected) as error:
