@@ -71,7 +71,10 @@ class Person:
 
     async def invite_to_chat(self, user_id: str) -> Room:
         """Begin a direct chat with somebody; the room."""
-        body = {"is_direct": True, "invite": [user_id], "preset": "trusted_private_chat"}
+        return await self.create_room(is_direct=True, invite=[user_id], preset="trusted_private_chat")
+
+    async def create_room(self, **body: object) -> Room:
+        """Make a room; `body` as in `POST /createRoom`."""
         created = await self._call("POST", "/createRoom", body)
         return self.timeline.room(created["room_id"])
 

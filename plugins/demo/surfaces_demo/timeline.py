@@ -24,6 +24,8 @@ class Message:
     turn: str | None = None
     part: int | None = None
     """Which turn of the bot said it, as the bot marks its events."""
+    thread: str | None = None
+    """The message under which it was said."""
 
     @property
     def text(self) -> str:
@@ -121,5 +123,6 @@ def _message(room: Room, event: dict[str, Any], content: dict[str, Any]) -> None
             url=content.get("url"),
             turn=tag.get("turn"),
             part=tag.get("part"),
+            thread=relation["event_id"] if relation.get("rel_type") == "m.thread" else None,
         ),
     )
