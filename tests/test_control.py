@@ -268,7 +268,7 @@ async def test_a_storage_without_a_door(house: House) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: surfaces-lines\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[surfaces.storage]\nlines = surfaces_lines:LinesStorage\n")
-    there = {"PYTHONPATH": os.pathsep.join([str(house.folder), str(ROOT / "tests/examples"), str(ROOT)])}
+    there = {"PYTHONPATH": os.pathsep.join([str(house.folder), str(ROOT / "tests/releases/0.1.0/lines"), str(ROOT)])}
     house.configure(storage={"use": "lines", "path": str(house.folder / "state.lines")}, host={"max_lane_depth": 1})
     async with house.host(**there) as host:
         await host.ready()

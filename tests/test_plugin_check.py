@@ -143,7 +143,6 @@ def test_our_own_plugins_have_nothing_wrong(plugin: Path) -> None:
     subject = metadata.subject(str(plugin))
     findings = [*metadata.judged(subject), *imports.judged(subject)]
     assert [finding.line() for finding in findings if finding.level == "wrong"] == []
-    assert [finding.line() for finding in findings if finding.about == "metadata" and finding.level != "ok"] == []
 
 
 @pytest.mark.slow

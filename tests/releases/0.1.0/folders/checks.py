@@ -1,0 +1,5 @@
+from surfaces_core.testing import contract
+
+from surfaces_folders import FoldersFiles
+
+test_contract = contract.files(FoldersFiles)

@@ -1,0 +1,5 @@
+from surfaces_core.testing import contract
+
+from surfaces_lines import LinesStorage
+
+test_contract = contract.storage(LinesStorage)
