@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def survey(
     found = _Pass(missing)
     found.part(lambda: check_keys(source, (), data, TOP), None)
     unnamed: dict[str, Instance] = {}
-    transports = found.part(lambda: _named(source, data, "transports"), unnamed)
+    transports = found.part(lambda: _transports(source, data), unnamed)
     nobody = Registry(agents={}, people={}, default=None, source=source, places={})
     registry = found.part(lambda: _whole_registry(path, source, data, environment, needed, transports), nobody)
     config = Config(
@@ -162,6 +163,19 @@ def _named(source: Source, data: Mapping[str, Any], section: str) -> dict[str, I
     return {name: _instance(source, (section, name), name, value) for name, value in values.items()}
 
 
+def _transports(source: Source, data: Mapping[str, Any]) -> dict[str, Instance]:
+    return {name: _with_defaults(instance) for name, instance in _named(source, data, "transports").items()}
+
+
+def _with_defaults(transport: Instance) -> Instance:
+    """A transport whose `agent_defaults` are apart from its settings; what the environment left empty is not said."""
+    place = (*transport.place, "agent_defaults")
+    options = dict(transport.options)
+    defaults = _mapping(transport.source, place, options.pop("agent_defaults", None))
+    said = {key: value for key, value in defaults.items() if value != ""}
+    return replace(transport, options=options, agent_defaults=said)
+
+
 def _hooks(source: Source, data: Mapping[str, Any]) -> list[str]:
     names = [] if data.get("hooks") is None else data["hooks"]
     if not isinstance(names, list):
@@ -215,12 +229,12 @@ def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, 
     places: dict[str, Place] = {}
     open_to: dict[str, Sequence[str]] = {}
     for place, entry in _entries(source, data):
-        agent = entry.agent()
-        if agent.id in agents:
-            raise source.error((*place, "id"), f"{agent.id} stands here a second time; ids must differ")
-        if agent.transport not in transports:
+        if entry.id in agents:
+            raise source.error((*place, "id"), f"{entry.id} stands here a second time; ids must differ")
+        if entry.transport not in transports:
             known = ", ".join(transports) or "none"
-            raise source.error((*place, "transport"), f"no transport is named {agent.transport}; there are: {known}")
+            raise source.error((*place, "transport"), f"no transport is named {entry.transport}; there are: {known}")
+        agent = entry.agent(transports[entry.transport].agent_defaults)
         agents[agent.id], places[agent.id], open_to[agent.id] = agent, place, entry.people
     if not agents:
         raise source.error(("agents",), "missing; name at least one agent")

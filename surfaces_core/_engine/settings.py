@@ -122,14 +122,14 @@ class AgentEntry(BaseModel):
     )
     workspace_path: str = Field("", description="Its folder, as the files driver understands it; the id unless set.")
 
-    def agent(self) -> Agent:
-        """As the host uses it."""
+    def agent(self, defaults: Mapping[str, Any]) -> Agent:
+        """As the host uses it; `defaults` are its transport's `agent_defaults`."""
         return Agent(
             id=self.id,
             label=self.label or self.id,
             transport=self.transport,
             workspace=self.workspace_path or self.id,
-            options=self.model_extra or {},
+            options={**defaults, **(self.model_extra or {})},
         )
 
 
@@ -142,6 +142,8 @@ class Instance:
     options: Mapping[str, Any]
     source: Source
     place: Place
+    agent_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Of a transport: what its agents' entries say where they do not say it themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,10 +132,11 @@ def _new_agent(config: Config, options: argparse.Namespace) -> dict[str, str]:
     entry = {"id": options.id, **{key: value for key, _, value in pairs}}
     if options.id in config.registry.agents:
         raise ConfigError("", f"an agent has the id {options.id} already")
-    agent = validate(AgentEntry, entry, config.registry.source, ("agents", options.id)).agent()
-    instance = config.transports.get(agent.transport)
+    known = validate(AgentEntry, entry, config.registry.source, ("agents", options.id))
+    instance = config.transports.get(known.transport)
     if instance is None:
-        raise ConfigError("", f"no transport is named {agent.transport}; there are: {', '.join(config.transports)}")
+        raise ConfigError("", f"no transport is named {known.transport}; there are: {', '.join(config.transports)}")
+    agent = known.agent(instance.agent_defaults)
     found = load_driver("surfaces.transport", instance.use)[1]
     if issubclass(found, Transport):
         validate(found.AgentSettings, agent.options, config.registry.source, ("agents", options.id))

@@ -73,6 +73,7 @@ def settings_page() -> Page:
     yield from table(("key", "meaning"), *((f"`{name}`", TOP[name]) for name in config.TOP))
     yield "Under `storage`, `files` and each name in `surfaces` and `transports`, `use:` names the driver (for the"
     yield "latter two it is the instance's own name unless set); every other key is a setting of that driver."
+    yield "In a transport, `agent_defaults:` holds what its agents' entries need not say, like a common `base_url`."
     yield from ("", "## `host:`", "", *model_table(settings.HostSettings))
     yield from ("## `ops:`", "", *model_table(OpsSettings))
     yield from ("## `push:`", "", *model_table(PushSettings))

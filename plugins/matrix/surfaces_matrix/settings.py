@@ -111,6 +111,13 @@ class MatrixSettings(Settings):
     request_timeout_s: float = Field(default=30.0, ge=1, description="How long any other request may take")
     transfer_timeout_s: float = Field(default=300.0, ge=1, description="How long a file may take either way")
 
+    @field_validator(
+        "password", "access_token", "device_id", "recovery_key", "recovery_key_file", "pickle_key", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value  # what an environment does not have
+
     @field_validator("space_name")
     @classmethod
     def _space_name(cls, value: str) -> str:

@@ -156,6 +156,7 @@ class Vault:
             return
         half = self._file.with_name(f"{self._file.name}.half")
         try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(f"{self.recovery_key}\n")
