@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -22,7 +21,6 @@ import yaml
 import surfaces_core
 from surfaces_core._engine.config import TOP
 from surfaces_core.hooks import HookSpecs
-from surfaces_core.testing import contract
 from surfaces_core.testing.bot import TestBot
 
 ROOT = Path(__file__).parents[1]
@@ -176,16 +174,3 @@ def test_the_tests_of_the_guides_pass(name: str, tmp_path: Path) -> None:
     done = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto")
     assert done.returncode == 0, done.stdout
     assert re.search(r"^[1-9]\d* passed", done.stdout, re.MULTILINE)
-
-
-def example(name: str) -> Any:
-    """A module among the examples."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"tests/examples/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-test_contract = contract.storage(example("surfaces_lines").LinesStorage)
