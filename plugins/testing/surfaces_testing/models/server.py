@@ -32,6 +32,7 @@ class ModelServer:
         self.port = port
         self.record = Record()
         self.faults: list[ModelFault | None] = []
+        self._news = asyncio.Event()
         app = web.Application(client_max_size=1 << 26)
         for prefix in ("", "/v1"):
             app.router.add_post(f"{prefix}/chat/completions", self._openai)
@@ -63,6 +64,14 @@ class ModelServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._runner.cleanup()
+
+    async def until_asked(self, times: int = 1, timeout_s: float = 5.0) -> Asked:
+        """Wait until so many requests have come; the last of them. Raises `TimeoutError`."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.record.asked) < times:
+                self._news.clear()
+                await self._news.wait()
+        return self.record.asked[times - 1]
 
     # The ways of speaking -------------------------------------------------------------------------
 
@@ -96,6 +105,7 @@ class ModelServer:
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(path=request.path, headers=headers, body=await request.json())
         self.record.asked.append(asked)
+        self._news.set()
         return asked
 
     def _is_stranger(self, request: web.Request) -> bool:
