@@ -67,6 +67,7 @@ class Trusted:
         self._client = client
         self._login = login
         self._encryption = encryption
+        self._careful = settings.trust == "verified_only"
         self._trust: Trust | None = None
         if encryption.machine is not None:
             from surfaces_matrix.e2ee.trust import Trust  # its libraries come with the extra
@@ -105,7 +106,10 @@ class Trusted:
     async def _verify(self, call: CommandCall) -> str:
         assert self._trust is not None
         verification, message = self._trust.verification, call.message
-        match [word.lower() for word in call.args]:
+        args = [word.lower() for word in call.args]
+        if self._careful and args != ["no"] and not self._encryption.holds(message.address.conversation):
+            raise CommandError(words.VERIFY_ELSEWHERE())  # the homeserver could have said it
+        match args:
             case []:
                 return await verification.begin(message.address.conversation, message.sender, message.event_id)
             case ["yes"]:

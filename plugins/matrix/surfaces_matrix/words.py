@@ -28,6 +28,9 @@ VERIFY_HELP = _("compares pictures, so that your client and I trust each other")
 VERIFY_FALLBACK = _("I ask to verify your session, but your client does not know how.")
 VERIFY_ASKED = _("I have asked your client to verify. Accept there; then both of us show seven pictures.")
 VERIFY_NOT_READY = _("I can't verify anybody yet. Please ask the operator of this service.")
+VERIFY_ELSEWHERE = _(
+    "I can't go by what is said in a room that is not encrypted. Please ask the operator of this service to verify you."
+)
 VERIFY_NOTHING = _("There are no pictures to compare. `{prefix}verify` begins.")
 VERIFY_PICTURES = _("Does your client show these pictures, in this order?")
 VERIFY_NUMBERS = _("Does your client show these numbers, in this order?")

@@ -439,6 +439,27 @@ async def test_who_was_verified_is_held_to_it(ann: Party, bot: Party, server: Ke
     assert await body_of(bot, event) == "obey me"
 
 
+async def test_whom_our_identity_signed_is_verified(ann: Party, bot: Party, server: KeyServer):
+    """Whichever client of ours did it; not by another key, and not by an old signature once there is a newer one."""
+    ours, others = CrossSigning.new(BOT), CrossSigning.new(BOT)
+    bot.machine.vouch(ours.user_signing.public)
+
+    async def verified(keys: CrossSigning, signer: CrossSigning) -> bool:
+        public = keys.public("master")
+        signature = {f"ed25519:{ours.user_signing.public}": signer.user_signing.sign(public)}
+        server.identities[ANN] = {**public, "signatures": {BOT: signature}}
+        await bot.sync(device_lists={"changed": [ANN]})
+        return (await bot.machine.identity_of(ANN)).verified
+
+    first, second = CrossSigning.new(ANN), CrossSigning.new(ANN)
+    assert not await verified(first, others)
+    assert await verified(first, ours)
+    assert not await verified(second, others)
+    assert await verified(second, ours)
+    assert not await verified(first, ours)
+    assert await verified(second, others)
+
+
 async def test_nobody_hides_behind_a_device_that_was_never_there(ann: Party, bot: Party, server: KeyServer):
     """A session of no device of hers speaks for Ann no more once she was verified."""
     event = await ann.say(ROOM, "hello")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from surfaces_core import Address, ConfigError, Inbound, Kind, Opening
+from surfaces_core import Address, CommandError, ConfigError, Inbound, Kind, Opening
 from surfaces_matrix import words
 
 from .conftest import ANN, ROOM, Bot, Stage, batch, message, outbound
@@ -160,3 +161,15 @@ def test_new_rooms_cannot_be_encrypted_by_a_bot_that_may_not(bot: Bot):
     """The two settings contradict each other."""
     with pytest.raises(ConfigError, match=r"encrypt_new_rooms: needs `encryption`"):
         bot.make(encryption=False, encrypt_new_rooms=True)
+
+
+@pytest.mark.parametrize(("args", "answer"), [((), "not encrypted"), (("yes",), "not encrypted"), (("no",), "begins")])
+async def test_nobody_is_verified_in_the_clear(stage: Stage, bot: Bot, args: tuple[str, ...], answer: str):
+    """Where only verified people count, the homeserver must not be able to say that pictures match."""
+    async with bot.live(encryption=True, trust="verified_only") as surface:
+        (command,) = surface.commands()
+        address = Address(surface="work", conversation=PLAIN)
+        said = Inbound(address=address, event_id="$v", sender=ANN, sent_at=1.0, text="!verify")
+        call: Any = SimpleNamespace(args=args, message=said)
+        with pytest.raises(CommandError, match=answer):
+            await command.handler(call)

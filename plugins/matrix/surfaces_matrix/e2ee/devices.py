@@ -38,6 +38,15 @@ class _Person(BaseModel):
     """Device ids with the signing keys that were verified."""
     verified_master: str = ""
     """The master key that was verified."""
+    replaced: list[str] = Field(default_factory=list)
+    """Master keys that were verified before that one: our signatures of them are old."""
+
+    def verify(self, master: str) -> None:
+        """A master key was verified, or with an empty one none is any more."""
+        if self.verified_master and master:
+            self.replaced.append(self.verified_master)
+        self.verified_master = master
+        self.replaced = [key for key in dict.fromkeys(self.replaced) if key != master]
 
 
 class Devices:
@@ -55,6 +64,7 @@ class Devices:
         self._failed: dict[str, float] = {}
         """When somebody's homeserver did not answer, on the monotonic clock."""
         self._asking = asyncio.Lock()
+        self._signer = ""
 
     async def of(self, user_id: str) -> Mapping[str, Device]:
         """Somebody's devices as they are known, by id."""
@@ -86,11 +96,17 @@ class Devices:
         """Somebody's device with an identity key, among those known."""
         return next((one for one in (await self.of(user_id)).values() if one.curve25519 == curve25519), None)
 
+    def vouch(self, signer: str) -> None:
+        """Whoever is signed by our identity's user-signing key counts as verified, whichever of our clients did it."""
+        if signer != self._signer:
+            self._signer = signer
+            self.outdate_all()
+
     async def trust(self, user_id: str, device_id: str, ed25519: str, verified: bool) -> None:
         """Note what was verified, or no longer is; a master key where it is its own id."""
         person = await self._person(user_id) or self._people.setdefault(user_id, _Person())
         if device_id == ed25519:
-            person.verified_master = ed25519 if verified else ""
+            person.verify(ed25519 if verified else "")
         elif verified:
             person.verified_devices[device_id] = ed25519
         else:
@@ -169,11 +185,18 @@ class Devices:
         if before and master != before:
             self._log.warning("identity.changed", user=user_id, verified=bool(person.verified_master))
         person.master = dict(parts["master"]) if master else None
+        if master not in ("", person.verified_master, *person.replaced) and self._vouched(parts["master"]):
+            self._log.info("identity.vouched", user=user_id)
+            person.verify(master)
         for name in ("self_signing", "user_signing"):
             good = _signing_key(parts[name], user_id, name) and signed_by(
                 parts[name], user_id, f"ed25519:{master}", master
             )
             setattr(person, name, dict(parts[name]) if master and good else None)
+
+    def _vouched(self, master: Mapping[str, Any]) -> bool:
+        signer = self._signer
+        return bool(signer) and signed_by(master, self._client.user_id, f"ed25519:{signer}", signer)
 
     async def _person(self, user_id: str) -> _Person | None:
         if user_id not in self._people:

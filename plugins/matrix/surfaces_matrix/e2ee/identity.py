@@ -61,6 +61,7 @@ class OwnIdentity:
         master = keys.master.public
         await self._machine.forget_devices(self._client.user_id)
         await self._machine.set_trust(self._client.user_id, master, master, True)
+        self._machine.vouch(keys.user_signing.public)
         await self._vault.store()
         self.keys = keys
 

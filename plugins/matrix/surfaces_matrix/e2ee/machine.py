@@ -205,6 +205,11 @@ class Machine:
         self._news = True
         await self.keep.flush()
 
+    def vouch(self, user_signing: str) -> None:
+        """Whoever is signed by this key of our identity counts as verified."""
+        self._devices.vouch(user_signing)
+        self._news = True
+
     async def upload_signatures(self, body: Mapping[str, Any]) -> None:
         """Upload signatures (Matrix spec, `/keys/signatures/upload`). `Unavailable` or `Rejected`."""
         answer = await self._client.call("POST", "/v3/keys/signatures/upload", dict(body))
