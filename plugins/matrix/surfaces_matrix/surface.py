@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from surfaces_core import (
+    Address,
     Agent,
     Attachment,
     Command,
@@ -20,6 +21,7 @@ from surfaces_core import (
     Outbound,
     Pace,
     Receipt,
+    Said,
     Surface,
     SurfaceContext,
 )
@@ -30,6 +32,7 @@ from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption, machine_for
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.examining import examine
+from surfaces_matrix.history import History
 from surfaces_matrix.login import Login
 from surfaces_matrix.lookup import Lookup
 from surfaces_matrix.media import fetch
@@ -79,6 +82,13 @@ class MatrixSurface(Surface):
             encrypt=settings.encrypt_new_rooms,
             expect=self._encryption.expect,
             log=context.log,
+        )
+        self._history = History(
+            self._client,
+            self._encryption,
+            surface=context.name,
+            prefix=context.prefix,
+            allowed=self._people.allowed,
         )
         self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)
         self._sync = Sync(
@@ -197,6 +207,10 @@ class MatrixSurface(Surface):
         """The bytes of a file that a person sent, within `max_file_bytes` and `transfer_timeout_s`."""
         settings = self.settings
         return fetch(self._client, attachment.ref, most=settings.max_file_bytes, timeout_s=settings.transfer_timeout_s)
+
+    async def history(self, address: Address, *, before: str, limit: int, thread: str = "") -> Sequence[Said]:
+        """What the room shows ahead of an event; of people that may talk to the bot."""
+        return await self._history.before(address.conversation, before, limit=limit, thread=thread)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into parts that each fit one event, encrypted where that may be."""

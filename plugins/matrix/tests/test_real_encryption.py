@@ -92,6 +92,15 @@ async def test_they_talk(house: House) -> None:
     await house.ann.see_text(house.room, house.bot_id, "The end.")
     mine = [message for message in await house.ann.timeline(house.room) if message.sender == house.bot_id]
     assert [message.text for message in mine if message.text] == ["It was **secret**.", "The end."]
+    async with house.bot.live() as surface:
+        event = await house.ann.say(house.room, "and?")
+        await house.bot.intake.wait_said(["hello bot", "and?"], "her next question")
+        before = await surface.history(house.here, before=event, limit=10)
+    assert [(said.by, said.text) for said in before] == [
+        ("person", "hello bot"),
+        ("agent", "It was **secret**."),
+        ("agent", "The end."),
+    ]
 
 
 async def test_a_restart_keeps_the_keys(house: House) -> None:
