@@ -30,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--debug", action="store_true", help="show tracebacks and log everything")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
+    init = commands.add_parser("init", help="write a commented config, made of what is installed and a few answers")
+    init.add_argument("--use", action="append", metavar="KIND=NAME", help="a plugin, like storage=postgres")
+    init.add_argument("--set", action="append", metavar="PLACE=VALUE", help="an answer, like surfaces.matrix.user_id=…")
+    init.add_argument("--yes", action="store_true", help="ask nothing; what is not said is left to the environment")
+    add_config(init)
     run = commands.add_parser("run", help="run the host")
     add_config(run)
     demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)

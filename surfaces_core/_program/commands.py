@@ -17,7 +17,7 @@ from surfaces_core._engine.discovery import load_driver, offers
 from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, backups, check, copying, plugins, reports, roster
+from surfaces_core._program import asking, backups, check, copying, init, plugins, reports, roster
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
@@ -38,6 +38,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return check.run(options)
         case "queue" | "dead" | "export":
             return asking.run(options)
+        case "init":
+            return init.run(options)
         case "backup":
             return backups.backup(options)
         case "restore":

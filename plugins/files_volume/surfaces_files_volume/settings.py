@@ -23,7 +23,9 @@ def _mode(value: object) -> object:
 class VolumeSettings(Settings):
     """Where the agents' folders are and what may be put there."""
 
-    root: Path = Field(description="The folder that holds every agent's workspace, as the bot sees it.")
+    root: Path = Field(
+        description="The folder that holds every agent's workspace, as the bot sees it.", examples=["./var/agents"]
+    )
     max_file_bytes: int = Field(
         default=100 << 20, gt=0, description="The largest file that is taken from a person or sent to one, in bytes."
     )
@@ -35,5 +37,9 @@ class VolumeSettings(Settings):
     )
     gid: int | None = Field(default=None, ge=0, description="The group that stored files belong to.")
     mode: Annotated[int, BeforeValidator(_mode)] = Field(
-        default=0o640, ge=0o400, le=0o777, description='The mode of stored files, octal digits such as "0640".'
+        default=0o640,
+        ge=0o400,
+        le=0o777,
+        examples=["0640"],
+        description='The mode of stored files, octal digits such as "0640".',
     )

@@ -20,7 +20,9 @@ class MatrixSettings(Settings):
         pattern=r"^https?://[^/?#\s@]+(/[^?#\s]*)?$",
     )
     user_id: str = Field(description="The bot's full id, like `@bot:example.org`", pattern=r"^@[^:\s]+:\S+$")
-    password: SecretStr | None = Field(default=None, description="The bot's password; or set `access_token`")
+    password: SecretStr | None = Field(
+        default=None, description="The bot's password; or set `access_token`", json_schema_extra={"ask": True}
+    )
     access_token: SecretStr | None = Field(default=None, description="An access token; or set `password`")
     device_id: str | None = Field(
         default=None, min_length=1, description="Device to log in as; without it one is made and kept"

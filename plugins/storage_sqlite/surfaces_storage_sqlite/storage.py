@@ -34,7 +34,9 @@ class SqliteStorage(Storage):
     class Settings(surfaces_core.Settings):
         """What the operator says under `storage:`."""
 
-        path: Path = Field(description="The database file; its folder is made when it is missing.")
+        path: Path = Field(
+            description="The database file; its folder is made when it is missing.", examples=["./var/surfaces.db"]
+        )
         busy_timeout_s: float = Field(
             default=5.0, ge=0, description="How long to wait while another program, a backup say, locks the database."
         )
