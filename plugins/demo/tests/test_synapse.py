@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -38,10 +41,15 @@ async def test_taken_names_are_refused(synapse: Synapse) -> None:
 
 
 @pytest.mark.slow
-async def test_a_folder_can_be_used_again(tmp_path: Path) -> None:
-    """A homeserver that is started again in its folder still knows its people."""
-    async with Synapse(tmp_path) as server:
-        account = await server.register("ann")
+async def test_a_folder_can_be_used_again(synapse: Synapse, tmp_path: Path) -> None:
+    """A homeserver that is started in the folder of another one knows its people."""
+    account = await synapse.register("synapse-again")
+    shutil.copytree(synapse.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("homeserver.db*"))
+    with (
+        closing(sqlite3.connect(synapse.folder / "homeserver.db")) as running,
+        closing(sqlite3.connect(tmp_path / "homeserver.db")) as copy,
+    ):
+        running.backup(copy)
     async with Synapse(tmp_path, room_version="11") as server:
         assert await log_in(server.url, account.user_id, account.password) == 200
 
