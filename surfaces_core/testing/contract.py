@@ -10,9 +10,9 @@ test, and a required setting that is a `Path` and is not given gets a place in i
 
     test_contract = contract.storage(MyStorage, settings={"path": "{tmp_path}/state"})
 
-Where a class is not enough, give a function. Its arguments are pytest fixtures; what it returns, or
-yields when something must be cleaned up, is what the checks work on (for a storage or a hooks
-plugin also just a new driver or plugin):
+Where a class is not enough, give a function. Its arguments are pytest fixtures, and `promise` is the
+check; what it returns, or yields when something must be cleaned up, is what the checks work on (for a
+storage or a hooks plugin also just a new driver or plugin):
 
     @contract.transport
     async def test_contract(my_agent):
@@ -82,10 +82,10 @@ def of(kind: str, given: Any, parts: Mapping[str, Options]) -> Any:
     if not inspect.isfunction(given):
         given = of_class(kind, given, parts)
     arguments = inspect.signature(given)
-    promise = inspect.Parameter("promise", inspect.Parameter.KEYWORD_ONLY)
+    names = dict.fromkeys([*arguments.parameters, "promise"])
 
     async def test(**fixtures: Any) -> None:
-        check = fixtures.pop("promise")
+        check = fixtures["promise"] if "promise" in arguments.parameters else fixtures.pop("promise")
         async with _given(given, fixtures) as found:
             material = ready(kind, found, lambda: given(**fixtures))
             try:
@@ -97,7 +97,7 @@ def of(kind: str, given: Any, parts: Mapping[str, Options]) -> Any:
 
     test.__doc__ = given.__doc__
     test.__signature__ = arguments.replace(  # type: ignore[attr-defined]
-        parameters=[*arguments.parameters.values(), promise], return_annotation=None
+        parameters=[inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
     )
     test.__wrapped__ = given  # type: ignore[attr-defined]  # so that pytest says where it stands
     marks = [*getattr(given, "pytestmark", []), pytest.mark.asyncio.mark]

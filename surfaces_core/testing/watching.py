@@ -74,7 +74,7 @@ def _opened(path: Any, _mode: Any, flags: int) -> str:
         return ""
     file = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 -- a watcher follows no links
     if flags & _WRITES:
-        return "" if file == os.devnull else f"writes to {file}"
+        return "" if file == os.devnull or "/__pycache__/" in file else f"writes to {file}"
     return "" if file.startswith(_quiet()) else f"reads {file}"
 
 

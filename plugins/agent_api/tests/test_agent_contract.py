@@ -27,4 +27,5 @@ async def test_contract(send_message_id: bool, talking: Any) -> AsyncIterator[Tr
                 agent=talk.agent,
                 unreachable=replace(talk.agent, id="nobody", options=closed),
                 recall="what did I say?",
+                asks="ask me",
             )

@@ -148,7 +148,7 @@ class MatrixSurface(Surface):
 
     def report(self, name: str) -> AsyncIterator[str]:
         """How the encryption is, or the recovery key."""
-        return self._trusted.report(name)
+        return self._trusted.report(name) if name in self.reports else super().report(name)
 
     @property
     def device(self) -> str:

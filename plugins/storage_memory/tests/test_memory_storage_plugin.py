@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import structlog
 from structlog.testing import capture_logs
 
 from surfaces_core import Context
-from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck
+from surfaces_core.testing import contract
 from surfaces_core.testing.memory_storage import MemoryDisk
 from surfaces_storage_memory import MemoryStorage
 
@@ -22,11 +22,11 @@ def storage(disk: MemoryDisk | None = None, control: Path | None = None) -> Memo
     return MemoryStorage(MemoryStorage.Settings(control=control), context, disk=disk)
 
 
-@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-async def test_memory_storage_plugin_keeps_the_contract(check: StorageCheck) -> None:
-    """Over one disk, which is one process, it passes every contract check."""
+@contract.storage
+def test_contract() -> Callable[[], MemoryStorage]:
+    """Over one disk, which is one process, it keeps every promise."""
     disk = MemoryDisk()
-    await check(lambda: storage(disk))
+    return lambda: storage(disk)
 
 
 async def test_it_says_that_nothing_survives(tmp_path: Path) -> None:

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from surfaces_core.testing.checks.storage import STORAGE_CHECKS, StorageCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.promises import Check
 from surfaces_storage_redis import RedisStorage
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
-async def test_redis_storage_keeps_the_contract(
-    check: StorageCheck, storage_under: Callable[..., RedisStorage]
-) -> None:
-    """Redis storage passes every contract check."""
-    await check(lambda: storage_under(check.__name__))
+@contract.storage
+def test_contract(promise: Check, storage_under: Callable[..., RedisStorage]) -> RedisStorage:
+    """Redis storage keeps every promise."""
+    return storage_under(promise.__name__)

@@ -76,6 +76,9 @@ class Echo(Transport):
         """The context is over."""
         self._said.pop((agent.id, context), None)
 
+    async def rest(self, agent: Agent, context: str) -> None:
+        """Nothing is open; what was said stays for when the conversation comes back."""
+
     async def check(self, agent: Agent) -> Health:
         """Always there, unless it is said to be away."""
         return Health(reachable=False, code="AGENT_UNREACHABLE") if self._is_away(agent) else Health(reachable=True)

@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from surfaces_core.contracts import Files
-from surfaces_core.errors import Rejected
+from surfaces_core.errors import Rejected, Unavailable
 from surfaces_core.events import FileRef
+from surfaces_core.testing.checks.making import made_quietly
 
 MIB = 1 << 20
 _FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in (*range(32), 127)}
@@ -68,6 +69,12 @@ class _Broken(Exception):
     """Raised by a stream that breaks."""
 
 
+async def check_made_quietly(bench: FilesBench) -> None:
+    """Making one touches nothing outside: its block is its lifetime."""
+    made_quietly(bench.make)
+    _promise(bench.make().max_staged >= 1, "at least one file must be allowed to wait")
+
+
 async def check_round_trip(bench: FilesBench) -> None:
     """What was saved is opened again under the path that `save` told, byte for byte."""
     async with bench.make() as files:
@@ -112,8 +119,11 @@ async def check_repeated_upload(bench: FilesBench) -> None:
     async with bench.make() as files:
         again = await files.save(bench.workspace, "note.txt", _stream([b"same"]), key="turn.0")
         other = await files.save(bench.workspace, "note.txt", _stream([b"same"]), key="turn.1")
-    assert again.path == first.path, "an upload repeated with its key must not store a second file"
-    assert other.path != first.path, "an upload with another key must get a file of its own"
+        await files.save(bench.other_workspace, "note.txt", _stream([b"elsewhere"]), key="turn.0")
+        _promise(again.path == first.path, "an upload repeated with its key must not store a second file")
+        _promise(other.path != first.path, "an upload with another key must get a file of its own")
+        kept = await _read(files, bench, first.path)
+        _promise(kept == b"same", "an upload with the same key in another workspace must get a file of its own there")
 
 
 async def check_concurrent_saves(bench: FilesBench) -> None:
@@ -205,9 +215,11 @@ async def check_outside(bench: FilesBench) -> None:
     """No spelling leads out of the workspace."""
     bench.write(bench.workspace, "own.txt", b"own")
     bench.write(bench.other_workspace, "secret.txt", b"secret")
+    bench.write(f"{bench.workspace}0", "secret.txt", b"of one whose name begins alike")
     other = bench.other_workspace.strip("/").rpartition("/")[2]
     async with bench.make() as files:
         for path in (
+            f"{bench.workspace}0/secret.txt",
             f"../{other}/secret.txt",
             f"/workspace/../{other}/secret.txt",
             f"{bench.workspace}/../{other}/secret.txt",
@@ -249,6 +261,19 @@ async def check_pieces(bench: FilesBench) -> None:
         await opened.aclose()
 
 
+async def check_changed_meanwhile(bench: FilesBench) -> None:
+    """A file that changes once it is opened is read as it was, or not at all."""
+    before = b"before " * 1000
+    bench.write(bench.workspace, "changing.txt", before)
+    async with bench.make() as files, await files.open(bench.workspace, "changing.txt") as opened:
+        bench.write(bench.workspace, "changing.txt", b"after")
+        try:
+            data = b"".join([piece async for piece in opened.chunks()])
+        except Unavailable:
+            return
+        _promise(data == before, "a file that shrank since it was opened must be Unavailable, not come in part")
+
+
 async def check_remove(bench: FilesBench) -> None:
     """Removing takes that file alone, may be repeated, and reaches nothing outside."""
     bench.write(bench.other_workspace, "secret.txt", b"secret")
@@ -268,6 +293,7 @@ async def check_remove(bench: FilesBench) -> None:
 
 
 FILES_CHECKS: tuple[FilesCheck, ...] = (
+    check_made_quietly,
     check_round_trip,
     check_empty_file,
     check_lasting,
@@ -282,6 +308,7 @@ FILES_CHECKS: tuple[FilesCheck, ...] = (
     check_outside,
     check_not_there,
     check_pieces,
+    check_changed_meanwhile,
     check_remove,
 )
 """Every promise of `Files`."""

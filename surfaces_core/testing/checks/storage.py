@@ -16,9 +16,15 @@ from collections.abc import Awaitable, Callable
 from surfaces_core.contracts import Storage
 from surfaces_core.errors import StateError
 from surfaces_core.testing.checks import storage_isolation as isolation
+from surfaces_core.testing.checks.making import made_quietly
 from surfaces_core.testing.checks.storage_steps import StorageFactory, delete, expect, promise, put, scan
 
 StorageCheck = Callable[[StorageFactory], Awaitable[None]]
+
+
+async def check_made_quietly(factory: StorageFactory) -> None:
+    """Making one touches nothing outside: its block is its lifetime."""
+    made_quietly(factory)
 
 
 async def check_put_get_delete(factory: StorageFactory) -> None:
@@ -48,11 +54,14 @@ async def check_empty_value(factory: StorageFactory) -> None:
 
 
 async def check_large_values(factory: StorageFactory) -> None:
-    """Values of 1 MiB and keys of 1,024 bytes come back unchanged."""
+    """Values of 1 MiB, one of 16 MiB, and keys of 1,024 bytes come back unchanged."""
     rows = {bytes([number]) * 1024: bytes(range(number, number + 128)) * 8192 for number in range(3)}
+    largest = {b"\xff" * 1024: bytes(range(256)) * (1 << 16)}
     async with factory() as storage:
         await put(storage, rows)
         await expect(storage, rows, "a value of 1 MiB under a key of 1,024 bytes must come back unchanged")
+        await put(storage, largest)
+        await expect(storage, rows | largest, "a value of 16 MiB must come back unchanged")
 
 
 async def check_own_writes(factory: StorageFactory) -> None:
@@ -206,6 +215,7 @@ async def check_model(factory: StorageFactory) -> None:
 
 
 STORAGE_CHECKS: tuple[StorageCheck, ...] = (
+    check_made_quietly,
     check_put_get_delete,
     check_missing_is_none,
     check_empty_value,

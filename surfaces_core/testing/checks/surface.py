@@ -13,10 +13,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import cast
+from unittest import SkipTest
 
-from surfaces_core.contracts import Surface
-from surfaces_core.events import Address, Draft, Kind, Outbound
+from surfaces_core.contracts import Condition, Conversations, Surface
+from surfaces_core.errors import Rejected, Unavailable
+from surfaces_core.events import Address, Attachment, Draft, Kind, Opening, Outbound
+from surfaces_core.testing.checks.making import made_quietly
+from surfaces_core.testing.checks.storage_steps import promise
 from surfaces_core.testing.recording_intake import RecordingIntake, in_time, receiving
+from surfaces_core.testing.watching import watched
 
 PARAGRAPH = "All work and no play makes a dull answer, whatever the question was. "
 TURN = "abcdefghijklmnopqrstuvwxyz"
@@ -311,6 +317,173 @@ async def check_typing_says_nothing(bench: SurfaceBench) -> None:
     await _expect(bench, [], "a turn that shows nothing must leave no message")
 
 
+# What it says of itself, and what else it may be asked ---------------------------------------------
+
+
+async def check_made_quietly(bench: SurfaceBench) -> None:
+    """Making one touches nothing outside: its block is its lifetime."""
+    made_quietly(bench.make)
+
+
+async def check_condition(bench: SurfaceBench) -> None:
+    """It says how it is without input or output, at any time; while it receives it is connected."""
+    surface = bench.make()
+    with watched() as deeds:
+        found: object = surface.condition()
+    promise(isinstance(found, Condition), f"condition must give a Condition, not {found!r}")
+    promise(not deeds, f"condition is asked often, so without input or output; this one {', '.join(deeds)}")
+    async with _live(bench, RecordingIntake()) as surface:
+        condition = surface.condition()
+        promise(condition.connected, f"a surface that is ready must be connected, not {condition}")
+
+
+async def check_device(bench: SurfaceBench) -> None:
+    """Its device is the same after a restart."""
+    devices = []
+    for _ in range(2):
+        async with _live(bench, RecordingIntake()) as surface:
+            devices.append(surface.device)
+    promise(devices[0] == devices[1], f"a device must be stable over restarts, not {devices}")
+
+
+async def check_reports(bench: SurfaceBench) -> None:
+    """Each report that it names comes line by line, and one that there is not is refused."""
+    async with _live(bench, RecordingIntake()) as surface:
+        for name in surface.reports:
+            async for line in surface.report(name):
+                promise(isinstance(line, str), f"a report must come in lines of text, not {line!r}")
+        try:
+            async for line in surface.report("no such report"):
+                raise AssertionError(f"a report that there is not must be Rejected, not {line!r}")
+        except Rejected:
+            pass
+
+
+async def check_acknowledge(bench: SurfaceBench) -> None:
+    """Showing that a message was taken up, or that it waits, says nothing and may be repeated."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        await bench.push("hello")
+        await intake.wait_said(["hello"], "what is said must come in")
+        message = next(entry for entry in intake.entries if entry.kind is Kind.MESSAGE)
+        for waiting in (True, False, False):
+            await surface.acknowledge(message, waiting=waiting)
+    await _expect(bench, [], "taking a message up must not be a message")
+
+
+async def check_fetch_refused(bench: SurfaceBench) -> None:
+    """A file that cannot be fetched is `Unavailable` or `Rejected`, with a sentence for the person."""
+    async with _live(bench, RecordingIntake()) as surface:
+        try:
+            async for _ in surface.fetch(Attachment(ref="nothing", name="nothing.txt")):
+                raise AssertionError("a file that there is not must be refused")
+        except (Rejected, Unavailable) as error:
+            promise(bool(error.public.strip()), "a refusal must have a sentence for the person")
+
+
+async def check_replaces(bench: SurfaceBench) -> None:
+    """What replaces an earlier message shows in its place, once; without a trace of that one it is said anew."""
+    async with _live(bench, RecordingIntake()) as surface:
+        await surface.send(_outbound(bench, surface, "first"))
+        await surface.send(_outbound(bench, surface, "second", part=1))
+        better = replace(_outbound(bench, surface, "better", part=2), replaces=f"{TURN}.0")
+        anew = replace(_outbound(bench, surface, "anew", part=3), replaces="never.0")
+        for message in (better, better, anew, anew):
+            await surface.send(message)
+    await _expect(bench, ["better", "second", "anew"], "what replaces a message must show in its place")
+
+
+async def check_history(bench: SurfaceBench) -> None:
+    """What was said before comes oldest first, no more than asked for, and nothing from after; or nothing at all."""
+    intake = RecordingIntake()
+    async with _live(bench, intake) as surface:
+        texts = ["one", "two", "three", "four"]
+        for text in texts:
+            await bench.push(text)
+        await intake.wait_said(texts, "what is said must come in")
+        events = {entry.text: entry.event_id for entry in intake.entries}
+        for before, limit in (("three", 9), ("four", 2), ("four", 1), ("one", 9)):
+            found = await surface.history(bench.address, before=events[before], limit=limit)
+            said = [each.text for each in found]
+            wanted = texts[: texts.index(before)][-limit:]
+            promise(said in (wanted, []), f"of {texts} the last {limit} before {before} must be {wanted}, not {said}")
+            promise(all(each.by == "person" for each in found), "what a person said must be a person's")
+
+
+# Conversations -----------------------------------------------------------------------------------
+
+
+async def check_opened_once(bench: SurfaceBench) -> None:
+    """The same opening twice, in another life too, makes one conversation, and it is found as it was opened."""
+    intake = RecordingIntake()
+    _needs_rooms(bench)
+    async with _live(bench, intake) as surface:
+        person = await _person(bench, intake)
+        opening = _opening(bench, person)
+        first, again = [await _rooms(surface).open(opening) for _ in range(2)]
+        other = await _rooms(surface).open(replace(opening, key="another", number=8))
+    async with _live(bench, intake) as surface:
+        rooms = _rooms(surface)
+        third = await rooms.open(opening)
+        promise(first == again == third, f"an opening must make one conversation, not {first}, {again} and {third}")
+        promise(other != first != bench.address, "another opening must make a conversation of its own")
+        found = await rooms.find(first)
+        wanted = (first, person, opening.number, opening.agent, opening.context)
+        seen = found and (found.address, found.owner, found.number, found.agent, found.context)
+        promise(seen == wanted, f"find must give the binding of what was opened, not {found}")
+        promise(bool(rooms.link(first).strip()), "link must give an address that leads there")
+
+
+async def check_recorded(bench: SurfaceBench) -> None:
+    """A changed binding is what the messenger shows from then on, to the next life too."""
+    intake = RecordingIntake()
+    _needs_rooms(bench)
+    async with _live(bench, intake) as surface:
+        rooms = _rooms(surface)
+        address = await rooms.open(_opening(bench, await _person(bench, intake)))
+        found = await rooms.find(address)
+        if found is None:
+            raise AssertionError("find must give the binding of what was opened")
+        changed = replace(found, name="renamed", context="78", archived=True)
+        for _ in range(2):
+            await rooms.record(changed)
+    async with _live(bench, intake) as surface:
+        promise(await _rooms(surface).find(address) == changed, "find must give what was recorded last")
+    known = next((each for each in intake.bindings if each.address == address), None)
+    promise(known == changed, f"a start must tell the host what was recorded last, not {known}")
+
+
+def _needs_rooms(bench: SurfaceBench) -> None:
+    if bench.make().conversations is None:
+        raise SkipTest("this surface makes no conversations")
+
+
+def _rooms(surface: Surface) -> Conversations:
+    promise(surface.conversations is not None, "a surface must have its conversations while it is open, too")
+    return cast(Conversations, surface.conversations)
+
+
+async def _person(bench: SurfaceBench, intake: RecordingIntake) -> str:
+    """The person's native id, as it comes with what they say."""
+    await bench.push("it is me")
+    await intake.wait_said(["it is me"], "what is said must come in")
+    return next(entry.sender for entry in intake.entries if entry.text == "it is me")
+
+
+def _opening(bench: SurfaceBench, person: str) -> Opening:
+    return Opening(
+        key="opening",
+        surface=bench.address.surface,
+        owner=person,
+        owner_name="Ann",
+        number=7,
+        name="Seventh",
+        agent="agent-0",
+        context="77",
+        created_at=time.time(),
+    )
+
+
 # Splitting ---------------------------------------------------------------------------------------
 
 
@@ -377,6 +550,16 @@ SURFACE_CHECKS: tuple[SurfaceCheck, ...] = (
     check_streamed_again,
     check_streamed_without_draft,
     check_typing_says_nothing,
+    check_made_quietly,
+    check_condition,
+    check_device,
+    check_reports,
+    check_acknowledge,
+    check_fetch_refused,
+    check_replaces,
+    check_history,
+    check_opened_once,
+    check_recorded,
     check_short_is_one_part,
     check_split_is_lossless,
     check_parts_fit,

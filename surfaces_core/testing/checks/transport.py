@@ -17,9 +17,10 @@ from itertools import count
 from typing import Any, cast
 from unittest import SkipTest
 
-from surfaces_core.contracts import Health, Transport
+from surfaces_core.contracts import Health, Section, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
-from surfaces_core.events import Agent, AgentEvent, AgentRequest, End, Text
+from surfaces_core.events import Agent, AgentEvent, AgentRequest, Confirm, End, Text
+from surfaces_core.testing.checks.making import made_quietly
 
 _MANY = 20
 _WORD = "marzipan"
@@ -40,6 +41,8 @@ class TransportBench:
     """One whose answer comes in several events."""
     recall: str = ""
     """A question that makes the agent repeat what was said in its context; empty when it remembers nothing."""
+    asks: str = ""
+    """A question at which the agent asks for leave and answers then; empty when it never does."""
     patience_s: float = 30.0
     """How long one check may take before the driver is said to hang."""
 
@@ -47,6 +50,13 @@ class TransportBench:
 TransportCheck = Callable[[TransportBench], Awaitable[None]]
 
 _turns = count(1)
+
+
+async def check_made_quietly(bench: TransportBench) -> None:
+    """Making one touches nothing outside: its block is its lifetime."""
+    made_quietly(bench.make)
+    made = bench.make()
+    made.AgentSettings.model_validate(dict(bench.agent.options))
 
 
 async def check_answer(bench: TransportBench) -> None:
@@ -167,6 +177,46 @@ async def check_forget(bench: TransportBench) -> None:
         await _events(transport, _request(bench, "1"))
 
 
+async def check_rest(bench: TransportBench) -> None:
+    """A context that rested, as one does whose conversation is put away, goes on where it was."""
+    async with _opened(bench) as transport:
+        await _events(transport, _request(bench, "1", _WORD))
+        for _ in range(2):
+            await transport.rest(bench.agent, "1")
+        await transport.rest(bench.agent, "never-was")
+        text = _text(await _events(transport, _request(bench, "1", bench.recall)))
+        _promise(not bench.recall or _WORD in text, "a context must know after a rest what was said in it before")
+
+
+async def check_confirm(bench: TransportBench) -> None:
+    """An agent that asks for leave hears the answer, yes or no, and its turn goes on to its end."""
+    if not bench.asks:
+        raise SkipTest("this agent asks nothing, says the bench")
+    async with _opened(bench) as transport:
+        for approved in (True, False):
+            request = _request(bench, "1", bench.asks)
+            asked: list[Confirm] = []
+            last: object = None
+            async with aclosing(_run(transport, request)) as events:
+                async for last in events:
+                    if isinstance(last, Confirm):
+                        asked.append(last)
+                        await transport.answer(request, last.id, approved)
+            _promise(bool(asked) and bool(asked[0].id), "an agent that asks must give a Confirm with an id")
+            _promise(isinstance(last, End), "a turn whose question was answered must go on to its End")
+
+
+async def check_describe(bench: TransportBench) -> None:
+    """What an agent publishes of itself is sections, each with a title; one that tells nothing gives none."""
+    async with _opened(bench) as transport:
+        with suppress(DriverError):  # it may be away
+            for section in await transport.describe(bench.agent):
+                _promise(isinstance(section, Section), f"describe must give Sections, not {section!r}")
+                _promise(bool(section.title.strip()), "a section must have a title")
+        count: object = transport.history(bench.agent)
+        _promise(type(count) is int and count >= 0, f"history must say how many messages, not {count!r}")
+
+
 async def check_answer_to_nothing(bench: TransportBench) -> None:
     """An answer to a question that nobody asked does no harm."""
     async with _opened(bench) as transport:
@@ -208,6 +258,7 @@ async def check_repeatable(bench: TransportBench) -> None:
 
 
 TRANSPORT_CHECKS: Sequence[TransportCheck] = (
+    check_made_quietly,
     check_answer,
     check_turn_after_turn,
     check_unreachable,
@@ -219,6 +270,9 @@ TRANSPORT_CHECKS: Sequence[TransportCheck] = (
     check_memory,
     check_many,
     check_forget,
+    check_rest,
+    check_confirm,
+    check_describe,
     check_answer_to_nothing,
     check_left_in_a_turn,
     check_opened_again,
