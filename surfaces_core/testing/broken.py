@@ -29,6 +29,8 @@ class BrokenPromise(AssertionError):
         self.promise = promises.sentence(check)
         """What was promised."""
         leaves = list(_leaves(cause))
+        self.in_words = any(isinstance(leaf, AssertionError) for leaf in leaves)
+        """A check found it, and nothing stumbled before that."""
         self.found = _said(leaves[0]).partition("\n")[0]
         """What happened instead, in a line."""
         said = [line for leaf in leaves for line in (*_indented(_said(leaf)), *_theirs(leaf), "")]

@@ -86,15 +86,9 @@ def of(kind: str, given: Any, parts: Mapping[str, Options]) -> Any:
 
     async def test(**fixtures: Any) -> None:
         check = fixtures["promise"] if "promise" in arguments.parameters else fixtures.pop("promise")
-        async with _given(given, fixtures) as found:
-            material = ready(kind, found, lambda: given(**fixtures))
-            try:
-                await check(material)
-            except (unittest.SkipTest, pytest.skip.Exception):
-                raise
-            except Exception as error:
-                raise BrokenPromise(kind, check, error) from error
+        await keep(kind, given, fixtures, check)
 
+    test.surfaces_kind = kind  # type: ignore[attr-defined]  # for `planted`
     test.__doc__ = given.__doc__
     test.__signature__ = arguments.replace(  # type: ignore[attr-defined]
         parameters=[inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
@@ -103,6 +97,18 @@ def of(kind: str, given: Any, parts: Mapping[str, Options]) -> Any:
     marks = [*getattr(given, "pytestmark", []), pytest.mark.asyncio.mark]
     test.pytestmark = marks  # type: ignore[attr-defined]
     return pytest.mark.parametrize("promise", promises.checks(kind), ids=promises.name)(test)
+
+
+async def keep(kind: str, given: Callable[..., Any], fixtures: Mapping[str, Any], check: promises.Check) -> None:
+    """Run one check on what a function gives with these fixtures. Raises `BrokenPromise`."""
+    async with _given(given, fixtures) as found:
+        material = ready(kind, found, lambda: given(**fixtures))
+        try:
+            await check(material)
+        except (unittest.SkipTest, pytest.skip.Exception):
+            raise
+        except Exception as error:
+            raise BrokenPromise(kind, check, error) from error
 
 
 @asynccontextmanager

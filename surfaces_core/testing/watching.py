@@ -28,6 +28,7 @@ _DEEDS: Mapping[str, str] = {
     "os.rename": "renames {0}",
     "os.rmdir": "removes {0}",
     "os.truncate": "cuts {0}",
+    "os.utime": "touches {0}",
     "_thread.start_new_thread": "starts a thread",
     "time.sleep": "sleeps",
 }

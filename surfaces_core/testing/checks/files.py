@@ -330,7 +330,11 @@ async def _save(files: Files, bench: FilesBench, name: str, chunks: Sequence[byt
 
 
 async def _read(files: Files, bench: FilesBench, path: str) -> bytes:
-    async with await files.open(bench.workspace, path) as opened:
+    try:
+        opened = await files.open(bench.workspace, path)
+    except Rejected as error:
+        raise AssertionError(f"{path!r} is there and must be opened, not refused ({error})") from None
+    async with opened:
         return b"".join([piece async for piece in opened.chunks()])
 
 

@@ -12,7 +12,6 @@ from surfaces_core.testing.watching import watched
 
 def made_quietly(make: Callable[[], Driver]) -> None:
     """A driver does nothing before its block; its settings stay as they are and take no key that they do not know."""
-    make()  # what is imported now is not its fault
     with watched() as deeds:
         driver = make()
     if deeds:

@@ -516,7 +516,10 @@ async def check_parts_fit(bench: SurfaceBench) -> None:
         parts = list(surface.split(text))
         for number, part in enumerate(parts):
             message = _outbound(bench, surface, part, part=number, streamed=number == 0)
-            await in_time(surface.send(message), "each part of a text must be sent")
+            try:
+                await in_time(surface.send(message), "each part of a text must be sent")
+            except Rejected as error:
+                raise AssertionError(f"each part must fit one message; number {number} was refused: {error}") from None
     await _expect(bench, parts, "each part of a text must fit one message")
 
 
