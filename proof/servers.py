@@ -32,11 +32,16 @@ class Server:
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str) -> None:
-        """Start it and wait until it answers."""
+    def launch(self, *options: str) -> None:
+        """Start it; it dies with the thread that does."""
         assert self._process is None
         with (self.folder / "log").open("ab") as log:
             self._process = _started([*self._command, *options], self._user, log)
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers."""
+        self.launch(*options)
+        assert self._process is not None
         end = time.monotonic() + _READY_S
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "log").read_text()

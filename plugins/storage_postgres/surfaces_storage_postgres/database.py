@@ -10,7 +10,7 @@ from typing import TypeVar
 import asyncpg
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core import Changes, Database, Page, StateError
+from surfaces_core import Changes, Database, Page
 from surfaces_storage_postgres import failures, session
 from surfaces_storage_postgres.schema import quoted
 from surfaces_storage_postgres.session import Session, Target
@@ -21,8 +21,6 @@ PAGE_BYTES = 1024 * 1024
 STATEMENT_BYTES = 32 * 1024 * 1024
 """Changes go in several statements of one transaction beyond this size; an array ends at 1 GB."""
 _PAUSE_S = 0.2
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
-"""What a call raises whose connection ended."""
 
 
 class PostgresDatabase(Database):
@@ -69,12 +67,11 @@ class PostgresDatabase(Database):
             async with connection.transaction():
                 for statement in statements:
                     await connection.execute(self._apply, *statement)
-        except (*_LOST, TimeoutError) as error:
-            # The answer may have been lost behind the commit. It is not sent again: the host ends.
-            connection.terminate()
-            raise failures.in_doubt(self._target.place, error) from error
         except failures.FAILURES as error:
-            raise failures.translated(self._target.place, error) from error
+            if not failures.lost(error):
+                raise failures.translated(self._target.place, error) from error
+            # The answer may have been lost behind the commit. It is not sent again: the host ends.
+            raise failures.in_doubt(self._target.place, error) from error
 
     async def close(self) -> None:
         """Let go of the lock and the connection."""
@@ -89,9 +86,10 @@ class PostgresDatabase(Database):
         try:
             try:
                 return await query(await self._live())
-            except _LOST:
-                if not self._session.connection.is_closed():
+            except failures.FAILURES as error:
+                if not failures.lost(error):
                     raise
+                self._session.connection.terminate()
                 return await query(await self._live())
         except failures.FAILURES as error:
             raise failures.translated(self._target.place, error) from error
@@ -109,18 +107,14 @@ class PostgresDatabase(Database):
                 failure = failures.translated(self._target.place, error)
                 if failure.exit_code != os.EX_UNAVAILABLE or asyncio.get_running_loop().time() > end:
                     raise failure from error
-            except StateError as error:
+            except failures.Held as error:
                 # The server may not have noticed yet that our old connection is gone.
-                if not _may_be_us(error) or asyncio.get_running_loop().time() > end:
+                if error.holder != session.ours() or asyncio.get_running_loop().time() > end:
                     raise
             else:
                 self._log.info("storage.found", place=self._target.place)
                 return self._session.connection
             await asyncio.sleep(_PAUSE_S)
-
-
-def _may_be_us(error: StateError) -> bool:
-    return error.exit_code == os.EX_TEMPFAIL and f"process {os.getpid()} " in str(error)
 
 
 def _statements(changes: Changes) -> Iterator[tuple[list[bytes], list[bytes], list[bytes]]]:

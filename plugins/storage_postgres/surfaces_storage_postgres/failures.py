@@ -55,6 +55,13 @@ FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, InternalClientError, 
 """Everything that a call of the library raises because of the server."""
 
 
+def lost(error: BaseException) -> bool:
+    """Whether the connection is of no use any more; what was asked may have been done."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "08")[:2] == "08" or (error.sqlstate or "").startswith("57P")
+    return True  # a time-out too: the answer may still come, and would be taken for that of the next question
+
+
 def translated(place: str, error: BaseException) -> StateError:
     """Whatever the library raised, as what the host understands; never with the DSN, which holds a password."""
     exit_code, sentence = _judged(error)
@@ -80,12 +87,15 @@ def _detail(error: BaseException) -> str:
     return type(error).__name__  # the words of a client's error may quote the DSN
 
 
-def held(place: str, holder: str | None) -> StateError:
-    """Another host has this state."""
-    return StateError(
-        f"{place}: {holder or 'another process'} holds this state; stop it, or name another schema",
-        exit_code=os.EX_TEMPFAIL,
-    )
+class Held(StateError):
+    """Another session has this state."""
+
+    def __init__(self, place: str, holder: str | None) -> None:
+        super().__init__(
+            f"{place}: {holder or 'another process'} holds this state; stop it, or name another schema",
+            exit_code=os.EX_TEMPFAIL,
+        )
+        self.holder = holder
 
 
 def superseded(place: str, holder: str | None) -> StateError:

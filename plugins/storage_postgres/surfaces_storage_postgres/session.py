@@ -87,7 +87,7 @@ async def _take(connection: asyncpg.Connection, target: Target) -> None:
     end = loop.time() + HELD_S
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", target.lock):
         if loop.time() > end:
-            raise failures.held(target.place, await _holder(connection, target))
+            raise failures.Held(target.place, await _holder(connection, target))
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -112,5 +112,9 @@ async def _new_life(connection: asyncpg.Connection, target: Target, last: Sessio
         now = await connection.fetchrow(f"SELECT life, holder FROM {meta}")  # noqa: S608
         if now is None or now["life"] != last.life:
             raise failures.superseded(target.place, None if now is None else now["holder"])
-    me = f"process {os.getpid()} on {socket.gethostname()}"
-    return int(await connection.fetchval(f"UPDATE {meta} SET life = life + 1, holder = $1 RETURNING life", me))  # noqa: S608
+    return int(await connection.fetchval(f"UPDATE {meta} SET life = life + 1, holder = $1 RETURNING life", ours()))  # noqa: S608
+
+
+def ours() -> str:
+    """Who we are, as the state says it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"

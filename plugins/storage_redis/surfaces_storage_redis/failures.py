@@ -74,6 +74,8 @@ def translated(place: str, error: BaseException) -> StateError:
 
 
 def _judged(error: BaseException) -> tuple[int, str]:
+    if isinstance(error.__cause__, exceptions.AuthenticationError):  # while connecting it is wrapped
+        error = error.__cause__
     if isinstance(error, exceptions.ResponseError | exceptions.ConnectionError):
         words = str(error).replace(":", " ").replace("-", " ").split()
         for word, meaning in BY_WORD.items():
