@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import shutil
@@ -9,11 +10,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal, Self
 
 _PR_SET_PDEATHSIG = 1
 _NOBODY = 65534
@@ -77,9 +78,10 @@ def _started(command: Sequence[str], user: int | None, log: IO[bytes]) -> subpro
 
 @contextmanager
 def _own_folder(name: str, user: int | None) -> Iterator[Path]:
-    """A folder that the user of a server can reach; those of pytest are for their owner alone."""
+    """A folder that the user of a server and those who ask it can reach; those of pytest are for their owner alone."""
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as text:
         folder = Path(text)
+        folder.chmod(0o755)
         if user is not None:
             os.chown(folder, user, user)
         yield folder
@@ -136,3 +138,60 @@ def redis(*options: str) -> Iterator[Server]:
             yield server
         finally:
             server.end(signal.SIGKILL)
+
+
+class Proxy:
+    """A door to a server that cuts a connection at a chosen request: before the server has it, or before its answer."""
+
+    def __init__(self, server: Path, door: Path) -> None:
+        self._server = server
+        self._door = door
+        self._marker = b""
+        self._before = True
+
+    def cut_at(self, marker: bytes, side: Literal["before", "after"]) -> None:
+        """Cut at the next request that holds these bytes."""
+        self._marker, self._before = marker, side == "before"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """For as long as the block lasts."""
+        async with await asyncio.start_unix_server(self._serve, self._door):
+            yield self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_unix_connection(self._server)
+        with closing(writer), closing(outer):
+            async with asyncio.TaskGroup() as group:
+                answers = group.create_task(_passed(inner, writer))
+                if await self._requests(reader, outer, answers):
+                    await asyncio.wait([answers])
+                    await inner.read(1)  # the answer is there, so it was done
+                answers.cancel()
+
+    async def _requests(
+        self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter, answers: asyncio.Task[None]
+    ) -> bool:
+        """Pass them on until the end or the cut; whether the server has a request whose answer is kept back."""
+        seen = b""
+        while data := await reader.read(65536):
+            seen = seen[-1024:] + data
+            fatal = bool(self._marker) and self._marker in seen
+            if fatal and self._before:
+                self._marker = b""
+                return False
+            if fatal:
+                self._marker = b""
+                answers.cancel()
+            outer.write(data)
+            await outer.drain()
+            if fatal:
+                return True
+        return False
+
+
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
