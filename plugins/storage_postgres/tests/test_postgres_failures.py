@@ -145,7 +145,7 @@ async def test_migrations_are_all_or_nothing(server: servers.Server, storage_in:
             await schema.migrate(sql, "older", "here", (*schema.MIGRATIONS, more, "ALTER NONSENSE"))
         assert await sql.fetchval("SELECT version FROM older.meta") == 1
         await schema.migrate(sql, "older", "here", (*schema.MIGRATIONS, more))
-        assert await sql.fetchrow("SELECT key, more FROM older.state") == (b"a", None)
+        assert [tuple(row) for row in await sql.fetch("SELECT key, more FROM older.state")] == [(b"a", None)]
         assert await sql.fetchval("SELECT version FROM older.meta") == 2
 
 
