@@ -73,7 +73,6 @@ def test_postgres_settings_are_checked(settings: dict[str, object]) -> None:
     ("dsn", "code"),
     [
         ("postgresql://ann:hush@127.0.0.1:1/x", os.EX_UNAVAILABLE),
-        ("postgresql://ann:hush@nowhere.invalid/x", os.EX_UNAVAILABLE),
         ("postgresql://ann:hush@host:port/x", os.EX_CONFIG),
         ("mysql://ann:hush@host/x", os.EX_CONFIG),
         ("postgresql://nobody:hush@/postgres?host={folder}", os.EX_CONFIG),
