@@ -29,6 +29,7 @@ FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ENVIRONMENT = {
     "MATRIX_PASSWORD": "x",
+    **{f"{name}_API_KEY": "x" for name in ("ANTHROPIC", "DEEPSEEK", "GEMINI", "MOONSHOT", "OPENAI")},
     "MATRIX_RECOVERY_KEY": "x",
     "PUSH_TOKEN": "x" * 32,
     "SURFACES_DSN": "postgresql://x@localhost/x",
