@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tools.documents.parts import ROOT, Page, table
@@ -26,7 +27,7 @@ def filled(text: str) -> str:
     def fresh(match: re.Match[str]) -> str:
         if not (ROOT / match[2]).exists():
             return f"{match[1]}{match[3]}"
-        lines = proof(json.loads((ROOT / match[2]).read_text()))
+        lines = KINDS[match[2]](json.loads((ROOT / match[2]).read_text()))
         return "\n".join([match[1].rstrip(), "", *lines, match[3]])
 
     return PLACE.sub(fresh, text)
@@ -45,6 +46,28 @@ def proof(report: dict[str, Any]) -> Page:
     bugs = parts.get("planted", {}).get("bugs", {})
     seen = [(f"`{name}`", f"`{bug['at']}`", bug["as"].replace("_", " ")) for name, bug in bugs.items()]
     yield from table(("planted bug", "seen at", "as"), *seen)
+
+
+def storages(report: dict[str, Any]) -> Page:
+    """What `bench/storages.json` says: a row for each storage."""
+    machine = report["machine"]
+    yield (
+        f"Measured by `python -m bench.storages`: medians of five rounds in which the storages take turns, "
+        f"{machine['cores']} cores shared with other work (load {machine['load']:.0f}), Python {machine['python']}, "
+        "servers on the same machine."
+    )
+    yield ""
+    names = {
+        "alone_per_s": "commits/s, one after the other",
+        "together_per_s": "commits/s, 64 tasks",
+        "events_per_s": "events/s, in batches of 100",
+    }
+    rows = [(f"`{kind}`", *(_cell(found[name]) for name in names)) for kind, found in report["storages"].items()]
+    yield from table(("storage", *names.values()), *rows)
+
+
+KINDS: Mapping[str, Callable[[dict[str, Any]], Page]] = {"proof.json": proof, "bench/storages.json": storages}
+"""What puts a file of figures into words."""
 
 
 def _cell(value: object) -> str:
