@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -191,12 +192,13 @@ async def test_a_restarted_server_frees_the_state(server: servers.Server, storag
     """A holder of the server's last run is not taken for a client of this one that has its number."""
     stranger = storage_under("restarted")
     await stranger.__aenter__()
-    server.end(9)
-    server.start()
-    with Redis.from_url(server.url) as client:
-        for _ in range(50):  # numbers beyond those of the last run
-            Redis.from_url(server.url).ping()
-        client.ping()
+    with ExitStack() as stack, Redis.from_url(server.url) as client:
+        number = int(holder(client, "restarted"))
+        client.close()
+        server.end(9)
+        server.start()
+        while stack.enter_context(Redis.from_url(server.url, single_connection_client=True)).client_id() < number:
+            pass
         async with storage_under("restarted") as storage:
             await put(storage, b"a")
             assert "took this state over" in str(await failed(put(stranger, b"b")))
