@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
+from surfaces_core._program import scaffold
 from tools.documents import contracts, failures, figures, measures, operators, promised
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
@@ -41,11 +42,20 @@ PAGES: Mapping[str, Callable[[], Page]] = {
 INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```([^\n]*)\n(?:.*?\n)?```\n", re.DOTALL)
 
 
+def _content(place: str) -> str:
+    """A file of the repository, or with `new:KIND:NAME:FILE` one that `surfaces plugins new` would write."""
+    word, *more = place.split(":")
+    if word != "new":
+        return (ROOT / place).read_text()
+    kind, name, file = more
+    return dict(scaffold.package_of(kind, name))[file]
+
+
 def included(page: Path) -> str:
     """A page written by hand with the files that it includes as they are now."""
 
     def fresh(match: re.Match[str]) -> str:
-        content = (ROOT / match[2]).read_text().rstrip()
+        content = _content(match[2]).rstrip()
         return f"{match[1]}```{match[3]}\n{content}\n```\n"
 
     return figures.filled(INCLUDE.sub(fresh, page.read_text()))

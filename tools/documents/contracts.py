@@ -128,7 +128,7 @@ def hooks_page() -> Page:
     module = import_module("surfaces_core.hooks")
     yield from ("# Hooks", "", GENERATED, "", inspect.getdoc(module) or "", "")
     yield "A hooks plugin is a module (or a class) named by an entry point of the group `surfaces.hooks`; its functions"
-    yield "are marked with `hookimpl`. [Write a command](../how-to/write-a-command.md) shows a whole one."
+    yield "are marked with `hookimpl`. [Write a command](../tutorial/commands.md) shows a whole one."
     yield ""
     for name, node, doc in public(parsed(module)):
         yield from described(name, node, doc)
