@@ -265,3 +265,17 @@ def test_a_strangers_plugin_of_eight_lines_is_found(clean: Clean, ping: Path) ->
     assert clean.state_of("ping", "-c", "elsewhere.yaml") == "installed"
     assert clean.state_of("ping") == "enabled"
     assert "!ping" in clean.program("surfaces", "plugins", "show", "ping")
+
+
+def test_a_new_plugin_is_built_installed_and_enabled(clean: Clean, tmp_path: Path) -> None:
+    """What `plugins new` writes, from its wheel: its own tests pass as it configures them, and a host takes it."""
+    clean.install("surfaces-core[testing]")
+    project = tmp_path / "lines"
+    clean.program("surfaces", "plugins", "new", "storage", "lines", "--to", project)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=project)
+    clean.add(*tmp_path.glob("surfaces_lines-*.whl"))
+    (clean.folder / "surfaces.yaml").write_text(CONFIG.replace("use: sqlite", "use: lines").replace("[ping]", "[]"))
+    assert clean.state_of("lines") == "enabled"
+    (project / "surfaces_lines.py").unlink()  # so that it is the installed one that is tested
+    passed = run(clean.folder / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+    assert "22 passed" in passed
