@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +36,27 @@ def projects(release: Path) -> Mapping[Path, dict[str, Any]]:
     return {path.parent: tomllib.loads(path.read_text())["project"] for path in files}
 
 
-def run(release: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Python in a folder, with the packages of a release installed as pip would."""
+def installed(release: Path, folder: Path) -> dict[str, str]:
+    """The environment of a process to which the packages of a release are installed, as pip would."""
     for project in projects(release).values():
         info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
-        groups = (
-            (group, name, value) for group, names in project["entry-points"].items() for name, value in names.items()
-        )
-        (info / "entry_points.txt").write_text(
-            "".join(f"[{group}]\n{name} = {value}\n" for group, name, value in groups)
-        )
-    paths = os.pathsep.join(map(str, (folder, *projects(release))))
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        groups = [f"[{group}]\n{entry(names)}" for group, names in project["entry-points"].items()]
+        (info / "entry_points.txt").write_text("".join(groups))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, *projects(release))))}
+
+
+def entry(names: Mapping[str, str]) -> str:
+    """The lines of a group of entry points."""
+    return "".join(f"{name} = {value}\n" for name, value in names.items())
+
+
+def run(release: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Python in a folder, with the packages of a release."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = installed(release, folder)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @releases
@@ -94,3 +97,49 @@ def test_the_examples_of_a_release_pass_the_checks_of_today(release: Path, tmp_p
     ]
     done = run(release, tmp_path, "-m", "pytest", *options, *files)
     assert done.returncode == 0, done.stdout
+
+
+@releases
+async def test_the_examples_of_a_release_talk(release: Path, tmp_path: Path) -> None:
+    """A host made of nothing else answers a person, and after a restart shows the same and answers on."""
+    (tmp_path / "surfaces.yaml").write_text(CONFIG)
+    async with host(release, tmp_path):
+        assert await talk(tmp_path, "1", "hello") == ["hello"]
+    async with host(release, tmp_path):
+        assert await talk(tmp_path, "2", "!ping a") == ["hello", "pong a"]
+
+
+@asynccontextmanager
+async def host(release: Path, folder: Path) -> AsyncIterator[None]:
+    """One life of a host with the examples of a release, which ends well."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "surfaces_core.cli", "run"),
+        cwd=folder,
+        env=installed(release, folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout
+    try:
+        async with asyncio.timeout(30):
+            assert (await process.stdout.readline()).startswith(b"READY")
+        yield
+    finally:
+        process.terminate()
+        code = await process.wait()
+    assert code == 0
+
+
+async def talk(folder: Path, number: str, text: str) -> list[str]:
+    """Say something on the socket; all that the bot says there, once that is more than before."""
+    reader, writer = await asyncio.open_unix_connection(folder / "socket")
+    writer.write(json.dumps({"id": number, "text": text}).encode() + b"\n")
+    said: list[str] = []
+    async with asyncio.timeout(30):
+        seen = False
+        while not seen or len(said) < int(number):
+            told = json.loads(await reader.readline())
+            seen = seen or told.get("seen") == number
+            said += [told["text"]] if "text" in told else []
+    writer.close()
+    return said

@@ -16,6 +16,8 @@ from surfaces_core._program.checkup.findings import Finding, Subject, about
 from surfaces_core._program.checkup.imports import environment
 
 QUIET = ("-q", "-p", "no:cacheprovider")
+TESTS = ("test_*.py", "tests/**/test_*.py")
+"""Where authors keep theirs."""
 MOST = 10
 """Failures that are told one by one."""
 
@@ -41,7 +43,7 @@ def judged(subject: Subject, settings: Sequence[str]) -> Iterator[Finding]:
     from surfaces_core.testing import promises
 
     own: list[Case] = []
-    if subject.folder and any(subject.folder.rglob("test_*.py")):
+    if subject.folder and any(path for where in TESTS for path in subject.folder.glob(where)):
         own = _run(subject, [])
         yield from _failures("tests", own)
         yield _count("tests", own)
