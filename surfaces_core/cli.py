@@ -70,7 +70,7 @@ def _plugins(plugins: argparse.ArgumentParser) -> None:
     add_config(show)
     new = inner.add_parser("new", help="write the package of a new plugin, which works and passes its tests")
     new.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
-    new.add_argument("name", help="what the config is to call it, like lines")
+    new.add_argument("name", metavar="NAME", help="what the config is to call it, like lines")
     new.add_argument("--to", type=Path, metavar="FOLDER", help="where to; default: surfaces-NAME in this folder")
     check = inner.add_parser("check", help="whether a plugin keeps what operators and the host rely on; for its author")
     check.add_argument("target", metavar="FOLDER_OR_DISTRIBUTION", help="a folder with a pyproject.toml, or a name")
