@@ -57,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="put a backup into an empty storage, and read it back")
     restore.add_argument("archive", type=Path, metavar="FROM", help="what `surfaces backup` has written")
     add_config(restore)
+    reset = commands.add_parser("reset", help="throw the state away, for development")
+    reset.add_argument("--mode", required=True, choices=("local-only", "server-leave-forget"), help="how much")
+    reset.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    reset.add_argument("--yes", action="store_true", help="do it without asking")
+    add_config(reset)
     commands.add_parser("version", help="versions of everything")
     return whole
 

@@ -355,6 +355,15 @@ class Surface(Driver):
         raise Rejected(f"{self.context.name} has no report {name}")
         yield ""
 
+    async def depart(self, *, pretend: bool) -> AsyncIterator[str]:
+        """Leave and forget every place where the bot is, for `surfaces reset`: a line for each.
+
+        Asked of an open surface that does not run; with `pretend` it only says what it would leave.
+        Raises `Unavailable`, or `Rejected` where nothing can be left.
+        """
+        raise Rejected(f"{self.context.name} has no places that it could leave")
+        yield ""
+
     @abstractmethod
     async def run(self, intake: Intake) -> None:
         """Receive until cancelled. `Unavailable` = start me again later; `ConfigError` ends the host."""
@@ -492,6 +501,19 @@ class Storage(Driver):
 
         Transactions are serialisable. Raises `StateError` when the changes could not be made durable.
         """
+
+    async def erase(self) -> str:
+        """Remove all that is kept, for `surfaces reset`; what was removed, in a line. Asked of one that is not opened.
+
+        By itself it opens the storage and removes every row. Raises `StateError`.
+        """
+        count = 0
+        async with self, self.transaction() as tx:
+            rows = [row async for row, _ in tx.scan(b"")]
+            for row in rows:
+                await tx.delete(row)
+                count += 1
+        return f"{count} rows"
 
 
 class OpenFile(ABC):

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from surfaces_core._engine.discovery import load_driver, offers
 from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, backups, check, copying, init, plugins, reports, roster
+from surfaces_core._program import asking, backups, check, copying, init, plugins, reports, reset, roster
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
@@ -25,31 +26,7 @@ from surfaces_core.errors import ConfigError
 
 def dispatch(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
-    match options.command:
-        case "run":
-            return run(options)
-        case "demo":
-            return demo(options.rest)
-        case "report":
-            return reports.run(options.driver, options.rest)
-        case "plugins":
-            return plugins.run(options)
-        case "check":
-            return check.run(options)
-        case "queue" | "dead" | "export":
-            return asking.run(options)
-        case "init":
-            return init.run(options)
-        case "backup":
-            return backups.backup(options)
-        case "restore":
-            return backups.restore(options)
-        case "storage":
-            return copying.run(options)
-        case "agents":
-            return agents(options)
-        case _:
-            return versions()
+    return COMMANDS[options.command](options)
 
 
 # Commands -----------------------------------------------------------------------------------------
@@ -77,10 +54,10 @@ def _unasked(error: BaseException) -> BaseException:
     return bug
 
 
-def demo(rest: list[str]) -> int:
+def demo(options: argparse.Namespace) -> int:
     """`surfaces demo`, where its distribution is installed."""
     for entry in entry_points(group="surfaces.programs", name="demo"):
-        result: int = entry.load()(rest)
+        result: int = entry.load()(options.rest)
         return result
     raise ConfigError("", "the demo is not installed; pip install surfaces-demo")
 
@@ -145,10 +122,29 @@ def _new_agent(config: Config, options: argparse.Namespace) -> dict[str, str]:
     return entry
 
 
-def versions() -> int:
+def versions(options: argparse.Namespace) -> int:
     """`surfaces version`."""
     contracts = ", ".join(f"{kind} {number}" for kind, number in CONTRACTS.items())
     say(f"surfaces-core {version('surfaces-core')} (contracts: {contracts}; Python {platform.python_version()})")
     for name, number in sorted({(offer.distribution, offer.version) for offer in offers()}):
         say(f"{name} {number}")
     return os.EX_OK
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "agents": agents,
+    "backup": backups.backup,
+    "check": check.run,
+    "dead": asking.run,
+    "demo": demo,
+    "export": asking.run,
+    "init": init.run,
+    "plugins": plugins.run,
+    "queue": asking.run,
+    "report": reports.run,
+    "reset": reset.run,
+    "restore": backups.restore,
+    "run": run,
+    "storage": copying.run,
+    "version": versions,
+}

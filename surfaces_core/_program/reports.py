@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from surfaces_core._engine.config import load
@@ -18,9 +17,10 @@ from surfaces_core.errors import ConfigError
 GROUP = "surfaces.surface"
 
 
-def run(driver: str, rest: Sequence[str]) -> int:
+def run(asked: argparse.Namespace) -> int:
     """Print a report, of each surface that this driver has in the config; the exit code."""
-    options = parser(driver).parse_args(rest)
+    driver: str = asked.driver
+    options = parser(driver).parse_args(asked.rest)
     names = _surfaces(options.config, driver, options.surface)
     codes = [_tell(options, name, several=len(names) > 1) for name in names]
     return max(codes)

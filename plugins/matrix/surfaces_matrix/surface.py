@@ -28,6 +28,7 @@ from surfaces_core import (
 from surfaces_matrix.account import Account
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
+from surfaces_matrix.departing import depart
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption, machine_for
 from surfaces_matrix.errors import Refused
@@ -154,6 +155,12 @@ class MatrixSurface(Surface):
     def device(self) -> str:
         """The login, for the homeserver recognises what was sent under this one alone."""
         return self._login.session
+
+    async def depart(self, *, pretend: bool) -> AsyncIterator[str]:
+        """Every room that the bot has joined."""
+        await self._login()
+        async for line in depart(self._client, pretend=pretend):
+            yield line
 
     async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
         """The homeserver, the clock, the login, and who is let in."""

@@ -64,6 +64,14 @@ class SqliteStorage(Storage):
         """Its file, folder and space."""
         return await asyncio.to_thread(lambda: list(examining.examine(self.settings.path)))
 
+    async def erase(self) -> str:
+        """Remove the file with what stands beside it, where no process holds it."""
+        async with self:  # so that nobody else has it, and that it is ours to remove
+            pass
+        path = self.settings.path.resolve()
+        await asyncio.to_thread(_remove, path)
+        return str(path)
+
     def transaction(self) -> SqliteTx:
         """One at a time in their bodies; their commits overlap, so many at once share an fsync.
 
@@ -144,6 +152,11 @@ class SqliteTx(Tx):
     def _refuse_when_over(self) -> None:
         if self._over:  # a late change would be lost without a word
             raise RuntimeError("this transaction is over")
+
+
+def _remove(path: Path) -> None:
+    for beside in ("-wal", "-shm", ".lock", ""):  # the file last: until then it is a state that can be opened
+        Path(f"{path}{beside}").unlink(missing_ok=True)
 
 
 def _successor(prefix: bytes) -> bytes:
