@@ -62,7 +62,7 @@ font-family="Open Sans" font-size="12">
 <g fill="#6d6961"><text x="48" y="208">Mon</text><text x="120" y="208">Tue</text><text x="188" y="208">Wed</text>
 <text x="260" y="208">Thu</text><text x="334" y="208">Fri</text></g></svg></body>"""
 SAID_BY_PAGE = """body => {
-    const people = ".text, .name, .sender, .avatar, .person, .file, h1, h2, section, textarea, time, b";
+    const people = ".text, .name, .typing, .sender, .avatar, .person, .file, h1, h2, section, textarea, time, b";
     const foreign = `${people}, img, svg path, noscript, [role=status], [role=option]`;
     const texts = [];
     for (const node of body.querySelectorAll("*")) {
@@ -261,7 +261,7 @@ async def test_an_answer_grows_in_place(house: House) -> None:
 
 
 async def test_a_question_is_answered_by_a_button(house: House) -> None:
-    """A question of the agent shows two buttons; the one pressed is the answer, and both are gone then."""
+    """A question of the agent shows two buttons; the one pressed answers, both are gone, and typing goes on."""
 
     async def act(wire: Wire) -> None:
         question = "I would order **twelve oranges** for 7.80 at the market. Shall I?"
@@ -276,7 +276,8 @@ async def test_a_question_is_answered_by_a_button(house: House) -> None:
     buttons = house.page.get_by_role("group", name="Answer")
     await expect(buttons.get_by_role("button")).to_have_text(["Yes", "No"])
     await house.picture("page-confirmation")
-    await buttons.get_by_role("button", name="Yes").click()
+    await buttons.get_by_role("button", name="Yes").press("Enter")
+    await expect(house.page.get_by_placeholder("Write a message")).to_be_focused()
     await expect(house.last).to_contain_text("Ordered.")
     await expect(buttons).to_have_count(0)
     results = [frame.frame for frame in house.agent.record.frames if frame.frame.get("type") == "CONFIRM_RESULT"]
@@ -329,22 +330,30 @@ async def test_editing_by_arrow(house: House) -> None:
 
 
 async def test_two_conversations(house: House) -> None:
-    """A new conversation opens by itself; the other shows what was not read there, and Ctrl+K goes back."""
-    page = house.page
+    """A new conversation opens by itself; the other shows what was not read there, and Ctrl+K goes back.
+
+    What was begun in each and not sent stays there.
+    """
+    page, box = house.page, house.page.get_by_placeholder("Write a message")
     await page.get_by_role("button", name="New conversation").click()
     await expect(page.get_by_role("heading", name="C2")).to_be_visible()
     held = asyncio.Event()
     house.answers("Thinking… ", "done thinking.", held=held)
+    await expect(box).to_be_focused()
     await house.say("Think for a while.")
+    await box.fill("Also, ")
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox").fill("c1")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="C1")).to_be_visible()
     await expect(page.locator(".message")).not_to_have_count(0)
+    await expect(box).to_have_value("")
     held.set()
     await expect(page.get_by_role("button", name=re.compile("C2.*unread"))).to_be_visible()
     await page.get_by_role("button", name=re.compile("C2")).click()
     await expect(house.last).to_contain_text("done thinking.")
+    await expect(box).to_have_value("Also, ")
+    await box.fill("")
 
 
 async def test_phone_and_dark(house: House) -> None:
