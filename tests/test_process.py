@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from proof.house import House, Person, counted
 from proof.processes import BOT, HOST, PASSWORD, Agent, Program, reference_agent, write_config
+from surfaces_core.cli import parser
 from surfaces_testing.homeserver import FakeHomeserver, Html
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,39 @@ async def test_systemd_is_told(house: House, abstract: bool) -> None:
             await host.ready()
             async with asyncio.timeout(30):
                 assert await asyncio.get_running_loop().sock_recv(notify, 100) == b"READY=1"
+
+
+async def test_systemd_hears_that_it_lives_and_that_it_stops(house: House) -> None:
+    """Where a watchdog is wanted it hears of the event loop again and again, and in the end of the stop."""
+    name = f"{house.folder}/notify"
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(name)
+        notify.setblocking(False)
+        async with asyncio.timeout(60), house.host(NOTIFY_SOCKET=name, WATCHDOG_USEC="200000") as host:
+            heard: list[bytes] = []
+            while heard[-3:] != [b"WATCHDOG=1"] * 3 or b"READY=1" not in heard:
+                heard.append(await loop.sock_recv(notify, 100))
+            host.signal(signal.SIGTERM)
+            while heard[-1] != b"STOPPING=1":
+                heard.append(await loop.sock_recv(notify, 100))
+            assert await host.ended() == 0
+
+
+def test_the_unit_for_systemd_fits_the_program() -> None:
+    """Its command is one that the program knows, and it starts anew for every end that a start may mend."""
+    lines = (Path(__file__).parents[1] / "deploy/surfaces.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    program, *arguments = unit["ExecStart"].split()
+    assert program.endswith("/surfaces")
+    assert parser().parse_args(arguments).command == "run"
+    assert unit["Type"] == "notify"
+    assert set(map(int, unit["RestartPreventExitStatus"].split())) == {
+        os.EX_USAGE,
+        os.EX_DATAERR,
+        os.EX_NOPERM,
+        os.EX_CONFIG,
+    }
 
 
 # Signals --------------------------------------------------------------------------------------------

@@ -6,11 +6,9 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +24,7 @@ from surfaces_core._engine.settings import Config, Instance, Registry
 from surfaces_core._engine.store import InstanceStore, NoFiles
 from surfaces_core._host.ending import LAST_S, Deadline
 from surfaces_core._host.lifecycle import Drivers, Engine
+from surfaces_core._host.notify import beating, tell
 from surfaces_core._host.reloading import Reloading
 from surfaces_core._operating import stacks
 from surfaces_core._operating.watchdog import watching
@@ -175,6 +174,7 @@ async def run(config: Config, deadline: Deadline) -> None:
             if task is not None:
                 task.cancel()
         if engine is not None:
+            tell("STOPPING=1")
             deadline.within(engine.longest_stop_s + LAST_S)
             engine.stop()
 
@@ -194,7 +194,7 @@ async def run(config: Config, deadline: Deadline) -> None:
     facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
     engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})
     try:
-        with watching(log.logger()):
+        with watching(log.logger()), beating(loop):
             await engine.run()
     except asyncio.CancelledError:
         if engine.opened:  # the second signal; before it was open there is nothing to wait for
@@ -210,10 +210,6 @@ async def run(config: Config, deadline: Deadline) -> None:
 
 
 def announce(facts: dict[str, object]) -> None:
-    """Say that the host is ready: one line on standard output, and systemd where it asked (sd_notify)."""
+    """Say that the host is ready: one line on standard output, and systemd where it asked."""
     log.Sink(sys.stdout).write(f"READY {json.dumps(facts)}\n")
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.sendall(b"READY=1")
+    tell("READY=1")

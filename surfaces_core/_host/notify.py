@@ -1,0 +1,48 @@
+"""Tells systemd how the host is (sd_notify): ready, alive, stopping. Elsewhere it tells nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+MICROSECONDS = 1_000_000
+
+
+def tell(state: str) -> None:
+    """One line, like `READY=1`, where `NOTIFY_SOCKET` names somebody who wants to hear it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
+        notify.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify.sendall(state.encode())
+
+
+@contextmanager
+def beating(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """While the block lasts and the event loop turns, say so twice in each `WATCHDOG_USEC` (sd_watchdog_enabled)."""
+    interval_s = _interval_s()
+    handle: asyncio.TimerHandle | None = None
+
+    def beat() -> None:
+        nonlocal handle
+        tell("WATCHDOG=1")
+        handle = loop.call_later(interval_s, beat)
+
+    if interval_s:
+        beat()
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.cancel()
+
+
+def _interval_s() -> float:
+    wanted, whose = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not wanted.isdecimal() or whose not in ("", str(os.getpid())):
+        return 0.0
+    return int(wanted) / MICROSECONDS / 2
