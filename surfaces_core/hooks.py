@@ -33,7 +33,9 @@ class HookSpecs:
     def surfaces_shapers() -> Sequence[Shaper]:  # type: ignore[empty-body]
         """Contribute functions that change a request before the agent gets it; called once at start.
 
-        Each sees what the one before it made. An exception ends the turn with the general sentence.
+        Each sees what the one before it made. It makes the same of the same request and message, for a
+        turn may be asked again, and leaves the turn, the agent and the context as they are. An exception
+        ends the turn with the general sentence.
         """
 
     @staticmethod
