@@ -224,7 +224,9 @@ class Reader:
         visible = await self._messages(room.room_id, room.events, window.reach.floor, sure=sure)
         filled: Filled | None = Filled(events=[], reach=window.reach)
         if hole is not None:
-            filled = await self._fill(room.room_id, room.next_batch, hole.reach)
+            # Before it is given up it is tried once more, whatever failed just now.
+            last = window.now - hole.since >= GIVE_UP_S
+            filled = await self._fill(room.room_id, room.next_batch, hole.reach, last=last)
         elif self._is_known(room) and room.leaves_out(window.reach):
             filled = await self._fill(room.room_id, room.prev_batch, window.reach)
         if filled is None:
@@ -241,11 +243,11 @@ class Reader:
         messages = older + [message for message in newer if message.event_id not in there]
         return self._settled(room.room_id, messages, filled, window)
 
-    async def _fill(self, room_id: str, start: str | None, reach: Reach) -> Filled | None:
+    async def _fill(self, room_id: str, start: str | None, reach: Reach, *, last: bool = False) -> Filled | None:
         """What a timeline left out before `start`; None where it can't be told for now."""
         if start is None:
             return Filled(events=[], unreadable=True, reach=reach)
-        if not self._may_fill():
+        if not last and not self._may_fill():
             return None
         try:
             async with asyncio.timeout(FILL_S * max(1.0, self.filler.most / PAGE)):

@@ -13,7 +13,7 @@ import pytest
 
 from surfaces_core import Address, Binding, Conversations, Kind, Opening
 from surfaces_core.testing.recording_intake import RecordingIntake
-from surfaces_matrix import MatrixSurface
+from surfaces_matrix import MatrixSurface, reading
 from surfaces_matrix.errors import Refused
 from surfaces_testing.homeserver import PASSWORD, FakeHomeserver, Status
 from surfaces_testing.homeserver.person import Person
@@ -136,6 +136,19 @@ async def test_a_reply_waits_until_it_can_be_told_whom_it_means(home: Home) -> N
         ann.reply(room, mine, "who knows")
         ann.send(room, said("Robbie: the end", **MENTION))
         await home.texts("in private", "why?", "and why now?", "the end")
+
+
+async def test_a_reply_that_stays_unclear_is_passed_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while the group goes on with what is clear, and nothing counts as missed."""
+    async with joined_group(home) as (surface, room):
+        mine = (await surface.send(outbound("an answer", address=at(room)))).remote_id
+        # nobody can wait for minutes here
+        monkeypatch.setattr(reading, "GIVE_UP_S", 0.0)
+        home.server.faults.always("event", Status(status=503))
+        home.ann.reply(room, mine, "why?")
+        home.ann.send(room, said("Robbie: and now?", **MENTION))
+        await home.texts("and now?")
+        assert Kind.GAP not in {entry.kind for entry in home.bot.intake.entries}
 
 
 async def test_a_group_is_known_again_by_an_empty_store(home: Home) -> None:
