@@ -7,7 +7,7 @@ place of the one that it asked otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,8 @@ from surfaces_core import Agent, AgentRequest, Store
 
 LARGEST_ROW = 1 << 20
 """Of a turn that takes more bytes than this only the answer's text is kept."""
+MOST_BYTES = 8 << 20
+"""More is not kept of one context: all of it is read for each question."""
 IMAGE_TOKENS = 1000
 """What a picture is reckoned at."""
 
@@ -82,26 +84,38 @@ class Memory:
     async def turns(self, request: AgentRequest) -> dict[str, KeptTurn]:
         """What is kept of a request's context, by turn, oldest first."""
         below = prefix(request.agent, request.context)
-        rows = await self._store.scan(below)
-        turns = {name.removeprefix(below): _load(row) for name, row in rows.items()}
-        known = [(name, turn) for name, turn in turns.items() if turn is not None]
-        return dict(sorted(known, key=lambda item: item[1].number))
+        return _known(await self._store.scan(below), below)
 
     async def keep(self, request: AgentRequest, turn: KeptTurn) -> None:
         """Write a turn; one of that name is replaced, in its place."""
-        below, turns = prefix(request.agent, request.context), await self.turns(request)
-        others = [name for name in turns if name != request.turn]
-        before = turns.get(request.turn)
+        below = prefix(request.agent, request.context)
+        rows = await self._store.scan(below)
+        turns = _known(rows, below)
+        before = turns.pop(request.turn, None)
         number = before.number if before else max((kept.number for kept in turns.values()), default=0) + 1
-        changes: dict[str, bytes | None] = {below + name: None for name in others[: len(others) + 1 - self._most]}
-        changes[below + request.turn] = turn.model_copy(update={"number": number}).dump()
-        await self._store.write(changes)
+        row = turn.model_copy(update={"number": number}).dump()
+        sizes = [(below + name, len(rows[below + name])) for name in turns]
+        await self._store.write({**dict.fromkeys(self._too_old(sizes, len(row))), below + request.turn: row})
+
+    def _too_old(self, sizes: list[tuple[str, int]], new: int) -> list[str]:
+        """Which rows, of these from oldest to latest, are to go for a new one."""
+        first, bytes_left = len(sizes), MOST_BYTES - new
+        while first and len(sizes) - first + 1 < self._most and sizes[first - 1][1] <= bytes_left:
+            first -= 1
+            bytes_left -= sizes[first][1]
+        return [key for key, _ in sizes[:first]]
 
     async def forget(self, agent: Agent, context: str) -> None:
         """Remove all that is kept of a context."""
         rows = await self._store.scan(prefix(agent, context))
         if rows:
             await self._store.write(dict.fromkeys(rows))
+
+
+def _known(rows: Mapping[str, bytes], below: str) -> dict[str, KeptTurn]:
+    turns = {name.removeprefix(below): _load(row) for name, row in rows.items()}
+    known = [(name, turn) for name, turn in turns.items() if turn is not None]
+    return dict(sorted(known, key=lambda item: item[1].number))
 
 
 def _load(row: bytes) -> KeptTurn | None:

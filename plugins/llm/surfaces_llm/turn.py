@@ -63,7 +63,8 @@ class Waits:
         """Cut all short, now and from now on."""
         self._over = True
         for wait in self._running:
-            wait.reschedule(0)
+            if not wait.expired():
+                wait.reschedule(0)
 
     @asynccontextmanager
     async def atmost(self, seconds: float, turn: Turn) -> AsyncIterator[None]:

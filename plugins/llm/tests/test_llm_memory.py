@@ -10,6 +10,7 @@ import pytest
 
 from surfaces_core import Said, Text
 from surfaces_core.testing.driver_contexts import MemoryStore
+from surfaces_llm import kept
 from surfaces_llm.kept import LARGEST_ROW, tokens_of
 from surfaces_testing.models import CUT, ModelFault, Reply, busy, waits
 
@@ -186,6 +187,17 @@ async def test_old_turns_are_dropped_from_the_store(talking: Any):
             await talk.ask(str(number))
         assert (await talk.ask("what did I say?")).text == "You said: 2, 3, 4"
         assert len(talk.store.rows) == 3
+
+
+async def test_no_context_takes_more_than_its_share(talking: Any, monkeypatch: pytest.MonkeyPatch):
+    """The oldest go, however few there are."""
+    monkeypatch.setattr(kept, "MOST_BYTES", 5000)
+    async with talking() as talk:
+        for number in range(4):
+            await talk.ask(f"{number} " + "x" * 700)
+        assert 1 <= len(talk.store.rows) < 4
+        assert sum(map(len, talk.store.rows.values())) <= 5000
+        assert "3 xxx" in (await talk.ask("what did I say?")).text
 
 
 async def test_a_row_of_another_version_is_passed_over(talking: Any):
