@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from surfaces_core.i18n import Catalogue as Catalogue
     from surfaces_core.i18n import Plural as Plural
     from surfaces_core.i18n import Sentence as Sentence
+    from surfaces_core.i18n import speaking as speaking
 
 _HOMES = {
     "surfaces_core.buffered": "BufferedStorage Changes Database Page",
@@ -104,7 +105,7 @@ _HOMES = {
     ),
     "surfaces_core.filenames": "clean_name file_ref numbered_name path_inside",
     "surfaces_core.hooks": "hookimpl",
-    "surfaces_core.i18n": "Catalogue Plural Sentence",
+    "surfaces_core.i18n": "Catalogue Plural Sentence speaking",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

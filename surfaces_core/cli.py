@@ -16,7 +16,21 @@ from pathlib import Path
 from surfaces_core._program.arguments import Parser, add_config
 
 OWN = frozenset(
-    ["agents", "backup", "check", "dead", "demo", "export", "plugins", "queue", "restore", "run", "storage", "version"]
+    [
+        "agents",
+        "backup",
+        "chat",
+        "check",
+        "dead",
+        "demo",
+        "export",
+        "plugins",
+        "queue",
+        "restore",
+        "run",
+        "storage",
+        "version",
+    ]
 )
 """Commands that no plugin is asked for."""
 KINDS = ("commands", "hooks", "storage", "files", "transport", "surface")
@@ -37,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     add_config(init)
     run = commands.add_parser("run", help="run the host")
     add_config(run)
+    run.add_argument("--surfaces", metavar="YAML", help="run these in the place of the config's surfaces")
+    run.add_argument("--agent", metavar="ID", help="give everybody this agent")
+    chat = commands.add_parser("chat", help="talk to the agents of a config in this terminal", add_help=False)
+    chat.add_argument("rest", nargs=argparse.REMAINDER)
     demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     _plugins(commands.add_parser("plugins", help="what is installed, and how to write more"))
@@ -181,8 +199,8 @@ def _check(options: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["demo"]:  # everything behind it belongs to the demo, `--help` included
-        options = argparse.Namespace(command="demo", rest=arguments[1:], debug=False)
+    if arguments[:1] in (["chat"], ["demo"]):  # everything behind it belongs to that program, `--help` included
+        options = argparse.Namespace(command=arguments[0], rest=arguments[1:], debug=False)
     elif _is_driver(arguments):
         options = argparse.Namespace(command="report", driver=arguments[0], rest=arguments[1:], debug=False)
     else:

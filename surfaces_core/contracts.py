@@ -151,6 +151,14 @@ class Intake(Protocol):
         """Say that the first exchange with the messenger went well; more than once does nothing."""
         ...
 
+    def commands(self, address: Address, person: str) -> Sequence[Command]:
+        """Those that a person may use in a conversation, by name, for surfaces that offer them while people type."""
+        ...
+
+    def language(self, person: str) -> str:
+        """The code of the language that a person is spoken to in."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:

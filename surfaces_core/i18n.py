@@ -9,6 +9,8 @@ is not translated is said in English. `make words` keeps the catalogues in step 
 from __future__ import annotations
 
 import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +21,16 @@ LANGUAGES = {"en": "English", "ru": "Русский", "zh": "中文"}
 """The languages that the host speaks, each by its own name."""
 language: ContextVar[str] = ContextVar("language", default="en")
 """Of whom the running turn is for; the host sets it."""
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Let sentences be in a language while the block lasts: for what is said outside of a turn."""
+    before = language.set(code)
+    try:
+        yield
+    finally:
+        language.reset(before)
 
 
 @cache

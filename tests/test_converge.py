@@ -12,7 +12,7 @@ import pytest
 import structlog
 import yarl
 
-from surfaces_core import Address, Agent, Binding, Opening, Reconciled
+from surfaces_core import Address, Agent, Binding, Command, Opening, Reconciled
 from surfaces_core._engine.conversations import BINDINGS, Book
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.people import People
@@ -182,6 +182,12 @@ class Intake:
 
     async def cursor(self) -> str | None:
         return None
+
+    def commands(self, address: Address, person: str) -> Sequence[Command]:
+        return ()
+
+    def language(self, person: str) -> str:
+        return "en"
 
     async def accept(self, batch: Any, cursor: str) -> None:
         raise AssertionError("nothing comes in")

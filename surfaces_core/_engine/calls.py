@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import re
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.work import Effect, Outcome, Say, together
 from surfaces_core.contracts import Command, CommandCall
 from surfaces_core.errors import CommandError, Rejected
-from surfaces_core.events import Binding, Inbound, Kind
+from surfaces_core.events import Address, Binding, Inbound, Kind
 
 LONGEST_COMMAND_S = 300.0
 """A command that takes longer is given up: its conversation would wait for it in every life."""
@@ -45,20 +45,26 @@ class Calls:
         known = self._hooks.at(message.address.surface)
         return known.get(match[1].lower()), (match[1].lower(), (match[2] or "").strip())
 
-    def may_use(self, command: Command, message: Inbound, binding: Binding | None) -> bool:
-        """Decided by the sender's native id alone."""
+    def may_use(self, command: Command, person: str, binding: Binding | None) -> bool:
+        """Decided by the person's native id alone."""
         match command.who:
             case "anyone":
                 return True
             case "operator":
-                return message.sender in self._settings.operators
+                return person in self._settings.operators
             case _:
-                return binding is None or binding.owner == message.sender or self._manages(message, binding)
+                return binding is None or binding.owner == person or self._manages(person, binding)
 
-    def _manages(self, message: Inbound, binding: Binding) -> bool:
+    def usable(self, address: Address, person: str) -> Sequence[Command]:
+        """Those that a person may use in a conversation, by name."""
+        binding = self._book.at(address)
+        there = {command.name: command for command in self._hooks.at(address.surface).values()}
+        return [there[name] for name in sorted(there) if self.may_use(there[name], person, binding)]
+
+    def _manages(self, person: str, binding: Binding) -> bool:
         """Whether a person may change a conversation that several share."""
-        door = self._book.door(message.address.surface)
-        return binding.shared and door is not None and door.manages(binding.address, message.sender)
+        door = self._book.door(binding.address.surface)
+        return binding.shared and door is not None and door.manages(binding.address, person)
 
     async def run(
         self, entry: Entry, binding: Binding | None, command: Command | None, typed: tuple[str, str]
@@ -69,7 +75,7 @@ class Calls:
             near = difflib.get_close_matches(name, self._hooks.at(message.address.surface), n=1)
             line = words.unknown_command(name, near[0] if near else None, prefix)
             return Outcome(says=[Say(text=line)], kind="command")
-        if not self.may_use(command, message, binding):
+        if not self.may_use(command, message.sender, binding):
             return Outcome(says=[Say(text=words.NOT_ALLOWED(prefix=prefix, name=name))], kind="refused")
         desk = DeskAt(self.doors, entry, binding, command.name)
         call = CommandCall(name=name, args=_arguments(rest), rest=rest, prefix=prefix, message=message, desk=desk)
@@ -81,7 +87,7 @@ class Calls:
         if question is None:
             return Outcome(says=[Say(text=words.NO_QUESTION())], kind="command")
         command = self._hooks.at(message.address.surface).get(question.command)
-        if command is None or command.answered is None or not self.may_use(command, message, binding):
+        if command is None or command.answered is None or not self.may_use(command, message.sender, binding):
             return Outcome(kind="refused", effect=self.doors.questions.closed([question]))
         desk = DeskAt(self.doors, entry, binding, command.name)
         answer = entry.answer

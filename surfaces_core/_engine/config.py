@@ -57,23 +57,38 @@ class _Pass:
             return otherwise
 
 
-def load(path: Path, environ: Mapping[str, str] | None = None, *, needed: Collection[str] = TOP) -> Config:
+def load(
+    path: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    needed: Collection[str] = TOP,
+    surfaces_instead: Mapping[str, Any] | None = None,
+) -> Config:
     """Read and check a config file. Raises `ConfigError` with file and line: the first problem, with the `others`.
 
     Outside of the sections that are `needed`, what the environment or a file should give may be missing.
+    `surfaces_instead` stands in the place of the config's own `surfaces`, which then need nothing either.
     """
-    config, problems = survey(path, environ, needed=needed)
+    config, problems = survey(path, environ, needed=needed, surfaces_instead=surfaces_instead)
     if problems:
         raise together(problems)
     return config
 
 
 def survey(
-    path: Path, environ: Mapping[str, str] | None = None, *, needed: Collection[str] = TOP
+    path: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    needed: Collection[str] = TOP,
+    surfaces_instead: Mapping[str, Any] | None = None,
 ) -> tuple[Config, Sequence[ConfigError]]:
     """A config as far as it can be understood, and all problems of it. Raises `ConfigError` where it is no config."""
     environment = {**dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
+    if surfaces_instead is not None:
+        needed = [section for section in needed if section != "surfaces"]
     source, data, missing = read(path, environment, needed)
+    if surfaces_instead is not None:
+        data["surfaces"] = surfaces_instead
     found = _Pass(missing)
     found.part(lambda: check_keys(source, (), data, TOP), None)
     unnamed: dict[str, Instance] = {}

@@ -37,7 +37,7 @@ class Doors:
     questions: Questions
     commands: Callable[[str], Mapping[str, Command]]
     """Those at a surface, by name and alias."""
-    may_use: Callable[[Command, Inbound, Binding | None], bool]
+    may_use: Callable[[Command, str, Binding | None], bool]
     stop: Callable[[Inbound], bool]
     behind: Callable[[Inbound], int]
     """How many messages wait in a conversation."""
@@ -252,4 +252,5 @@ class DeskAt:
     def commands(self) -> Sequence[Command]:
         """Those that this person may use here, by name."""
         there = {command.name: command for command in self._doors.commands(self._message.address.surface).values()}
-        return [there[name] for name in sorted(there) if self._doors.may_use(there[name], self._message, self._binding)]
+        person = self._message.sender
+        return [there[name] for name in sorted(there) if self._doors.may_use(there[name], person, self._binding)]

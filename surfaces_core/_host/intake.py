@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from surfaces_core._engine.journal import storable
-from surfaces_core.contracts import Reconciled
-from surfaces_core.events import Binding, Inbound
+from surfaces_core.contracts import Command, Reconciled
+from surfaces_core.events import Address, Binding, Inbound
 
 if TYPE_CHECKING:
     from surfaces_core._host.lifecycle import Engine
@@ -47,6 +47,14 @@ class SurfaceIntake:
         """An exchange went well."""
         self._engine.release(self._name)
         self._engine.surface_ready(self._name)
+
+    def commands(self, address: Address, person: str) -> Sequence[Command]:
+        """What a person may call there."""
+        return self._engine.calls.usable(address, person)
+
+    def language(self, person: str) -> str:
+        """What they chose, else the operator's."""
+        return self._engine.languages.of(self._name, person)
 
 
 def _storable(message: Inbound) -> Inbound:

@@ -101,6 +101,7 @@ class Engine:
     questions: Questions = field(init=False)
     pushes: Pushes = field(init=False)
     peers: Peers = field(init=False)
+    calls: Calls = field(init=False)
     turns: Turns = field(init=False)
     deliveries: dict[str, Delivery] = field(init=False)
     operations: Operations = field(init=False)
@@ -122,7 +123,7 @@ class Engine:
         """Make the parts, those that others are handed first."""
         self._know()
         self.deliveries = {name: self._delivery(name, surface) for name, surface in self.drivers.surfaces.items()}
-        calls = Calls(self.settings, self.book, self.hooks)
+        self.calls = calls = Calls(self.settings, self.book, self.hooks)
         self.turns = self._working(calls)
         self.turns.lanes.on_failure = self.turns.urgent.on_failure = self._fail
         for delivery in self.deliveries.values():

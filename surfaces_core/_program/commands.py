@@ -8,8 +8,12 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from surfaces_core._engine import log
 from surfaces_core._engine.checking import validate
@@ -34,7 +38,7 @@ def dispatch(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """`surfaces run`."""
-    config = load_config(options.config)
+    config = _chosen(options)
     log.configure("debug" if options.debug else config.host.log_level)
     deadline, code = Deadline(log.logger()), os.EX_OK
     try:
@@ -54,12 +58,38 @@ def _unasked(error: BaseException) -> BaseException:
     return bug
 
 
-def demo(options: argparse.Namespace) -> int:
-    """`surfaces demo`, where its distribution is installed."""
-    for entry in entry_points(group="surfaces.programs", name="demo"):
+def _chosen(options: argparse.Namespace) -> Config:
+    """The config with what the command line puts in the place of some of it."""
+    instead = None if options.surfaces is None else _mapping(options.surfaces)
+    config = load_config(options.config, surfaces_instead=instead)
+    if options.agent is None:
+        return config
+    agents = config.registry.agents
+    if options.agent not in agents:
+        raise ConfigError("", f"no agent has the id {options.agent}; there are: {', '.join(agents)}")
+    return replace(config, registry=replace(config.registry, people={}, default=options.agent))
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigError("", "--surfaces wants a mapping like the config's, as in '{terminal: {}}'")
+    return value
+
+
+PROGRAMS = {"chat": "surfaces-terminal", "demo": "surfaces-demo"}
+"""Which distribution has each of the programs that are no part of this one."""
+
+
+def program(options: argparse.Namespace) -> int:
+    """`surfaces chat` and `surfaces demo`, where their distributions are installed."""
+    for entry in entry_points(group="surfaces.programs", name=options.command):
         result: int = entry.load()(options.rest)
         return result
-    raise ConfigError("", "the demo is not installed; pip install surfaces-demo")
+    raise ConfigError("", f"{options.command} is not installed; pip install {PROGRAMS[options.command]}")
 
 
 def agents(options: argparse.Namespace) -> int:
@@ -134,9 +164,10 @@ def versions(options: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "agents": agents,
     "backup": backups.backup,
+    "chat": program,
     "check": check.run,
     "dead": asking.run,
-    "demo": demo,
+    "demo": program,
     "export": asking.run,
     "init": init.run,
     "plugins": plugins.run,

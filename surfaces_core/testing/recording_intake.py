@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from surfaces_core.contracts import Reconciled, Surface
-from surfaces_core.events import Binding, Inbound, Kind
+from surfaces_core.contracts import Command, Reconciled, Surface
+from surfaces_core.events import Address, Binding, Inbound, Kind
 
 PATIENCE_S = 20.0
 """How long a wait may take before it counts as a broken promise; nothing depends on its value."""
@@ -64,6 +64,14 @@ class RecordingIntake:
     def ready(self) -> None:
         """Remember that the surface is ready."""
         self._ready.set()
+
+    def commands(self, address: Address, person: str) -> Sequence[Command]:
+        """None: there is no host."""
+        return ()
+
+    def language(self, person: str) -> str:
+        """English."""
+        return "en"
 
     # What a test does
 

@@ -1,0 +1,238 @@
+"""What the surface and its client promise beside the contract: once, in order, to the right person, and harmless."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surfaces_core import Address, Binding, ConfigError, FileRef, Inbound, Kind, Opening, Outbound
+from surfaces_core.testing.recording_intake import RecordingIntake, receiving
+from surfaces_terminal.client import Client, FileError
+from surfaces_terminal.render import clean, drawn, with_ways
+from surfaces_terminal.saving import safe_name, save
+from surfaces_terminal.surface import TerminalSurface
+from surfaces_terminal.wire import Upload
+
+from .conftest import ME, House, Watcher
+
+HOME = Address(surface="terminal", conversation="home")
+MINE = Binding(address=HOME, owner=ME, number=1, name="C1", agent="echo", context="1", created_at=1.0)
+THEIRS = replace(MINE, address=Address(surface="terminal", conversation="theirs"), owner="somebody-else")
+ANSWER = Outbound(key="turn.0", turn="turn", part=0, address=HOME, text="hello")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Nobody is in yet."""
+    return House(tmp_path / "terminal.sock")
+
+
+@asynccontextmanager
+async def living(house: House, intake: RecordingIntake, *rooms: Binding) -> AsyncIterator[TerminalSurface]:
+    """A life of the surface with some conversations."""
+    async with house.make() as surface:
+        for room in rooms:
+            await surface.conversations.record(room)
+        async with receiving(surface, intake):
+            yield surface
+
+
+@asynccontextmanager
+async def attached(client: Client) -> AsyncIterator[None]:
+    """A client that is there while the block lasts."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(client.run())
+        yield
+        running.cancel()
+
+
+async def test_who_has_no_conversation_calls_the_bot(house: House):
+    """The first time a client attaches the bot is called, once however often it attaches; then the chats are told."""
+    intake = RecordingIntake()
+    async with attached(house.client):
+        for _ in range(2):
+            async with living(house, intake):
+                await house.watcher.until(lambda: house.watcher.there)
+                await intake.wait_until(lambda: bool(intake.entries), "the bot must be called")
+            await house.watcher.until(lambda: not house.watcher.there)
+        assert [(entry.kind, entry.sender) for entry in intake.entries] == [(Kind.START, ME)]
+        async with living(house, intake) as surface:
+            await surface.conversations.open(
+                Opening(
+                    key="k1", surface="terminal", owner=ME, owner_name=ME, number=1, name="C1",
+                    agent="echo", context="1", created_at=1.0,
+                )
+            )  # fmt: skip
+            await house.watcher.until(lambda: house.watcher.told)
+    assert [chat.id for chat in house.watcher.told[-1].chats] == ["k1"]
+
+
+async def test_what_was_said_while_nobody_looked_shows_once(house: House):
+    """It waits for the person's next client; a client after that is not shown it again."""
+    async with living(house, RecordingIntake(), MINE) as surface:
+        await surface.send(ANSWER)
+        async with attached(house.client):
+            await house.watcher.until(lambda: house.watcher.messages)
+            await surface.send(replace(ANSWER, key="turn.1", text="more"))
+            await house.watcher.until(lambda: house.store.rows.get(f"seen/{ME}") == b"2")
+        late = Watcher()
+        async with attached(Client(house.socket, late)):
+            await surface.send(replace(ANSWER, key="turn.2", text="last"))
+            await late.until(lambda: late.messages)
+    assert [message.text for message in house.watcher.messages] == ["hello", "more"]
+    assert [message.text for message in late.messages] == ["last"]
+
+
+async def test_what_the_host_tells_again_shows_once(house: House):
+    """Where the host never heard that something was shown, it tells it again; the client knows better."""
+    async with attached(house.client):
+        async with living(house, RecordingIntake(), MINE) as surface:
+            await surface.send(ANSWER)
+            await house.watcher.until(lambda: f"seen/{ME}" in house.store.rows)
+        await house.watcher.until(lambda: not house.watcher.there)
+        del house.store.rows[f"seen/{ME}"]
+        async with living(house, RecordingIntake(), MINE):
+            await house.watcher.until(lambda: f"seen/{ME}" in house.store.rows)
+    assert [message.text for message in house.watcher.messages] == ["hello"]
+
+
+async def test_a_repeated_line_comes_in_once(house: House):
+    """What a client says again, because it never heard that the host has it, is the same message."""
+    intake = RecordingIntake()
+    async with living(house, intake, MINE):
+        reader, writer = await asyncio.open_unix_connection(house.socket)
+        said = {"do": "say", "id": "0" * 32, "chat": "home", "text": "once"}
+        for line in ({"do": "hello", "life": "1" * 32}, said, said):
+            writer.write(json.dumps(line).encode() + b"\n")
+        answers = [json.loads(await reader.readline()) for _ in range(5)]  # welcome, knowledge, chats, and two
+        writer.close()
+    assert [answer["say"] for answer in answers].count("taken") == 2
+    assert intake.said() == ["once"]
+
+
+async def test_conversations_of_others_are_closed(house: House):
+    """Nothing is said in them, nothing of them is shown, and no file of them is given."""
+    intake = RecordingIntake()
+    async with living(house, intake, MINE, THEIRS) as surface:
+        await surface.send(replace(ANSWER, key="other.0", address=THEIRS.address, file=await stored(house)))
+        async with attached(house.client):
+            await house.watcher.until(lambda: house.watcher.told)
+            await surface.send(replace(ANSWER, key="other.1", address=THEIRS.address))
+            house.client.say("theirs", "let me in")
+            house.client.say("home", "mine")
+            await house.client.taken()
+            with pytest.raises(FileError):
+                await house.client.download(1, lambda piece: None)
+    assert intake.said() == ["mine"]
+    assert (len(house.watcher.refusals), house.watcher.messages) == (1, [])
+    assert [chat.id for chat in house.watcher.told[-1].chats] == ["home"]
+
+
+async def stored(house: House, content: bytes = b"the report") -> FileRef:
+    """A file of the agent's."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    return await house.files.save("echo", "report.txt", chunks())
+
+
+async def test_files_go_both_ways(house: House, tmp_path: Path):
+    """A person's file is fetched as it was; an agent's is saved, though it is gone since, in no other's place."""
+    intake, got = RecordingIntake(), tmp_path / "got"
+    (tmp_path / "a.txt").write_bytes(b"x" * 200_000)
+    async with living(house, intake, MINE) as surface, attached(house.client):
+        upload = await house.client.upload(tmp_path / "a.txt")
+        house.client.say("home", "look", upload)
+        await house.client.taken()
+        entry: Inbound = intake.entries[-1]
+        assert b"".join([piece async for piece in surface.fetch(entry.attachments[0])]) == b"x" * 200_000
+        ref = await stored(house)
+        await surface.send(replace(ANSWER, file=ref))
+        await house.files.remove("echo", ref.path)
+        await surface.send(replace(ANSWER, file=ref))  # a repeat, when the file is long gone
+        await house.watcher.until(lambda: house.watcher.messages)
+        paths = [await save(house.client, house.watcher.messages[0], got) for _ in range(2)]
+    assert [path.name for path in paths] == ["report.txt", "report (1).txt"]
+    assert {path.read_bytes() for path in paths} == {b"the report"}
+
+
+async def test_uploads_that_were_never_made(house: House):
+    """A name of a file that the host did not give is refused, wherever it leads."""
+    intake = RecordingIntake()
+    house.socket.with_name("secret").write_text("s")
+    async with living(house, intake, MINE), attached(house.client):
+        for ref in ("in-0123", "../secret", "in-../../secret", "secret"):
+            house.client.say("home", "", Upload(ref=ref, name="a", size=1))
+        await house.client.taken()
+    assert (len(house.watcher.refusals), intake.said()) == (4, [])
+
+
+async def test_nobody_else_can_come_in(house: House):
+    """The socket and what is kept beside it are for their owner; another host's socket is not taken away."""
+    async with living(house, RecordingIntake(), MINE):
+        assert stat.S_IMODE(house.socket.stat().st_mode) == 0o600
+        assert stat.S_IMODE(house.socket.with_name("terminal.sock.files").stat().st_mode) == 0o700
+        async with house.make() as second:
+            with pytest.raises(ConfigError, match="another host"):
+                async with asyncio.timeout(5):
+                    await second.run(RecordingIntake())
+        async with attached(house.client):
+            await house.watcher.until(lambda: house.watcher.there)
+    assert not house.socket.exists()
+
+
+async def test_what_was_seen_is_forgotten_in_time(house: House):
+    """Of what was seen so much is kept as the settings say; what was not seen stays."""
+    house.keep = 3
+    async with living(house, RecordingIntake(), MINE) as surface:
+        for number in range(5):
+            await surface.send(replace(ANSWER, key=f"turn.{number}", text=str(number)))
+        assert sum(row.startswith("said/") for row in house.store.rows) == 5
+        async with attached(house.client):
+            await house.watcher.until(lambda: house.store.rows.get(f"seen/{ME}") == b"5")
+        await surface.send(replace(ANSWER, key="turn.5", text="5"))
+    assert sum(row.startswith("said/") for row in house.store.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("../../etc/passwd", "passwd"),
+        ("/etc/cron.d/x", "x"),
+        ("..\\..\\evil.exe", "evil.exe"),
+        (".bashrc", "bashrc"),
+        ("--force", "force"),
+        ("a\x1b]0;x\x07b.txt", "a_]0;x_b.txt"),
+        ("", "attachment"),
+        ("...", "attachment"),
+        ("x" * 300 + ".txt", "x" * 117 + ".txt"),
+    ],
+)
+def test_names_of_files_are_safe(name: str, safe: str):
+    """No name leads elsewhere, hides, looks like an option or moves the cursor."""
+    assert safe_name(name) == safe
+
+
+@pytest.mark.parametrize(
+    "evil", ["\x1b[2J", "\x9b2J", "\x07", "\r", "\x08", "\x00", "\x7f", "\u202e", "\u2066", "\x85"]
+)
+def test_no_control_character_is_shown(evil: str):
+    """What a terminal would obey is shown as what it is: not to be shown."""
+    assert clean(f"a{evil}b") == "a\N{REPLACEMENT CHARACTER}" + evil[1:] + "b"
+    rendered = drawn(f"a{evil}b `{evil}` [x](http://e.org/{evil})", 60, colours=False)
+    assert not set(evil[0]) & set(rendered)
+
+
+def test_links_say_where_they_lead():
+    """To a conversation by how to go there, elsewhere by the address itself."""
+    assert with_ways("see [C2 work](chat:2)") == "see C2 work (`/chat 2`)"
+    assert "http://evil.example" in drawn("[good](http://evil.example)", 60, colours=False)
