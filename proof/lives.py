@@ -236,11 +236,12 @@ async def world(
     spoiled: str = "",
     on_interrupt: str = "retry",
     calm: bool = False,
+    **config: Any,
 ) -> AsyncIterator[Run]:
     """A run of the standard scenario with everything that it needs, for as long as the block.
 
     `spoiled` names the message that kills will leave without an answer: put aside, or with another
-    policy than `retry` interrupted.
+    policy than `retry` interrupted. Further sections of the config differ as said.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -255,7 +256,7 @@ async def world(
                 calm=calm or on_interrupt != "retry",
             )
             host = {"on_interrupt": on_interrupt}
-            yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery, host=host)
+            yield Run(agent, folder, homeserver, command, stage=stage, nursery=nursery, host=host, **config)
 
 
 def complaints(log: str) -> Iterator[str]:

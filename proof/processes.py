@@ -165,7 +165,7 @@ async def reference_agent(volume: Path, *options: str) -> AsyncIterator[Agent]:
 def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) -> Path:
     """A config of the whole host, with state in `folder`; `changes` are merged into its sections.
 
-    `matrix` is the section of the surface of that name.
+    `matrix` is the section of the surface of that name; a `storage` with another driver is one of its own.
     """
     config: dict[str, Any] = {
         "storage": {"use": "sqlite", "path": str(folder / "state" / "surfaces.db")},
@@ -190,7 +190,7 @@ def write_config(folder: Path, homeserver: str, agent: Agent, **changes: Any) ->
     }
     config["surfaces"]["matrix"].update(changes.pop("matrix", {}))
     for section, changed in changes.items():
-        config[section] = {**config.get(section, {}), **changed}
+        config[section] = changed if "use" in changed else {**config.get(section, {}), **changed}
     path = folder / "surfaces.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path
