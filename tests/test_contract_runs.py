@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from surfaces_core.testing import promises
+from surfaces_core.testing import contract, planted, promises
+from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 
 STRANGER = '''
 from pathlib import Path
@@ -72,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a stranger's package, and a file of tests that fails if anybody collects it."""
     folder = tmp_path_factory.mktemp("stranger")
     (folder / "stranger.py").write_text(STRANGER)
-    (folder / "test_own.py").write_text("def test_own(): raise AssertionError('nobody asked for this file')")
+    (folder / "test_own.py").write_text("def test_durable(): raise AssertionError('nobody asked for this file')")
     return folder
 
 
@@ -93,6 +95,7 @@ def test_every_check_states_its_promise() -> None:
             assert sentence[0].isupper() or sentence[0] == "`", sentence
 
 
+@pytest.mark.slow
 def test_a_class_and_its_settings_are_enough(folder: Path) -> None:
     """A class that is named is checked, alone, with a place of its own for a path and what else it was given."""
     done = run(
@@ -108,6 +111,7 @@ def test_a_class_and_its_settings_are_enough(folder: Path) -> None:
     assert "2 passed, " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_broken_promise_is_told_in_words(folder: Path) -> None:
     """The promise comes first, then what was found, then the author's own lines and none of ours."""
     done = run(
@@ -132,6 +136,7 @@ def test_a_broken_promise_is_told_in_words(folder: Path) -> None:
     assert "6 failed, 2 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_slips_are_told_in_a_line(folder: Path) -> None:
     """What cannot be checked is said without a traceback."""
     slips = {
@@ -148,3 +153,23 @@ def test_slips_are_told_in_a_line(folder: Path) -> None:
         told = done.stdout.partition(f"--surfaces-contract {slip}: ")[2].partition("\n")[0]
         assert words in told, slip
     assert "Traceback" not in done.stdout
+
+
+async def test_what_is_no_fault_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault that breaks nothing, or lets a check stumble instead of see, fails the test that plants it."""
+
+    def nothing(_: pytest.MonkeyPatch) -> None:
+        """No fault at all."""
+
+    def stumbling(patching: pytest.MonkeyPatch) -> None:
+        patching.delattr(MemoryStorage, "_commit")
+
+    async def storages() -> Callable[[], MemoryStorage]:
+        disk = MemoryDisk()
+        return lambda: MemoryStorage(disk=disk)
+
+    plant = planted.are_caught(contract.storage(storages), {nothing: "durable", stumbling: "durable"})
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await plant(monkeypatch=monkeypatch, fault=nothing, promise="durable")
+    with pytest.raises(AssertionError, match="stumbled over instead of seen"):
+        await plant(monkeypatch=monkeypatch, fault=stumbling, promise="durable")

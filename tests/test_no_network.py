@@ -70,6 +70,7 @@ def run(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
+@pytest.mark.slow
 def test_what_reaches_out_fails_with_a_line(tmp_path: Path) -> None:
     """Each way out is stopped and named, also where the code that tried takes it for bad luck."""
     said = run(tmp_path, "--surfaces-no-network")
@@ -83,12 +84,7 @@ def test_what_reaches_out_fails_with_a_line(tmp_path: Path) -> None:
         assert f"this test may not use the network, and tried to {tried}" in said
 
 
-def test_the_file_of_settings_may_say_it(tmp_path: Path) -> None:
-    """`surfaces_no_network` among pytest's settings does the same."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\nsurfaces_no_network = true\n")
-    assert "1 failed" in run(tmp_path, "-k", "swallowed")
-
-
 def test_this_repository_says_it(pytestconfig: pytest.Config) -> None:
-    """Our own tests run without a network."""
+    """Our own tests run without a network, by the setting alone."""
     assert pytestconfig.getini("surfaces_no_network")
+    assert pytestconfig.pluginmanager.has_plugin("surfaces-no-network")
