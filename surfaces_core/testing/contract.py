@@ -101,14 +101,18 @@ def of(kind: str, given: Any, parts: Mapping[str, Options]) -> Any:
 
 async def keep(kind: str, given: Callable[..., Any], fixtures: Mapping[str, Any], check: promises.Check) -> None:
     """Run one check on what a function gives with these fixtures. Raises `BrokenPromise`."""
+    outcome: BaseException | None = None
     async with _given(given, fixtures) as found:
         material = ready(kind, found, lambda: given(**fixtures))
         try:
             await check(material)
-        except (unittest.SkipTest, pytest.skip.Exception):
-            raise
-        except Exception as error:
-            raise BrokenPromise(kind, check, error) from error
+        except (unittest.SkipTest, pytest.skip.Exception) as skipped:
+            outcome = skipped
+        except Exception as error:  # noqa: BLE001 -- whatever a check raises, its promise is broken
+            outcome = BrokenPromise(kind, check, error)
+            outcome.__cause__ = error
+    if outcome is not None:  # raised out here, as a task group of the author's would wrap it into another
+        raise outcome
 
 
 @asynccontextmanager

@@ -10,9 +10,21 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pydantic import Field
-from surfaces_core import FileRef, Files, OpenFile, Rejected, Settings, clean_name, file_ref, numbered_name, path_inside
+from surfaces_core import (
+    FileRef,
+    Files,
+    OpenFile,
+    Rejected,
+    Settings,
+    Unavailable,
+    clean_name,
+    file_ref,
+    numbered_name,
+    path_inside,
+)
 
 MIB = 1 << 20
+ANY = "application/octet-stream"
 UPLOADS = ".uploads"
 """Beside the workspaces, where no agent can put links: one file for each upload, which says what it was called."""
 
@@ -26,13 +38,7 @@ class FoldersFiles(Files):
     Settings = FoldersSettings
 
     async def save(
-        self,
-        workspace: str,
-        name: str,
-        chunks: AsyncIterator[bytes],
-        *,
-        mime: str = "application/octet-stream",
-        key: str = "",
+        self, workspace: str, name: str, chunks: AsyncIterator[bytes], *, mime: str = ANY, key: str = ""
     ) -> FileRef:
         folder, uploads = self._folder(workspace), self._folder(UPLOADS) / workspace.strip("/")
         for each in (folder, uploads):
@@ -61,13 +67,11 @@ class FoldersFiles(Files):
         return opened
 
     async def remove(self, workspace: str, path: str) -> None:
-        name = path_inside(workspace, path)
-        if "/" not in name:  # `save` stores nothing deeper
+        if "/" not in (name := path_inside(workspace, path)):  # `save` stores nothing deeper
             (self._folder(workspace) / name).unlink(missing_ok=True)
 
     def _folder(self, workspace: str) -> Path:
-        root: Path = self.settings.root
-        return root / workspace.strip("/")
+        return Path(self.settings.root, workspace.strip("/"))
 
 
 class FoldersFile(OpenFile):
@@ -75,7 +79,12 @@ class FoldersFile(OpenFile):
         self.ref, self._file = ref, file
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        while piece := await asyncio.to_thread(os.read, self._file, MIB):
+        left = self.ref.size
+        while left:
+            piece = await asyncio.to_thread(os.read, self._file, min(left, MIB))
+            if not piece:
+                raise Unavailable(f"{self.ref.path} shrank while it was read")
+            left -= len(piece)
             yield piece
 
     async def aclose(self) -> None:

@@ -1,7 +1,8 @@
 """A surface on a UNIX socket: each user of this machine has one conversation, in lines of JSON.
 
 A client sends `{"id": "1", "text": "hello"}`, and says it again until it is told `{"seen": "1"}`: then it is stored.
-What the bot says comes as `{"key": "…", "text": "…"}`, to whoever connects later as well.
+What the bot says comes as `{"key": "…", "text": "…"}`, to whoever connects later as well; the same key again is another
+text for the same message.
 """
 
 import asyncio
@@ -79,12 +80,14 @@ class SocketSurface(Surface):
         person = message.address.conversation
         text = message.text or (message.file.name if message.file else "")
         async with self._saying:
-            before = await self.context.store.scan(f"{person}/")
-            if not any(name.endswith(f"/{message.key}") for name in before):  # the same key shows once
-                await self.context.store.put(f"{person}/{len(before):09}/{message.key}", text.encode())
+            before = {name.rpartition("/")[2]: name for name in await self.context.store.scan(f"{person}/")}
+            key = message.replaces if message.replaces in before else message.key
+            if key not in before or key == message.replaces:  # otherwise it shows already
+                name = before.get(key, f"{person}/{len(before):09}/{key}")
+                await self.context.store.put(name, text.encode())
                 for client in [client for client, whose in self._clients.items() if whose == person]:
-                    tell(client, key=message.key, text=text)
-        return Receipt(remote_id=message.key)
+                    tell(client, key=key, text=text)
+        return Receipt(remote_id=key)
 
 
 def tell(client: StreamWriter, **fields: Any) -> None:
