@@ -86,7 +86,7 @@ wheels: setup page ## build a wheel of every distribution into dist/
 .PHONY: lock
 lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) -o requirements/uv.txt requirements/uv.in
-	$(COMPILE) -o requirements/dev.txt --extra testing --extra e2ee --extra thumbnails --extra anthropic --extra google $(MEMBERS) pyproject.toml $(PLUGINS) requirements/dev.in
+	$(COMPILE) -o requirements/dev.txt --extra testing --extra e2ee --extra thumbnails --extra anthropic --extra google --extra mcp $(MEMBERS) pyproject.toml $(PLUGINS) requirements/dev.in
 	$(COMPILE) -o requirements/synapse.txt requirements/synapse.in
 	$(COMPILE) -o requirements/bench.txt requirements/bench.in
 	$(COMPILE) -o requirements/node.txt requirements/node.in

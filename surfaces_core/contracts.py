@@ -193,7 +193,8 @@ class Finding:
 class Driver(ABC):
     """Base of all drivers: settings in, one `async with` block, nothing else in common.
 
-    A driver with settings gives its own inner `class Settings(surfaces_core.Settings)`.
+    A driver with settings gives its own inner `class Settings(surfaces_core.Settings)`. What only the context
+    can tell of them, as whether a tool is there, `__init__` may refuse with a `ConfigError` that names the setting.
     """
 
     Settings: ClassVar[type[BaseModel]] = Settings

@@ -144,7 +144,12 @@ def make(group: str, kind: type[D], instance: Instance, context: object) -> D:
             raise TypeError(found)
     except ConfigError as error:
         raise instance.source.error((*instance.place, "use"), error.problem) from error
-    return found(validate(found.Settings, instance.options, instance.source, instance.place), context)
+    settings = validate(found.Settings, instance.options, instance.source, instance.place)
+    try:
+        return found(settings, context)
+    except ConfigError as error:  # what the settings alone could not tell
+        where = error.where.split(".") if error.where else ()
+        raise instance.source.error((*instance.place, *where), error.problem) from error
 
 
 def check_settings(group: str, instance: Instance) -> type[Driver]:

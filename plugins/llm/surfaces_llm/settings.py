@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, create_model, field_validator, model_validator
 
 import surfaces_core
+from surfaces_llm.toolbox.policy import Rule
+from surfaces_llm.toolbox.servers import McpServer
 
 Provider = Literal["openai", "anthropic", "google", "ollama", "deepseek", "moonshot"]
 BASES: Mapping[str, str] = {
@@ -23,6 +25,7 @@ BASES: Mapping[str, str] = {
 EXTRAS: Mapping[str, str] = {"anthropic": "anthropic", "google": "google.genai"}
 """The library that a provider needs beyond what is always installed; the extra has the provider's name."""
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SERVER_NAME = r"^[a-z0-9][a-z0-9-]{0,19}$"
 Name = Annotated[str, Field(pattern=MODEL_NAME)]
 
 
@@ -87,9 +90,27 @@ class LlmSettings(surfaces_core.Settings):
         10, ge=0, description="The most pictures of a conversation that a model is shown at once, the latest."
     )
     max_text_bytes: int = Field(64 << 10, ge=0, description="The largest text file that a model reads, in bytes.")
+    tools: Mapping[str, Any] = Field(
+        {},
+        description="By a tool's name: who may use it (`policy`, `people`, `conversations`), and its own settings.",
+    )
+    mcp: Mapping[Annotated[str, Field(pattern=SERVER_NAME)], McpServer] = Field(
+        {}, description="MCP servers, each under a name of your own, with which its tools begin: `name_tool`."
+    )
+    max_tool_calls: int = Field(25, ge=1, description="The most tool calls of one answer.")
+    max_result_chars: int = Field(50_000, ge=100, description="Of a tool's result the model gets so many characters.")
+    ask_timeout_s: float = Field(
+        600, gt=0, le=1800, description="How long a person has to say whether a tool may be used."
+    )
     max_kept_turns: int = Field(
         500, ge=1, description="The most questions and answers of a conversation that are kept; the oldest go first."
     )
+
+    @model_validator(mode="after")
+    def _servers_can_be_spoken_to(self) -> Self:
+        if self.mcp and not _is_installed("fastmcp"):
+            raise ValueError("mcp needs the extra surfaces-llm[mcp]; install it")
+        return self
 
 
 class LlmOptions(surfaces_core.Settings):
@@ -112,7 +133,10 @@ class LlmOptions(surfaces_core.Settings):
         "messenger each time, and nothing is kept.",
     )
     history_messages: int = Field(20, ge=1, le=200, description="With `stateless`: how many messages are read again.")
-    tools: tuple[str, ...] = Field((), description="Tools that the model may use, by name.")
+    tools: Mapping[str, Rule] = Field(
+        {},
+        description="Tools that the model may use, as a list, or by name who may use each; `server_*` names a server.",
+    )
     max_steps: int = Field(10, ge=1, le=100, description="How often it may be asked for one answer, tools included.")
     max_output_tokens: int | None = Field(None, ge=1, description="The longest answer; the provider's own unless set.")
     max_context_tokens: int | None = Field(
@@ -125,6 +149,11 @@ class LlmOptions(surfaces_core.Settings):
         600, gt=0, allow_inf_nan=False, description="How long one answer may take altogether."
     )
 
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return {name: {} for name in value} if isinstance(value, list | tuple) else value
+
     @field_validator("model", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
@@ -136,3 +165,17 @@ class LlmOptions(surfaces_core.Settings):
         if len(set(value)) != len(value):
             raise ValueError("names a model twice")
         return value
+
+
+def options_of(check: Callable[[str], None]) -> type[LlmOptions]:
+    """The model of an agent's entry whose tools are checked by name. `check` raises `ConfigError`."""
+
+    def there(tools: Mapping[str, Rule]) -> Mapping[str, Rule]:
+        for name in tools:
+            try:
+                check(name)
+            except surfaces_core.ConfigError as error:
+                raise ValueError(str(error)) from error
+        return tools
+
+    return create_model("LlmOptions", __base__=LlmOptions, __validators__={"there": field_validator("tools")(there)})

@@ -15,21 +15,22 @@ from surfaces_llm.kept import KeptTurn, Memory, fingerprint
 from surfaces_llm.providers import Speaker, speaker
 from surfaces_llm.reach import look
 from surfaces_llm.settings import LlmOptions, LlmSettings
-from surfaces_llm.tools import Toolbox
+from surfaces_llm.toolbox.box import Toolbox
 from surfaces_llm.turn import Asking, Failed, Turn, Waits
 
 
 class Speaking:
     """Talks to models, between `open` and `close`."""
 
-    def __init__(self, settings: LlmSettings, context: TransportContext) -> None:
+    def __init__(self, settings: LlmSettings, context: TransportContext, toolbox: Toolbox) -> None:
         self._settings = settings
         self._attachments = Attachments(context.files, settings)
         self._memory = Memory(context.store, settings.max_kept_turns)
         self._files = context.files
         self._log = context.log
         self._waits = Waits()
-        self._asking = Asking(Toolbox(context.tools, context.log), self._waits, context.log)
+        self._toolbox = toolbox
+        self._asking = Asking(self._waits, context.log)
         self._stack = AsyncExitStack()
         self._speakers: dict[str, Speaker] = {}
         self._running: dict[tuple[str, str], set[Turn]] = {}
@@ -40,6 +41,8 @@ class Speaking:
         """Make the models; nothing is asked yet."""
         for name, settings in self._settings.models.items():
             self._speakers[name] = await self._stack.enter_async_context(speaker(name, settings))
+        self._stack.push_async_callback(self._toolbox.close)
+        await self._toolbox.open()
 
     async def close(self) -> None:
         """End the turns that run, and hang up."""
@@ -64,8 +67,10 @@ class Speaking:
                 async for event in events:
                     yield event
             await self._keep(turn, running)
+            await turn.tools.ledger.close(answered=options.mode == "kept")
             yield End(tokens=turn.tokens)
         finally:
+            self._toolbox.over(request)
             running.discard(turn)
             if not running:
                 self._running.pop((request.agent.id, request.context), None)
@@ -94,6 +99,7 @@ class Speaking:
             speakers = self._order(request.agent, options, request.context, pictures=True)
         turn = Turn(
             request=request,
+            tools=await self._toolbox.of_turn(request, options, fingerprint(request)),
             options=options,
             speakers=speakers,
             until=asyncio.get_running_loop().time() + options.turn_timeout_s,
@@ -145,6 +151,11 @@ class Speaking:
         self._running.get((agent.id, context), set()).clear()
         async with self._writing:
             await self._memory.forget(agent, context)
+            await self._toolbox.forget(agent.id, context)
+
+    def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
+        """A person's answer to whether a tool may be used. Raises `Rejected`."""
+        self._toolbox.answer(request, question, approved)
 
     # Agents ---------------------------------------------------------------------------------------
 

@@ -22,7 +22,9 @@ from surfaces_core import (
     Unavailable,
 )
 from surfaces_llm import words
-from surfaces_llm.settings import LlmOptions, LlmSettings
+from surfaces_llm.settings import LlmOptions, LlmSettings, options_of
+from surfaces_llm.toolbox.policy import check_name, parted
+from surfaces_llm.toolbox.usable import of_plugins
 
 if TYPE_CHECKING:
     from surfaces_llm.speaking import Speaking
@@ -48,11 +50,18 @@ class Llm(Transport):
 
     def __init__(self, settings: LlmSettings, context: TransportContext) -> None:
         super().__init__(settings, context)
+        self._rules, tool_settings = parted(settings.tools, context.tools, settings.mcp)
+        self._usable = of_plugins(context.tools, tool_settings)
+        self.AgentSettings = options_of(lambda tool: check_name(tool, context.tools, settings.mcp))  # type: ignore[misc]
         self._speaking: Speaking | None = None
 
     async def __aenter__(self) -> Self:
-        module = await asyncio.to_thread(import_module, "surfaces_llm.speaking")  # which takes a second or two
-        self._speaking = module.Speaking(self.settings, self.context)
+        speaking, box = [
+            await asyncio.to_thread(import_module, f"surfaces_llm.{name}")  # which takes a second or two
+            for name in ("speaking", "toolbox.box")
+        ]
+        toolbox = box.Toolbox(self.settings, self._rules, self._usable, self.context)
+        self._speaking = speaking.Speaking(self.settings, self.context, toolbox)
         await self._open().open()
         return self
 
@@ -73,6 +82,10 @@ class Llm(Transport):
             async for event in events:
                 yield event
 
+    async def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
+        """Whether a tool may be used."""
+        self._open().answer(request, question, approved)
+
     async def forget(self, agent: Agent, context: str) -> None:
         """Remove what is kept of a context."""
         await self._open().forget(agent, context)
@@ -89,8 +102,8 @@ class Llm(Transport):
         options = _options(agent)
         names = ", ".join(f"`{name}`" for name in self._open().models(options).values())
         kept = words.KEPT() if options.mode == "kept" else words.STATELESS(options.history_messages)
-        tools = [name for name in options.tools if name in self.context.tools]
-        lines = (words.MODELS(names=names), kept, *((words.TOOLS(names=", ".join(tools)),) if tools else ()))
+        tools = ", ".join(f"`{name}`" for name in options.tools)
+        lines = (words.MODELS(names=names), kept, *((words.TOOLS(names=tools),) if tools else ()))
         return (Section(title=words.MODEL(), lines=lines),)
 
     def history(self, agent: Agent) -> int:

@@ -19,7 +19,6 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
     ToolCallPart,
-    ToolReturnPart,
 )
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings as LibrarySettings
@@ -33,7 +32,7 @@ from surfaces_llm.kept import IMAGE_TOKENS, KeptTurn, fitting, tokens_of
 from surfaces_llm.prompting import earlier, question, reread
 from surfaces_llm.providers import Speaker
 from surfaces_llm.settings import LlmOptions
-from surfaces_llm.tools import Toolbox
+from surfaces_llm.toolbox.box import Stopped, TurnTools
 
 ANSWER_TOKENS = 2000
 """What is left free for an answer whose length nobody limits."""
@@ -98,6 +97,7 @@ class Turn:
     until: float
     """When it has taken too long, in the loop's time."""
     text: str
+    tools: TurnTools
     images: Sequence[str] = ()
     kept: Sequence[KeptTurn] = ()
     """What was said before, where it is kept."""
@@ -137,23 +137,23 @@ class Turn:
 class Asking:
     """Asks models."""
 
-    def __init__(self, toolbox: Toolbox, waits: Waits, log: FilteringBoundLogger) -> None:
-        self._toolbox = toolbox
+    def __init__(self, waits: Waits, log: FilteringBoundLogger) -> None:
         self._waits = waits
         self._log = log
 
     async def run(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
         """The events of a turn but for its `End`. Raises `Failed`."""
+        async with aclosing(self._resumed(turn)) as events:
+            async for event in events:
+                yield event
         for step in range(1, turn.options.max_steps + 1):
             async with aclosing(self._step(turn, last=step == turn.options.max_steps)) as pieces:
                 async for piece in pieces:
                     yield piece
             response = cast(ModelResponse, turn.fresh[-1])
-            calls = [part for part in response.parts if isinstance(part, ToolCallPart)]
-            if not calls or step == turn.options.max_steps:
+            if not _calls(response) or step == turn.options.max_steps:
                 break
-            turn.acted = True
-            async with aclosing(self._use(turn, calls)) as events:
+            async with aclosing(self._use(turn)) as events:
                 async for event in events:
                     yield event
         note = NOTES.get(response.finish_reason or "")
@@ -163,16 +163,33 @@ class Asking:
                 raise Failed(Failure(code=code, detail=f"no answer: {response.finish_reason}"))
             yield self._said(turn, words.note(note()))
 
-    async def _use(self, turn: Turn, calls: Sequence[ToolCallPart]) -> AsyncGenerator[AgentEvent, None]:
-        results: list[ToolReturnPart] = []
-        for call in calls:
-            async with aclosing(self._toolbox.use(call, turn.request, turn.options)) as events:
+    async def _resumed(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
+        """What an earlier life of the turn had said, and the use of tools in which it was cut off."""
+        turn.fresh = turn.tools.before()
+        if not turn.fresh:
+            return
+        parts = [part for message in turn.fresh if isinstance(message, ModelResponse) for part in message.parts]
+        said = "\n\n".join(part.content for part in parts if isinstance(part, TextPart) and part.content)
+        if said:
+            yield self._said(turn, said)
+        async with aclosing(self._use(turn)) as events:
+            async for event in events:
+                yield event
+
+    async def _use(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
+        """The tools that the last answer calls. How long people take to allow them is not the turn's time."""
+        turn.acted, now = True, asyncio.get_running_loop().time
+        began = now()
+        try:
+            async with aclosing(turn.tools.run(_calls(turn.fresh[-1]), turn.fresh)) as events:
                 async for event in events:
-                    if isinstance(event, ToolReturnPart):
-                        results.append(event)
+                    if isinstance(event, list):
+                        turn.fresh.append(ModelRequest(parts=event, instructions=turn.options.system_prompt or None))
                     else:
                         yield event
-        turn.fresh.append(ModelRequest(parts=results, instructions=turn.options.system_prompt or None))
+        except Stopped as error:
+            raise Failed(CLOSED) from error
+        turn.until += now() - began
 
     # One answer of a model ------------------------------------------------------------------------
 
@@ -226,11 +243,12 @@ class Asking:
     @asynccontextmanager
     async def _opened(self, turn: Turn, speaker: Speaker, *, last: bool) -> AsyncIterator[StreamedResponse]:
         """A model's answer from its head on, which is waited for no longer than the model may be silent at first."""
+        tools = list(turn.tools.definitions()) if speaker.settings.tools else []
         stream = model_request_stream(
             speaker.model,
             turn.messages(speaker),
-            model_settings=_settings(turn.options, last=last),
-            model_request_parameters=self._parameters(turn.options, speaker),
+            model_settings=_settings(turn.options, last=last and bool(tools)),
+            model_request_parameters=ModelRequestParameters(function_tools=tools),
         )
         async with AsyncExitStack() as stack:
             async with self._waits.atmost(speaker.settings.first_timeout_s, turn):
@@ -249,10 +267,6 @@ class Asking:
             if text:
                 yield text
 
-    def _parameters(self, options: LlmOptions, speaker: Speaker) -> ModelRequestParameters:
-        tools = list(self._toolbox.offered(options)) if speaker.settings.tools else []
-        return ModelRequestParameters(function_tools=tools)
-
     def _apart(self, turn: Turn) -> str:
         """What parts the texts that stand before and after the use of tools."""
         return "\n\n" if turn.answer and not turn.shown else ""
@@ -269,9 +283,14 @@ def _settings(options: LlmOptions, *, last: bool) -> LibrarySettings:
         settings["temperature"] = options.temperature
     if options.max_output_tokens is not None:
         settings["max_tokens"] = options.max_output_tokens
-    if last and options.tools:  # it has used enough of them: now it is to say something
+    if last:  # it has used enough of them: now it is to say something
         settings["tool_choice"] = "none"
     return settings
+
+
+def _calls(message: ModelMessage) -> Sequence[ToolCallPart]:
+    """The tools that an answer calls."""
+    return [part for part in message.parts if isinstance(part, ToolCallPart)]
 
 
 def _text(event: ModelResponseStreamEvent) -> str:

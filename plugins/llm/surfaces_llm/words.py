@@ -30,6 +30,11 @@ STATELESS = _.plural(
     "It keeps nothing: each time it reads the last {count} messages here.",
 )
 TOOLS = _("Tools: {names}")
+MAY_I = _("May I use **{tool}** with exactly this?\n\n{arguments}\n\nNumber {reference}")
+MAY_I_LONG = _(
+    "May I use **{tool}** with what begins like this? It is too long to show: these are the first {shown} "
+    "characters of {length}.\n\n{arguments}\n\nSHA-256 of the tool's name and all of it: {digest}\n\nNumber {reference}"
+)
 
 
 def note(sentence: Sentence | str) -> str:

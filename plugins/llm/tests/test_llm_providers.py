@@ -127,7 +127,7 @@ async def test_a_model_that_only_uses_tools_is_brought_to_an_end(talking: Any):
         heard = await talk.ask()
         assert len(talk.server.record.asked) == 3
         assert heard.tokens == 54
-        assert ("tool", "There is no such tool.") in talk.last
+        assert ("tool", '{"error":"There is no such tool."}') in talk.last
 
 
 # Settings -----------------------------------------------------------------------------------------
