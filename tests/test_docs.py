@@ -30,6 +30,8 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ENVIRONMENT = {
     "MATRIX_PASSWORD": "x",
     **{f"{name}_API_KEY": "x" for name in ("ANTHROPIC", "DEEPSEEK", "GEMINI", "MOONSHOT", "OPENAI")},
+    "NOTES_KEY": "x",
+    "WIKI_TOKEN": "x",
     "MATRIX_RECOVERY_KEY": "x",
     "PUSH_TOKEN": "x" * 32,
     "SURFACES_DSN": "postgresql://x@localhost/x",
@@ -168,7 +170,7 @@ async def test_the_eight_lines_answer(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial/commands", "how-to/test-a-plugin"])
+@pytest.mark.parametrize("name", ["tutorial/commands", "how-to/test-a-plugin", "how-to/give-agents-tools"])
 def test_the_tests_of_the_guides_pass(name: str, tmp_path: Path) -> None:
     """What a guide tells its reader to write passes the tests that it tells them to run.
 
