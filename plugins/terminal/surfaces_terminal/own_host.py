@@ -131,11 +131,15 @@ class _OwnHost:
 
     def _failure(self, code: int) -> Exception:
         said = [line for line in self._log.read_text("utf8", "replace").splitlines() if line.startswith("surfaces: ")]
-        _, _, problem = said[-1].removeprefix("surfaces: ").partition(": ") if said else ("", "", "")
+        for line in said[:-1]:
+            sys.stderr.write(f"{line}\n")
+        word, _, problem = said[-1].removeprefix("surfaces: ").partition(": ") if said else ("", "", "")
         problem = problem or f"the host ended with {code}; see {self._log}"
         if code == os.EX_TEMPFAIL and not self._place.named:
             problem += f"; to talk to it, add `terminal: {{}}` to the surfaces of {self._place.config} and restart it"
-        return StateError(problem, exit_code=code if code > 0 else os.EX_SOFTWARE)
+        failure = StateError(problem, exit_code=code if code > 0 else os.EX_SOFTWARE)
+        failure.code = word or failure.code
+        return failure
 
     async def watch(self, restarted: Callable[[], Awaitable[None]]) -> None:
         """Start it again whenever it ends, until cancelled."""

@@ -44,6 +44,8 @@ class Screen:
         self._entered: asyncio.Queue[str | None] = asyncio.Queue()
         self._drafts: dict[str, Running] = {}
         """What is being answered, by its key; gone when it is said for good."""
+        self._over: set[str] = set()
+        """Conversations in which nothing more is being answered: what still shows there waits for its end."""
         self._colours = "NO_COLOR" not in os.environ
         self._output = output
         self._session: PromptSession[str] = PromptSession(
@@ -124,16 +126,25 @@ class Screen:
 
     async def running(self, draft: Running) -> None:
         """How a running answer looks; what only says that something comes keeps the text that shows."""
-        before = self._drafts.get(draft.key)
         if draft.done:
-            self._drafts = {key: other for key, other in self._drafts.items() if other.chat != draft.chat or other.text}
-        elif before is None or draft.text or draft.status:
-            self._drafts[draft.key] = draft
+            self._over.add(draft.chat)
+            self._drop(draft.chat, with_text=False)
+        else:
+            self._over.discard(draft.chat)
+            if draft.key not in self._drafts or draft.text or draft.status:
+                self._drafts[draft.key] = draft
         self._refresh()
+
+    def _drop(self, chat: str, *, with_text: bool) -> None:
+        self._drafts = {
+            key: draft for key, draft in self._drafts.items() if draft.chat != chat or (draft.text and not with_text)
+        }
 
     async def message(self, message: Message) -> None:
         """An answer for good, in the place of what was running."""
         self._drafts.pop(message.key, None)
+        if message.chat in self._over:
+            self._drop(message.chat, with_text=True)
         if MARKED.fullmatch(message.text):
             return
         parts: list[AnyFormattedText] = []
