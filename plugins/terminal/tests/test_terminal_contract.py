@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from surfaces_core import Address, Binding
-from surfaces_core.testing.checks.surface import SURFACE_CHECKS, SurfaceBench, SurfaceCheck
+from surfaces_core.testing import contract
+from surfaces_core.testing.checks.surface import SurfaceBench
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
 
 from .conftest import ME, House
@@ -30,9 +31,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         attached.cancel()
 
 
-@pytest.fixture
-def bench(house: House) -> SurfaceBench:
-    """What the checks need to know."""
+@contract.surface
+def test_contract(house: House) -> SurfaceBench:
+    """It keeps every promise of a surface."""
 
     async def push(text: str) -> None:
         house.client.say(HOME.conversation, text)
@@ -46,9 +47,3 @@ def bench(house: House) -> SurfaceBench:
         pass
 
     return SurfaceBench(make=house.make, address=HOME, push=push, shown=shown, forget=nothing, other_device=nothing)
-
-
-@pytest.mark.parametrize("check", SURFACE_CHECKS, ids=lambda check: check.__name__)
-async def test_contract(check: SurfaceCheck, bench: SurfaceBench):
-    """One promise of the contract."""
-    await check(bench)
