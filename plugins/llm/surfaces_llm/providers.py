@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
+from ssl import SSLContext
 
 import httpx2
 from openai import AsyncOpenAI
@@ -36,8 +38,14 @@ class Speaker:
 async def speaker(name: str, settings: ModelSettings) -> AsyncIterator[Speaker]:
     """A model with an HTTP client of its own, as long as the block lasts."""
     timeout = httpx2.Timeout(settings.first_timeout_s, connect=settings.connect_timeout_s)
-    async with httpx2.AsyncClient(timeout=timeout) as client:
+    async with httpx2.AsyncClient(timeout=timeout, verify=_trusted()) as client:
         yield Speaker(name=name, settings=settings, model=_model(settings, client), client=client)
+
+
+@cache
+def _trusted() -> SSLContext:
+    """The certificates that every client trusts: loading them for each would take most of its making."""
+    return httpx2.create_ssl_context()
 
 
 def _model(settings: ModelSettings, client: httpx2.AsyncClient) -> Model:
