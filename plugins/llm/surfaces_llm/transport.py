@@ -15,6 +15,7 @@ from surfaces_core import (
     Agent,
     AgentEvent,
     AgentRequest,
+    Finding,
     Health,
     Section,
     Transport,
@@ -22,6 +23,7 @@ from surfaces_core import (
     Unavailable,
 )
 from surfaces_llm import words
+from surfaces_llm.examining import examine
 from surfaces_llm.settings import LlmOptions, LlmSettings, options_of
 from surfaces_llm.toolbox.policy import check_name, parted
 from surfaces_llm.toolbox.usable import of_plugins
@@ -96,6 +98,10 @@ class Llm(Transport):
     async def check(self, agent: Agent) -> Health:
         """Ask the providers of the agent's models for their list of models, until one answers."""
         return await self._open().check(agent, _options(agent))
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """Whether the agents' models are there."""
+        return list(examine(self.settings, agents))
 
     async def describe(self, agent: Agent) -> Sequence[Section]:
         """Which models answer, and what they remember."""

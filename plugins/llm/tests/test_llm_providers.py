@@ -73,6 +73,18 @@ async def test_a_look_at_several_models(talking: Any):
         assert talk.server.record.asked == []
 
 
+async def test_agents_whose_models_are_not_there(talking: Any):
+    """`surfaces check` names them, without asking anybody."""
+    async with talking() as talk:
+        some = replace(talk.agent, id="b", options={"model": ["huge", "small"]})
+        none = replace(talk.agent, id="c", options={"model": "huge"})
+        found = await talk.transport.examine([talk.agent, some, none])
+        assert [(finding.said, finding.level) for finding in found] == [
+            ("agent b: no model is named huge; there are: large, small", "doubtful"),
+            ("agent c: no model is named huge; there are: large, small", "wrong"),
+        ]
+
+
 async def test_what_is_published(talking: Any):
     """`!settings` names the model and what it remembers, in words for people."""
     async with talking() as talk:
