@@ -42,14 +42,12 @@ def test_it_needs_no_tools_for_tests() -> None:
 
 
 def test_the_check_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`surfaces check` has a line for what keeps nothing, beside its verdict."""
+    """`surfaces check` has a line for what keeps nothing."""
     config = tmp_path / "surfaces.yaml"
     account = '{homeserver: "http://127.0.0.1:9", user_id: "@bot:hs.test", password: x}'
     config.write_text(
         f"storage: {{use: memory}}\nsurfaces: {{matrix: {account}}}\n"
         "transports: {echo: {}}\nagents: [{id: a, transport: echo}]\n"
     )
-    assert main(["check", "-c", str(config)]) == 0
-    said = capsys.readouterr().out
-    assert "all is well" in said
-    assert "! storage memory keeps nothing beyond the end of the process" in said
+    assert main(["check", "--offline", "-c", str(config)]) == 0
+    assert "keeps nothing beyond the end of the process" in capsys.readouterr().out
