@@ -96,11 +96,12 @@ class Chat(TestBot):
     purse: Purse = field(default_factory=Purse)
     tools: Mapping[str, Any] = field(default_factory=lambda: {"pay": {}})
     more: Mapping[str, Any] = field(default_factory=dict)
+    turn_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.server.brain = self.mind
-        options = {"model": "small", "tools": self.tools}
+        options = {"model": "small", "tools": self.tools, "turn_timeout_s": self.turn_timeout_s}
         self.agents = [Agent(id=AGENT.id, label="A", transport=AGENT.transport, workspace="w", options=options)]
 
     def build(self, storage: Storage | None = None) -> Engine:
@@ -171,6 +172,17 @@ async def test_nobody_else_can_allow_it(server: ModelServer):
         await chat.push("!yes")
         await chat.until_said("Results: paid.")
     assert chat.purse.paid == ["5 to Bob"]
+
+
+async def test_how_long_a_person_takes_is_not_the_turns_time(server: ModelServer):
+    """A turn that may last no longer than its person takes to answer goes on all the same."""
+    chat = Chat(server=server, turn_timeout_s=0.4)
+    async with chat.running():
+        await chat.push("pay Bob 5")
+        await chat.asked()
+        await asyncio.sleep(0.5)  # the time that is not to count
+        await chat.push("!yes")
+        await chat.until_said("Results: paid.")
 
 
 async def test_policy_is_by_person(server: ModelServer):

@@ -139,6 +139,7 @@ async def test_those_that_are_missing_are_told_of_once(monkeypatch: pytest.Monke
             wrong={"command": "/bin/echo", "args": ["hello"], "start_timeout_s": 2},
         ) as servers:
             assert [await servers.tools(name) for name in ("gone", "shut", "mute", "wrong")] == [(), (), (), ()]
+            assert servers._states["gone"].spared_until > asyncio.get_running_loop().time()
             servers._states["gone"].spared_until = 0
             assert await servers.tools("gone") == ()
     told = [line["server"] for line in logs if line["event"] == "mcp.unavailable"]

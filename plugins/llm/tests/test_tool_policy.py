@@ -53,7 +53,7 @@ def test_the_most_specific_wins(agents: dict[str, object], transports: dict[str,
 
 
 def test_where_nobody_asks_nothing_is_allowed():
-    """A request of nobody's, as when the host consults an agent, may use nothing."""
+    """A request of nobody's may use nothing, whatever the rules say of everybody."""
     assert decide("look", "allow", request(sender=""), {"look": rule("allow")}, {}) == "deny"
 
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from surfaces_tools.fetching import Fetcher, FetchSettings, Refused
+from surfaces_tools.reading import unpacker
 
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 """In these tests the first is everybody's address, the second somebody's own."""
@@ -201,6 +202,11 @@ async def test_a_bomb_does_not_go_off(serving: Serving):
     async with serving(ok(bomb, "text/plain", "Content-Encoding: gzip")) as server:
         page = await fetcher(server, max_bytes=10_000).fetch(f"http://{HERE}:{server.port}/")
     assert (len(page.text), page.cut) == (10_000, True)
+
+
+def test_a_bomb_takes_no_memory():
+    """Of what is packed no more is unpacked at a time than may be read."""
+    assert len(unpacker("gzip")(gzip.compress(b"\0" * 5_000_000), 1000)) == 1000
 
 
 async def test_what_is_packed_is_unpacked(serving: Serving):

@@ -42,7 +42,7 @@ def decide(tool: str, default: ToolPolicy, request: AgentRequest, agents: Rules,
     """What holds for a tool. An agent has those that its own rules name, and no other.
 
     Where its rule says something, that stands in the place of the transport's; the tool's own is the last.
-    Where nobody asks, as when the host consults an agent, nobody could be asked: nothing is allowed.
+    Where it is not known who asks, nothing is allowed.
     """
     mine = found(agents, tool)
     if mine is None or not request.sender:
