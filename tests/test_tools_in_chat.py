@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -13,6 +16,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from pydantic_ai import models
 
+import surfaces_tools
 from surfaces_core import Agent, AgentTool, ConfigError, Pace, Progress, Storage, ToolCall, Transport, TransportContext
 from surfaces_core._engine import words
 from surfaces_core._engine.discovery import make
@@ -65,6 +69,7 @@ class Mind:
     """For each time that it is asked something new, what it pays."""
     asked: int = 0
     text: str = "Let me see."
+    tool: str = "pay"
 
     def __call__(self, asked: Asked) -> Reply:
         messages = asked.body["messages"]
@@ -74,7 +79,7 @@ class Mind:
         wanted = self.payments[min(self.asked, len(self.payments)) - 1]
         return Reply(
             text=self.text,
-            tools=tuple(ToolUse(name="pay", arguments=one, id=f"c{n}") for n, one in enumerate(wanted)),
+            tools=tuple(ToolUse(name=self.tool, arguments=one, id=f"c{n}") for n, one in enumerate(wanted)),
         )
 
 
@@ -97,6 +102,7 @@ class Chat(TestBot):
     tools: Mapping[str, Any] = field(default_factory=lambda: {"pay": {}})
     more: Mapping[str, Any] = field(default_factory=dict)
     turn_timeout_s: float = 60.0
+    also: Sequence[AgentTool] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,7 +119,7 @@ class Chat(TestBot):
             log=structlog.get_logger("llm"),
             store=InstanceStore(engine.journal, "llm", kind="transport"),
             files=self.files,
-            tools={"pay": self.purse.tool()},
+            tools={tool.name: tool for tool in (self.purse.tool(), *self.also)},
         )
         settings = LlmSettings.model_validate({"models": {"small": model}, **self.more})
         engine.drivers.transports[AGENT.transport] = Llm(settings, context)  # type: ignore[index]
@@ -333,6 +339,40 @@ async def test_a_slip_in_the_rules_stops_the_start():
     transport = Llm(LlmSettings.model_validate({"models": {"m": model}}), context)
     with pytest.raises(ValidationError, match="pai: no such tool"):
         transport.AgentSettings.model_validate({"model": "m", "tools": ["pai"]})
+
+
+def _workspace(folder: Path) -> Path:
+    """An agent's folder of an ordinary user's, where that user can come."""
+    folder.chmod(0o755)
+    workspace = folder / "w"
+    workspace.mkdir()
+    if os.geteuid() == 0:
+        os.chown(workspace, 65534, 65534)
+    return workspace
+
+
+@pytest.mark.slow
+async def test_a_command_is_asked_about_and_runs_in_the_sandbox(server: ModelServer):
+    """From the config to the sandbox: the person sees the command, and what it printed comes back."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        workspace = _workspace(Path(folder))
+        chat = Chat(
+            server=server,
+            mind=Mind(tool="execute_command", payments=[[{"command": "echo $((6*7)) > made; cat made; ls /"}]]),
+            tools={"execute_command": "ask"},
+            more={"tools": {"execute_command": {"workspaces": folder}}},
+            also=surfaces_tools.surfaces_tools(),
+        )
+        async with chat.running():
+            await chat.push("make it")
+            assert "echo $((6*7)) > made" in await chat.asked()
+            assert not (workspace / "made").exists()
+            await chat.push("!yes")
+            await chat.until_said("Results: 42")
+        assert (workspace / "made").read_text() == "42\n"
+    (said,) = [text for text in chat.finals() if "Results" in text]
+    assert "home" not in said
+    assert "[exit code 0]" in said
 
 
 # The crash sweep ------------------------------------------------------------------------------------
