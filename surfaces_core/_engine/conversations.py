@@ -434,10 +434,17 @@ class Book:
 
     async def used(self, address: Address, tokens: int) -> Changes:
         """Count an answered turn; the rows to store with its answer."""
+        return await self._count(address, messages=1, tokens=tokens)
+
+    async def spent(self, address: Address, tokens: int) -> Changes:
+        """Count what the agent used for the host; the rows to store with what came of it."""
+        return await self._count(address, messages=0, tokens=tokens)
+
+    async def _count(self, address: Address, *, messages: int, tokens: int) -> Changes:
         before = await self.usage(address)
         now = replace(
             before,
-            messages=before.messages + 1,
+            messages=before.messages + messages,
             tokens=before.tokens + tokens,
             last_active=self._journal.now(),
         )

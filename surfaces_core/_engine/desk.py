@@ -195,7 +195,11 @@ class DeskAt:
         """Ask the agent something that nobody sees."""
         self._consulted += 1
         turn = turn_id(self._message.address.surface, f"{self.cause}\0consult{self._consulted}")
-        return await self._doors.consults.ask(turn, self._message, self._here(), prompt)
+        here = self._here()
+        answer = await self._doors.consults.ask(turn, self._message, here, prompt)
+        changes = await self._doors.book.spent(here.address, answer.tokens)
+        self._deferred.append(lambda: Effect(changes=changes))
+        return answer.text
 
     async def save_points(self) -> Sequence[SavePoint]:
         """The save points with this agent, oldest first."""

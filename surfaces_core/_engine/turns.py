@@ -179,6 +179,9 @@ class Turns:
     def stop(self, message: Inbound) -> bool:
         """Cancel the turn that runs in a conversation, or waits for its next try; none that came behind who asks."""
         spot = Spot.of(message)
+        if self._calls.doors.consults.stop(spot):
+            self.lanes.wake(spot)
+            return True
         asking = self._works.get((True, spot))
         before = math.inf if asking is None else asking.entry.seq
         work = self._works.get((False, spot))

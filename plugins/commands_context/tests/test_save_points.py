@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from surfaces_commands_context import chats, context
-from surfaces_core import AgentRequest, End, Text, Unavailable
+from surfaces_core import AgentRequest, End, Observed, Postponed, Text, Unavailable, hookimpl
 from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
@@ -16,6 +16,21 @@ from surfaces_core.testing.memory_storage import MemoryStorage
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 SETTINGS = HostSettings(save_prompt="Sum up.", load_prompt="Remember:", shutdown_grace_s=0.1, retry_base_s=0.01)
+
+
+class Watching:
+    """Tells when something was put off."""
+
+    def __init__(self, put_off: asyncio.Event) -> None:
+        self._put_off = put_off
+
+    @hookimpl
+    def surfaces_observe(self, event: Observed) -> None:
+        """See what happens."""
+        if isinstance(event, Postponed):
+            self._put_off.set()
+
+
 LEAVE = "\n\n`!cancel` leaves this."
 
 
@@ -51,6 +66,7 @@ async def test_what_is_saved_is_given_back_in_another_context_after_a_restart(bo
     saving, loading = bot.transport.requests  # type: ignore[attr-defined]
     assert saving.context != loading.context
     assert "- answered: 0" in shown
+    assert "- 3 tokens used" in shown
     assert r"- 1 save point: the \*trip\*" in shown
 
 
@@ -106,6 +122,41 @@ async def test_an_agent_that_is_away_is_asked_later(bot: TestBot) -> None:
         assert (await said(bot, "!save a")).startswith("Saved as **a**.")
     first, second = bot.transport.requests  # type: ignore[attr-defined]
     assert first == second
+
+
+async def test_what_is_being_written_down_can_be_stopped(bot: TestBot) -> None:
+    """The agent is told to stop, nothing is saved, and what waits behind it goes on."""
+    begun, transport = asyncio.Event(), bot.transport
+    assert isinstance(transport, ScriptedTransport)
+
+    def script(request: AgentRequest) -> list[Step]:
+        begun.set()
+        return [asyncio.Event()] if request.text == "Sum up." else remembering(request)
+
+    transport.script = script
+    async with bot.running():
+        await bot.push("!save a")
+        await begun.wait()
+        await bot.push("hello")
+        assert await said(bot, "!stop") == "Stopped."
+        assert await bot.pop() == "Heard: hello"
+        assert await said(bot, "!load") == "There is no save point yet; `!save` makes one."
+        assert await said(bot, "!stop") == "Nothing is running here."
+    assert [request.text for request in transport.stopped] == ["Sum up."]
+
+
+async def test_what_waits_for_an_agent_that_is_away_can_be_stopped(bot: TestBot) -> None:
+    """At once, not with its next try."""
+    bot.settings = bot.settings.model_copy(update={"retry_base_s": 3600.0, "retry_cap_s": 3600.0})
+    put_off, transport = asyncio.Event(), bot.transport
+    assert isinstance(transport, ScriptedTransport)
+    transport.script = lambda _request: [Unavailable("away")]
+    bot.hooks = [chats, context, Watching(put_off)]
+    async with bot.running():
+        await bot.push("!save a")
+        await put_off.wait()
+        assert await said(bot, "!stop") == "Stopped."
+    assert len(transport.requests) == 1
 
 
 async def test_an_agent_with_nothing_to_say_saves_nothing(bot: TestBot) -> None:

@@ -209,6 +209,10 @@ class Encryption:
             given_up.setdefault((held.room_id, held.session_id), held.event_id)
         return given_up
 
+    def untrusted(self) -> Mapping[tuple[str, str], str]:
+        """For which rooms and sessions somebody wrote from a device that is not listened to, with the first event."""
+        return {} if self.machine is None else self.machine.untrusted()
+
     async def keep(self) -> None:
         """What was read is durable before the host has it."""
         if self.machine is not None:

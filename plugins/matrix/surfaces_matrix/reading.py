@@ -34,6 +34,8 @@ UNREADABLE = "UNREADABLE"
 """not shown by the homeserver, or not for a long time,"""
 UNDECRYPTABLE = "UNDECRYPTABLE"
 """encrypted with a key that did not come,"""
+UNTRUSTED = "UNTRUSTED"
+"""said on a device whose words do not count,"""
 UNENCRYPTED = "UNENCRYPTED"
 """not encrypted in an encrypted room,"""
 TOKEN_UNKNOWN = "TOKEN_UNKNOWN"  # noqa: S105  not a secret
@@ -147,6 +149,7 @@ class Reader:
             else:
                 entries += found
             await breath()
+        entries += self._untrusted(window.now)
         # Whoever was not tried is tried before those that failed now.
         return Read(entries=await self.quotes.filled(entries), holes={**waiting, **failed})
 
@@ -156,18 +159,29 @@ class Reader:
         for room_id, event in await self.encryption.late():
             entries += await self._said(room_id, await self._opened(room_id, event, 0.0), sealed=True, sure=False)
         for (room_id, session_id), event_id in (await self.encryption.unreadable()).items():
-            gap = Inbound(
-                address=Address(surface=self.surface, conversation=room_id),
-                # One for all that a key would have opened.
-                event_id=f"undecryptable:{room_id}:{session_id or event_id}",
-                sender=self.me,
-                sent_at=now,
-                kind=Kind.GAP,
-                text=words.UNDECRYPTABLE(),
-                cause=UNDECRYPTABLE,
-            )
-            entries.append(gap)
+            # One for all that a key would have opened.
+            name = f"undecryptable:{room_id}:{session_id or event_id}"
+            entries.append(self._unheard(room_id, name, words.UNDECRYPTABLE.text, UNDECRYPTABLE, now))
         return entries
+
+    def _untrusted(self, now: float) -> list[Inbound]:
+        """A gap for each key that came from a device whose words do not count, so that nobody waits in vain."""
+        return [
+            self._unheard(room_id, f"untrusted:{room_id}:{session_id}", words.UNTRUSTED.text, UNTRUSTED, now)
+            for room_id, session_id in self.encryption.untrusted()
+        ]
+
+    def _unheard(self, room_id: str, name: str, text_: str, cause: str, now: float) -> Inbound:
+        """A word on something that was said and does not count, under a name that is always the same."""
+        return Inbound(
+            address=Address(surface=self.surface, conversation=room_id),
+            event_id=name,
+            sender=self.me,
+            sent_at=now,
+            kind=Kind.GAP,
+            text=text_,
+            cause=cause,
+        )
 
     def invited(self, response: Mapping[str, Any]) -> list[Inbound]:
         """The invites to answer; the others are declined."""

@@ -12,6 +12,10 @@ MISSED_FLOOD = _(
 )
 MISSED_UNREADABLE = _("I couldn't read some messages here, so I passed over them. Please say again what still matters.")
 UNDECRYPTABLE = _("I couldn't read a message here, because your client did not give me its key. Please send it again.")
+UNTRUSTED = _(
+    "A message here came from a session that is not verified, so I passed over it. Please verify that session, "
+    "or ask the operator of this service to verify you, and send it again."
+)
 UNENCRYPTED = _(
     "A message here was not encrypted, so I passed over it: in this room anybody on its way could have written it. "
     "Please send it again from a client that encrypts."

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from surfaces_core import Address, Attachment, FileKind, Kind, Rejected
 from surfaces_demo.synapse import Synapse
+from surfaces_matrix import words
 from surfaces_matrix.client import quote
 from surfaces_matrix.content import MARK
 from surfaces_matrix.references import reference_of
@@ -200,6 +201,25 @@ async def test_what_she_says_unencrypted_is_passed_over(house: House) -> None:
         await house.bot.intake.wait_until(lambda: house.bot.intake.entries[-1].kind is Kind.REDACTION, "all of it")
     found = [(entry.kind, entry.cause) for entry in house.bot.intake.entries]
     assert dict.fromkeys(found) == dict.fromkeys([(Kind.MESSAGE, ""), (Kind.GAP, "UNENCRYPTED"), (Kind.REDACTION, "")])
+
+
+async def test_whose_words_do_not_count_is_told_so_once(house: House) -> None:
+    """Where only verified people are listened to, nobody waits in vain: one notice says why."""
+    await house.ann.discard_session(house.room)
+    house.bot.intake.entries.clear()
+    async with house.bot.live(trust="verified_only"):
+        await house.ann.say(house.room, "hello?")
+        await house.bot.intake.wait_until(lambda: bool(house.bot.intake.entries), "the notice")
+        await house.ann.say(house.room, "is nobody there?")
+        await house.ann.redact(house.room, await house.ann.say(house.room, "not for you"))
+        await house.bot.intake.wait_until(lambda: house.bot.intake.entries[-1].kind is Kind.REDACTION, "all of it")
+    notice = house.bot.intake.entries[0]
+    assert (notice.kind, notice.cause, notice.text) == (Kind.GAP, "UNTRUSTED", words.UNTRUSTED.text)
+    assert {entry.event_id for entry in house.bot.intake.entries if entry.kind is Kind.GAP} == {notice.event_id}
+    assert Kind.MESSAGE not in {entry.kind for entry in house.bot.intake.entries}
+    async with house.bot.live():
+        await house.ann.say(house.room, "and now?")
+        await house.bot.intake.wait_until(lambda: house.bot.intake.entries[-1].text == "and now?", "who counts again")
 
 
 async def test_a_key_that_never_comes_is_said_once(house: House) -> None:

@@ -48,6 +48,8 @@ NEVER = frozenset({"m.blacklisted", "m.unverified", "m.unauthorised"})
 """Codes of `m.room_key.withheld` by which a key will not come, however long one waits."""
 KEY_COMES = frozenset({"NO_KEY", "UNKNOWN_DEVICE", "UNSIGNED"})
 """Codes of what may be read later."""
+UNTRUSTED = "UNTRUSTED"
+"""Code of what was read, and came from a device whose words do not count."""
 MOST_WITHHELD = 1000
 MOST_HEARD = 1000
 
@@ -95,6 +97,8 @@ class Machine:
         self._readable: dict[str, tuple[Held, Mapping[str, Any]]] = {}
         """Held events that could be read, by event id, until the host has them."""
         self._given_up: dict[str, Held] = {}
+        self._untrusted: dict[tuple[str, str], str] = {}
+        """The first event of a device that is not listened to, by room and session, until the host knows."""
         self._asked: set[str] = set()
         self._heard: OrderedDict[str, None] = OrderedDict()
         """Events that handlers were called for, by id."""
@@ -311,7 +315,7 @@ class Machine:
         if not believed(self._policy, found, device, was_verified=was_verified):
             if device is None:
                 raise Undecryptable("UNKNOWN_DEVICE")
-            raise Undecryptable("UNSIGNED" if device.trust is Trust.UNSIGNED else "UNTRUSTED")
+            raise Undecryptable("UNSIGNED" if device.trust is Trust.UNSIGNED else UNTRUSTED)
 
     async def held_to_keys(self, person: str) -> bool:
         """Whether somebody's words count from their verified devices alone."""
@@ -333,8 +337,15 @@ class Machine:
                     self._log.info("event.held", room=room_id, code=error.code)
             else:
                 self._log.warning("event.unreadable", room=room_id, code=error.code)
+                self._note(room_id, event, error, hold=hold)
             return None
         return opened
+
+    def _note(self, room_id: str, event: Mapping[str, Any], error: Undecryptable, *, hold: bool) -> None:
+        """Whoever writes from a device that is not listened to is to hear of it."""
+        session_id = text(mapping(event.get("content")).get("session_id"))
+        if hold and error.code == UNTRUSTED and session_id is not None:
+            self._untrusted.setdefault((room_id, session_id), str(event.get("event_id")))
 
     async def heard(self, room_id: str, event: Mapping[str, Any]) -> None:
         """Hand an event, plain or decrypted, to whoever waits for its type."""
@@ -368,6 +379,7 @@ class Machine:
                 except Undecryptable as error:
                     if error.code not in KEY_COMES:
                         self._log.warning("event.unreadable", room=held.room_id, code=error.code)
+                        self._note(held.room_id, held.event, error, hold=True)
                         self._held.drop(held)
         return [(held.room_id, event) for held, event in self._readable.values()]
 
@@ -388,6 +400,10 @@ class Machine:
                 self._upkeep.ask(held.room_id, held.session_id, sender, device_id)
         return list(self._given_up.values())
 
+    def untrusted(self) -> Mapping[tuple[str, str], str]:
+        """For which rooms and sessions events came from devices that are not listened to, with the first event's id."""
+        return dict(self._untrusted)
+
     def taken_back(self, room_id: str, event_id: str) -> None:
         """An event was redacted: nobody waits for its key any more."""
         held = self._held.find(room_id, event_id)
@@ -405,7 +421,7 @@ class Machine:
         for held in (*(held for held, _ in self._readable.values()), *self._given_up.values()):
             self._held.drop(held)
             self._asked.discard(held.event_id)
-        self._readable, self._given_up = {}, {}
+        self._readable, self._given_up, self._untrusted = {}, {}, {}
         await self.keep.flush()
 
     # The keys of rooms
