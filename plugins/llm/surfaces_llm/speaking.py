@@ -70,7 +70,7 @@ class Speaking:
             await turn.tools.ledger.close(answered=options.mode == "kept")
             yield End(tokens=turn.tokens)
         finally:
-            self._toolbox.over(request)
+            self._toolbox.over(turn.tools)
             running.discard(turn)
             if not running:
                 self._running.pop((request.agent.id, request.context), None)

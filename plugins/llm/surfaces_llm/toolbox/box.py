@@ -83,9 +83,10 @@ class Toolbox:
     def _policy(self, tool: Usable, request: AgentRequest, options: LlmOptions) -> ToolPolicy:
         return decide(tool.name, tool.policy, request, options.tools, self._rules)
 
-    def over(self, request: AgentRequest) -> None:
+    def over(self, turn: TurnTools) -> None:
         """A turn runs no longer."""
-        self._running.pop(request.turn, None)
+        if self._running.get(turn.request.turn) is turn:
+            del self._running[turn.request.turn]
 
     def answer(self, request: AgentRequest, asked: str, approved: bool) -> None:
         """A person's answer to what a turn asked. `Rejected` where nobody waits for it."""
