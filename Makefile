@@ -90,6 +90,12 @@ lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer ve
 	$(COMPILE) -o requirements/synapse.txt requirements/synapse.in
 	$(COMPILE) -o requirements/bench.txt requirements/bench.in
 	$(COMPILE) -o requirements/node.txt requirements/node.in
+	$(COMPILE) -o requirements/build.txt requirements/build.in
+	mkdir -p requirements/run
+	$(COMPILE) -o requirements/run/core.txt -c requirements/dev.txt pyproject.toml
+	for folder in $(filter-out plugins/demo plugins/testing,$(PLUGIN_FOLDERS)); do \
+		$(COMPILE) -o requirements/run/$${folder#plugins/}.txt -c requirements/dev.txt --all-extras \
+			$(MEMBERS) $$folder/pyproject.toml || exit; done
 
 .PHONY: clean
 clean: ## remove everything that make made
