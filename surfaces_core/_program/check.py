@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Look, say what was found; the exit code: 0 all is well, 78 the config is wrong, 69 something else is."""
     log.configure("debug" if options.debug else "error")
     config, problems = survey(options.config)
-    problems = [*problems, *(found for found in host.check(config) if str(found) not in map(str, problems))]
+    problems = [*problems, *(found for found in host.check(config) if not _follows(found, problems))]
     if problems:
         return _refused(problems, as_json=options.json)
     looks = asyncio.run(examine(config, online=not options.offline, probe=_probe(config, options)))
@@ -35,6 +35,12 @@ def run(options: argparse.Namespace) -> int:
     else:
         _show(options, config, looks, well=well)
     return os.EX_OK if well else os.EX_UNAVAILABLE
+
+
+def _follows(found: ConfigError, problems: Sequence[ConfigError]) -> bool:
+    """Whether a problem is another one again, or comes of something missing inside of its place."""
+    known = [problem.where for problem in problems if problem.where]
+    return found.where in known or any(where.startswith(f"{found.where}.") for where in known)
 
 
 def _refused(problems: Sequence[ConfigError], *, as_json: bool) -> int:
