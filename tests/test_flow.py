@@ -463,6 +463,28 @@ async def test_a_confirmation_that_nobody_answers_is_a_no() -> None:
 # Files ---------------------------------------------------------------------------------------------
 
 
+async def test_files_that_come_behind_each_other_have_one_line() -> None:
+    """It grows in place, in each thread its own, until words take the files or some time has passed."""
+    later, bot = [0.0], TestBot(transport=echoing())
+    began = bot.now()
+    bot.now = lambda: began + later[0]
+    async with bot.running():
+        for name in ("a.txt", "b.txt", "c.txt"):
+            await bot.push(files={name: b"x"})
+        grown = "Got `a.txt`, `b.txt`, `c.txt`. 3 waiting for your next message."
+        await bot.messenger.until(lambda: bot.messenger.texts() == [grown])
+        assert await bot.pop() == grown
+        await bot.messenger.say(files={"side.txt": b"x"}, thread="$root")
+        assert await bot.pop() == "Got `side.txt`. 1 waiting for your next message."
+        await bot.push("look")
+        assert await bot.pop() == "You said look"
+        await bot.push(files={"d.txt": b"x"})
+        assert await bot.pop() == "Got `d.txt`. 1 waiting for your next message."
+        later[0] = 61.0
+        await bot.push(files={"e.txt": b"x"})
+        assert await bot.pop() == "Got `e.txt`. 2 waiting for your next message."
+
+
 async def test_files_wait_for_the_next_text_and_survive_a_restart() -> None:
     """A file without text is staged; the next text takes all that wait, oldest first."""
     transport = echoing()

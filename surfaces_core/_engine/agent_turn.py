@@ -24,6 +24,7 @@ from surfaces_core._engine.people import People
 from surfaces_core._engine.prompt import is_question, prompt
 from surfaces_core._engine.questions import LONGEST_S, YES, Open, Questions
 from surfaces_core._engine.settings import HostSettings
+from surfaces_core._engine.staged_line import StagedLines
 from surfaces_core._engine.staging import Staging, Waiting
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
@@ -99,6 +100,7 @@ class AgentTurns:
         self._journal = journal
         self._book = book
         self._staging = staging
+        self._staged_lines = StagedLines(journal.now)
         self._questions = questions
         self._peers = peers
         self._people = people
@@ -136,7 +138,7 @@ class AgentTurns:
         message = entry.message
         stored, refused = await self._take_in(entry, agent)
         waiting = len(self._staging.waiting(message.address, message.sender, message.thread))
-        return [*([Say(text=words.staged(stored, waiting))] if stored else []), *refused]
+        return [*([self._staged_lines.say(entry, stored, waiting)] if stored else []), *refused]
 
     async def _take_in(self, entry: Entry, agent: Agent) -> tuple[list[str], list[Say]]:
         surface = self._surfaces[entry.message.address.surface]
