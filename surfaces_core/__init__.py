@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from surfaces_core.buffered import BufferedStorage as BufferedStorage
+    from surfaces_core.buffered import BufferedTx as BufferedTx
     from surfaces_core.buffered import Changes as Changes
     from surfaces_core.buffered import Database as Database
     from surfaces_core.buffered import Page as Page
+    from surfaces_core.buffered import Queue as Queue
     from surfaces_core.contracts import CONTRACTS as CONTRACTS
     from surfaces_core.contracts import AgentTool as AgentTool
     from surfaces_core.contracts import Command as Command
@@ -91,7 +93,7 @@ if TYPE_CHECKING:
     from surfaces_core.i18n import speaking as speaking
 
 _HOMES = {
-    "surfaces_core.buffered": "BufferedStorage Changes Database Page",
+    "surfaces_core.buffered": "BufferedStorage BufferedTx Changes Database Page Queue",
     "surfaces_core.contracts": (
         "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Finding Health "
         "Intake OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from surfaces_core.contracts import Storage, Tx
 from surfaces_core.errors import StateError
@@ -99,6 +99,22 @@ class _Job:
     query: Callable[[Database], Awaitable[Any]] | None = None
 
 
+class Queue(Protocol):
+    """Where transactions read and where their changes go: one thing after the other, in the order they came."""
+
+    def read(self, keys: Sequence[bytes]) -> Awaitable[Sequence[bytes | None]]:
+        """The values of several keys behind every change queued before, in their order."""
+        ...
+
+    def page(self, start: bytes, end: bytes) -> Awaitable[Page]:
+        """As `Database.page`, behind every change queued before."""
+        ...
+
+    def write(self, changes: Changes) -> Awaitable[None]:
+        """Queue the changes at once; done when they are durable."""
+        ...
+
+
 @dataclass(slots=True)
 class _Queue:
     """What waits for the database, in order; the first failure is the last thing that happens."""
@@ -112,8 +128,15 @@ class _Queue:
         """Queue changes; done when they are durable."""
         return self._add(_Job(asyncio.get_running_loop().create_future(), changes=changes))
 
-    def read(self, query: Callable[[Database], Awaitable[Result]]) -> asyncio.Future[Result]:
-        """Queue a query; it sees every change queued before it, durable by then."""
+    def read(self, keys: Sequence[bytes]) -> asyncio.Future[Sequence[bytes | None]]:
+        """Queue a look at some keys; it sees every change queued before it, durable by then."""
+        return self._ask(lambda database: database.read(keys))
+
+    def page(self, start: bytes, end: bytes) -> asyncio.Future[Page]:
+        """Queue a part of a scan; likewise."""
+        return self._ask(lambda database: database.page(start, end))
+
+    def _ask(self, query: Callable[[Database], Awaitable[Result]]) -> asyncio.Future[Result]:
         return self._add(_Job(asyncio.get_running_loop().create_future(), query=query))
 
     def _add(self, job: _Job) -> asyncio.Future[Any]:
@@ -193,11 +216,14 @@ def _again(error: StateError) -> StateError:
 
 
 class BufferedTx(Tx):
-    """One transaction: its changes are kept here until its block is left, then queued as one job."""
+    """One transaction: its changes are kept here until its block is left, then queued as one.
+
+    For a storage with a queue of its own; `turn` lets one body run at a time.
+    """
 
     __slots__ = ("_changes", "_over", "_queue", "_turn")
 
-    def __init__(self, queue: _Queue, turn: asyncio.Lock) -> None:
+    def __init__(self, queue: Queue, turn: asyncio.Lock) -> None:
         self._queue = queue
         self._turn = turn
         self._changes: dict[bytes, bytes | None] = {}
@@ -229,7 +255,7 @@ class BufferedTx(Tx):
         unknown = list({key: None for key in keys if key not in self._changes})
         known = dict(self._changes)
         if unknown:
-            values = await self._queue.read(lambda database: database.read(unknown))
+            values = await self._queue.read(unknown)
             known.update(zip(unknown, values, strict=True))
         return [known[key] for key in keys]
 
@@ -249,16 +275,13 @@ class BufferedTx(Tx):
         start, end, complete = prefix, _successor(prefix), False
         while not complete:
             self._refuse_when_over()
-            page = await self._page(start, end)
+            page = await self._queue.page(start, end)
             complete = page.complete
             start = end if complete else page.rows[-1][0] + b"\0"
             cut = bisect_left(own, start)
             for pair in self._merged(page.rows, own[:cut]):
                 yield pair
             own = own[cut:]
-
-    def _page(self, start: bytes, end: bytes) -> asyncio.Future[Page]:
-        return self._queue.read(lambda database: database.page(start, end))
 
     def _merged(self, rows: Sequence[tuple[bytes, bytes]], own: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:
         if not own:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
-Changes = Mapping[bytes, bytes | None]
-"""What to store by key; None deletes."""
-Page = list[tuple[bytes, bytes]]
+from surfaces_core import Changes, Page
 
 PAGE_ROWS = 500
 _PAGE_BYTES = 1024 * 1024
@@ -18,24 +16,24 @@ beside a busy event loop, up to 5 ms each time, so few large statements are wort
 _CHUNK_BYTES = 128 * 1024
 
 
-def select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The values of those keys that are there."""
+def read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+    """The values of some keys, in their order, with None for each that is not there."""
     found: dict[bytes, bytes] = {}
     for chunk in _chunks(keys):
         found.update(connection.execute(_select(len(chunk)), chunk))
-    return found
+    return [found.get(key) for key in keys]
 
 
-def page(connection: sqlite3.Connection, start: bytes, end: bytes) -> tuple[Page, bool]:
-    """The pairs from `start` up to but without `end`, cut by count and size, and whether they are all."""
-    rows: Page = []
+def page(connection: sqlite3.Connection, start: bytes, end: bytes) -> Page:
+    """The pairs from `start` up to but without `end`, cut by count and size."""
+    rows: list[tuple[bytes, bytes]] = []
     size = 0
     for row in connection.execute(_PAGE, (start, end)):
         rows.append(row)
         size += len(row[1])
         if size >= _PAGE_BYTES:
-            return rows, False
-    return rows, len(rows) < PAGE_ROWS
+            return Page(rows, complete=False)
+    return Page(rows, complete=len(rows) < PAGE_ROWS)
 
 
 def apply(connection: sqlite3.Connection, changes: Changes) -> None:

@@ -6,15 +6,15 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from surfaces_core import StateError
+from surfaces_core import Changes, Page, StateError
 from surfaces_storage_sqlite import failures, table
 from surfaces_storage_sqlite.file import Database, open_database
-from surfaces_storage_sqlite.table import Changes
 
 Result = TypeVar("Result")
 Query = Callable[[sqlite3.Connection], Result]
@@ -75,7 +75,15 @@ class Writer:
         """Queue a transaction's changes; done when they are durable. Raises `StateError` there."""
         return self._submit(_Job(self._loop.create_future(), changes))
 
-    def read(self, query: Query[Result]) -> asyncio.Future[Result]:
+    def read(self, keys: Sequence[bytes]) -> asyncio.Future[Sequence[bytes | None]]:
+        """Queue a look at some keys. Raises `StateError` there."""
+        return self.ask(partial(table.read, keys=keys))
+
+    def page(self, start: bytes, end: bytes) -> asyncio.Future[Page]:
+        """Queue a part of a scan. Raises `StateError` there."""
+        return self.ask(partial(table.page, start=start, end=end))
+
+    def ask(self, query: Query[Result]) -> asyncio.Future[Result]:
         """Queue a query; it sees every change queued before it, durable by then. Raises `StateError` there."""
         return self._submit(_Job(self._loop.create_future(), None, query))
 

@@ -115,7 +115,7 @@ async def test_only_reading_writes_nothing(storage_at: StorageAt, tmp_path: Path
 async def test_every_commit_is_synced(storage_at: StorageAt, tmp_path: Path) -> None:
     """The connection waits for the disk at every commit: synchronous is FULL, which SQLite calls 2."""
     async with storage_at(tmp_path / "surfaces.db") as storage:
-        row = await storage._writer.read(lambda connection: connection.execute("PRAGMA synchronous").fetchone())
+        row = await storage._writer.ask(lambda connection: connection.execute("PRAGMA synchronous").fetchone())
     assert row == (2,)
 
 

@@ -4,64 +4,64 @@ from __future__ import annotations
 
 import pytest
 
+from surfaces_core import BufferedTx, Page, buffered
 from surfaces_core.testing import contract, planted
-from surfaces_storage_sqlite import SqliteStorage, storage, table
-from surfaces_storage_sqlite.storage import SqliteTx
+from surfaces_storage_sqlite import SqliteStorage, table
 
 
 def raised_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     """How a body ended makes no difference."""
-    original = SqliteTx.__aexit__
+    original = BufferedTx.__aexit__
 
-    async def leave(self: SqliteTx, *error: object) -> None:
+    async def leave(self: BufferedTx, *error: object) -> None:
         await original(self, None, None, None)
 
-    monkeypatch.setattr(SqliteTx, "__aexit__", leave)
+    monkeypatch.setattr(BufferedTx, "__aexit__", leave)
 
 
 def get_before_own_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading looks at the file alone."""
 
-    async def get(self: SqliteTx, key: bytes) -> bytes | None:
-        rows = await self._writer.read(lambda connection: table.select(connection, [key]))
-        return rows.get(key)
+    async def get(self: BufferedTx, key: bytes) -> bytes | None:
+        (value,) = await self._queue.read([key])
+        return value
 
-    monkeypatch.setattr(SqliteTx, "get", get)
+    monkeypatch.setattr(BufferedTx, "get", get)
 
 
 def scan_before_own_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scan shows what the file has."""
-    monkeypatch.setattr(SqliteTx, "_merged", lambda self, rows, own: rows)
+    monkeypatch.setattr(BufferedTx, "_merged", lambda self, rows, own: rows)
 
 
 def one_page_of_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scan ends with its first page."""
     original = table.page
-    monkeypatch.setattr(table, "page", lambda *args, **given: (original(*args, **given)[0], True))
+    monkeypatch.setattr(table, "page", lambda *args, **given: Page(original(*args, **given).rows, complete=True))
 
 
 def range_ends_at_ff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is thought to sort behind a prefix and one 0xff."""
-    monkeypatch.setattr(storage, "_successor", lambda prefix: prefix + b"\xff")
+    monkeypatch.setattr(buffered, "_successor", lambda prefix: prefix + b"\xff")
 
 
 def empty_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty value is taken for none."""
-    original = SqliteTx.get_many
+    original = BufferedTx.get_many
 
-    async def get_many(self: SqliteTx, keys: list[bytes]) -> list[bytes | None]:
+    async def get_many(self: BufferedTx, keys: list[bytes]) -> list[bytes | None]:
         return [value or None for value in await original(self, keys)]
 
-    monkeypatch.setattr(SqliteTx, "get_many", get_many)
+    monkeypatch.setattr(BufferedTx, "get_many", get_many)
 
 
 def deleting_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is deleted stays."""
 
-    async def delete(self: SqliteTx, key: bytes) -> None:
+    async def delete(self: BufferedTx, key: bytes) -> None:
         """Nothing."""
 
-    monkeypatch.setattr(SqliteTx, "delete", delete)
+    monkeypatch.setattr(BufferedTx, "delete", delete)
 
 
 def made_with_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def bodies_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = SqliteStorage.transaction
 
-    def transaction(self: SqliteStorage) -> SqliteTx:
+    def transaction(self: SqliteStorage) -> BufferedTx:
         self._lock = NoLock()  # type: ignore[assignment]
         return original(self)
 

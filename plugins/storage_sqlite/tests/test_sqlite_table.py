@@ -28,7 +28,7 @@ def test_pages_are_cut_by_size() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
         table.apply(connection, {b"%02d" % number: LARGE for number in range(40)})
-        first, complete = table.page(connection, b"", b"\xff")
-        rest, last = table.page(connection, b"16", b"\xff")
-    assert [key for key, _ in first] == [b"%02d" % number for number in range(16)]
-    assert (complete, len(rest), last) == (False, 16, False)
+        first = table.page(connection, b"", b"\xff")
+        rest = table.page(connection, b"16", b"\xff")
+    assert [key for key, _ in first.rows] == [b"%02d" % number for number in range(16)]
+    assert (first.complete, len(rest.rows), rest.complete) == (False, 16, False)
