@@ -29,25 +29,28 @@ SILENT = ROOT / "compose/smoke.silent.yml"
 ROUTE = re.compile(r"/agent_(?P<number>[01])(?P<rest>/.*)")
 
 
+def run(*words: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """What a program says, and how it ends."""
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, **more)
+
+
 def test_the_dockerfile_is_clean() -> None:
     """The linter for Dockerfiles has nothing to say."""
-    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
+    done = run(BIN / "hadolint", ROOT / "Dockerfile")
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_compose_files_keep_their_schema() -> None:
     """Every file passes the schema of the Compose specification."""
     assert len(COMPOSE) == 4
-    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *COMPOSE]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *COMPOSE)
     assert done.returncode == 0, done.stdout
 
 
 def test_workflows_keep_their_schema() -> None:
     """What tests and publishes elsewhere passes the schema of workflows."""
     files = sorted((ROOT / ".github/workflows").glob("*.yml"))
-    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     assert done.returncode == 0, done.stdout
 
 
@@ -163,11 +166,11 @@ def allowed(path: str) -> bool:
 def test_the_steps_of_the_image_make_a_host(tmp_path: Path) -> None:
     """From nothing but the build context the host is installed with its usual plugins, and stands alone."""
     context, target = tmp_path / "context", tmp_path / "opt"
-    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split():
+    for name in run("git", "ls-files", cwd=ROOT).stdout.split():
         if allowed(name):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, context / name)
-    done = subprocess.run([context / "deploy/install", target], capture_output=True, text=True)
+    done = run(context / "deploy/install", target)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(context)
     environment = {
@@ -178,18 +181,16 @@ def test_the_steps_of_the_image_make_a_host(tmp_path: Path) -> None:
         "SURFACES_WORKSPACE_DIR": str(tmp_path),
         "MATRIX_AGENT_REGISTRY_PATH": str(ROOT / "compose/agents.yaml"),
     }
-    command = [target / "bin/surfaces", "check", "--offline", "-c", ROOT / "compose/surfaces.yaml"]
-    checked = subprocess.run(command, env=environment, capture_output=True, text=True)
+    checked = run(target / "bin/surfaces", "check", "--offline", "-c", ROOT / "compose/surfaces.yaml", env=environment)
     assert "drivers: storage (sqlite), files (volume), agent_api (agent_api), matrix (matrix)" in checked.stdout
-    encrypts = [target / "bin/python", "-c", "import vodozemac"]
-    assert subprocess.run(encrypts, capture_output=True).returncode == 0
-    listed = subprocess.run([target / "bin/python", "-m", "pip", "--version"], capture_output=True)
+    assert run(target / "bin/python", "-c", "import vodozemac").returncode == 0
+    listed = run(target / "bin/python", "-m", "pip", "--version")
     assert listed.returncode != 0, "an image has no tools for building"
 
 
 def test_an_unknown_plugin_is_refused(tmp_path: Path) -> None:
     """Before anything is made, with the names there are."""
-    done = subprocess.run([ROOT / "deploy/install", tmp_path / "opt", "matricks"], capture_output=True, text=True)
+    done = run(ROOT / "deploy/install", tmp_path / "opt", "matricks")
     assert done.returncode == os.EX_USAGE
     assert "there is no plugin matricks; there are: agent_api" in done.stderr
     assert not (tmp_path / "opt").exists()
