@@ -485,6 +485,25 @@ async def test_files_that_come_behind_each_other_have_one_line() -> None:
         assert await bot.pop() == "Got `e.txt`. 2 waiting for your next message."
 
 
+async def test_files_beyond_the_limit_are_refused_in_one_line() -> None:
+    """It names them, and what waits goes with the next text without them."""
+    transport, files = echoing(), MemoryFiles()
+    files.max_staged = 2
+    bot = TestBot(transport=transport, files=files)
+    async with bot.running():
+        for name in ("a.txt", "b.txt", "c\n.txt", "d.txt"):
+            await bot.push(files={name: b"x"})
+        full = "I can't take `c_.txt`, `d.txt`: 2 files wait already. "
+        full += "Write something to send them, or drop some with `!remove`."
+        await bot.messenger.until(lambda: bot.messenger.texts()[1:] == [full])
+        assert await bot.pop() == "Got `a.txt`, `b.txt`. 2 waiting for your next message."
+        assert await bot.pop() == full
+        await bot.push("look")
+        assert await bot.pop() == "You said look"
+    assert transport.requests[-1].attachments == ("a.txt", "b.txt")
+    assert files.contents["/agents/0"] == {"a.txt": b"x", "b.txt": b"x"}
+
+
 async def test_files_wait_for_the_next_text_and_survive_a_restart() -> None:
     """A file without text is staged; the next text takes all that wait, oldest first."""
     transport = echoing()

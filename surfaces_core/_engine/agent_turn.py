@@ -100,7 +100,7 @@ class AgentTurns:
         self._journal = journal
         self._book = book
         self._staging = staging
-        self._staged_lines = StagedLines(journal.now)
+        self._staged_lines = StagedLines(journal.now, settings.prefix)
         self._questions = questions
         self._peers = peers
         self._people = people
@@ -136,14 +136,20 @@ class AgentTurns:
         if agent is None:
             return [Say(text=words.AGENT_GONE())]
         message = entry.message
-        stored, refused = await self._take_in(entry, agent)
-        waiting = len(self._staging.waiting(message.address, message.sender, message.thread))
-        return [*([self._staged_lines.say(entry, stored, waiting)] if stored else []), *refused]
+        taken = await self._staging.take_in(entry, self._surfaces[message.address.surface], agent)
+        in_all = self._staging.waiting(message.address, message.sender).values()
+        here = sum(file.thread == message.thread for file in in_all)
+        return self._staged_lines.say(entry, taken, here=here, in_all=len(in_all))
 
-    async def _take_in(self, entry: Entry, agent: Agent) -> tuple[list[str], list[Say]]:
-        surface = self._surfaces[entry.message.address.surface]
-        stored, lines = await self._staging.take_in(entry, surface, agent, self._settings.prefix)
-        return stored, [Say(text=line) for line in lines]
+    async def _take_in(self, entry: Entry, agent: Agent) -> tuple[Sequence[str], list[Say]]:
+        """The names of what was stored for a question, and what to say of the rest."""
+        message = entry.message
+        taken = await self._staging.take_in(entry, self._surfaces[message.address.surface], agent)
+        says = [Say(text=line) for line in taken.lines]
+        if taken.surplus:
+            waiting = len(self._staging.waiting(message.address, message.sender))
+            says.append(Say(text=words.too_many_staged(taken.surplus, waiting, self._settings.prefix)))
+        return taken.stored, says
 
     async def run(self, work: Work, binding: Binding) -> Outcome:
         """Ask the agent. Raises `Unavailable` while the agent has seen nothing of the question."""
@@ -157,7 +163,7 @@ class AgentTurns:
         cut = await self._cut_short(work, transport, agent)
         if cut is not None:
             return cut
-        stored: list[str] = []
+        stored: Sequence[str] = []
         refused: list[Say] = []
         if message.attachments:
             stored, refused = await self._take_in(work.entry, agent)

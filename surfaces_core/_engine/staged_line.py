@@ -1,4 +1,4 @@
-"""The line that says which files wait: files that come behind each other have one, which grows."""
+"""The lines that say which files wait: files that come behind each other have one, which grows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from surfaces_core._engine import words
 from surfaces_core._engine.journal import Entry
 from surfaces_core._engine.spots import Spot
+from surfaces_core._engine.staging import Taken
 from surfaces_core._engine.work import Say
 
 GROWS_S = 60.0
@@ -26,22 +27,40 @@ class _Line:
 
 
 class StagedLines:
-    """The last line of each conversation; a process that starts anew begins new ones."""
+    """The last lines of each conversation; a process that starts anew begins new ones."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], prefix: str) -> None:
         self._now = now
-        self._lines: dict[Spot, _Line] = {}
+        self._prefix = prefix
+        self._lines: dict[tuple[Spot, str], _Line] = {}
 
-    def say(self, entry: Entry, stored: Sequence[str], waiting: int) -> Say:
-        """What to say of files that came with an entry, when so many wait by now."""
-        now, spot, names = self._now(), Spot.of(entry.message), tuple(stored)
+    def say(self, entry: Entry, taken: Taken, *, here: int, in_all: int) -> list[Say]:
+        """What to say of files that came with an entry, when so many wait by now in its thread, and in all threads."""
+        now = self._now()
         self._lines = {there: line for there, line in self._lines.items() if 0 <= now - line.at < GROWS_S}
-        line = self._lines.get(spot)
-        # else some of the files were taken or dropped since, or what shows already is another message
-        goes_on = line is not None and line.person == entry.message.sender and not entry.shown
-        if line is None or not goes_on or line.waiting + len(names) != waiting:
-            line = _Line(key=f"{entry.turn}.0", person=entry.message.sender, names=(), waiting=0, at=now)
-        told = self._lines[spot] = _Line(
-            key=line.key, person=line.person, names=(*line.names, *names), waiting=waiting, at=now
-        )
-        return Say(text=words.staged(told.names, waiting), replaces=told.key if line.names else "")
+        says: list[Say] = []
+        if taken.stored:
+            line, earlier = self._grown(entry, "stored", taken.stored, here, len(taken.stored), len(says))
+            says.append(Say(text=words.staged(line.names, here), replaces=earlier))
+        if taken.surplus:
+            line, earlier = self._grown(entry, "surplus", taken.surplus, in_all, 0, len(says))
+            says.append(Say(text=words.too_many_staged(line.names, in_all, self._prefix), replaces=earlier))
+        return [*says, *(Say(text=line) for line in taken.lines)]
+
+    def _grown(
+        self, entry: Entry, kind: str, names: Sequence[str], waiting: int, more: int, part: int
+    ) -> tuple[_Line, str]:
+        """A line with further names, and the key of the one in whose place it shows.
+
+        It begins anew where files were taken or dropped since, or where another message shows already.
+        """
+        spot, person, now = Spot.of(entry.message), entry.message.sender, self._now()
+        before = self._lines.get((spot, kind))
+        goes_on = before is not None and before.person == person and before.waiting + more == waiting
+        if before is None or not goes_on or entry.shown:
+            line, earlier = _Line(key=f"{entry.turn}.{part}", person=person, names=(), waiting=0, at=now), ""
+        else:
+            line, earlier = before, before.key
+        grown = _Line(key=line.key, person=person, names=(*line.names, *names), waiting=waiting, at=now)
+        self._lines[spot, kind] = grown
+        return grown, earlier

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from surfaces_core._engine import words
 from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, ordinal, place, prefix
 from surfaces_core.contracts import Files, Staged, Surface
 from surfaces_core.errors import Rejected
 from surfaces_core.events import Address, Agent, Attachment, FileRef
+from surfaces_core.filenames import clean_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,18 @@ class Waiting:
     file: FileRef
     staged_at: float
     thread: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of the files of one message."""
+
+    stored: Sequence[str]
+    """Their names."""
+    surplus: Sequence[str]
+    """The names of those for which there is no place."""
+    lines: Sequence[str]
+    """Why others were refused."""
 
 
 WAITING = Rows(Waiting)
@@ -47,31 +59,37 @@ class Staging:
         mine = {row: item for row, item in here.items() if item.sender == person}
         return mine if thread is None else {row: item for row, item in mine.items() if item.thread == thread}
 
-    async def take_in(self, entry: Entry, surface: Surface, agent: Agent, prefix: str) -> tuple[list[str], list[str]]:
-        """Fetch and stage what a message carries: the names that were stored, the lines to say.
+    async def take_in(self, entry: Entry, surface: Surface, agent: Agent) -> Taken:
+        """Fetch and stage what a message carries.
 
         A repeat after a crash fetches only what is not staged yet. Raises `Unavailable`.
         """
         stored: list[str] = []
+        surplus: list[str] = []
         lines: list[str] = []
         for index, attachment in enumerate(entry.message.attachments):
             try:
-                file = await self._fetch(entry, index, attachment, surface, agent, prefix)
-                stored.append(file.name)
+                file = await self._fetch(entry, index, attachment, surface, agent)
             except Rejected as error:
                 lines.append(error.public)
-        return stored, lines
+            else:
+                if file is None:
+                    surplus.append(clean_name(attachment.name, attachment.mime))
+                else:
+                    stored.append(file.name)
+        return Taken(stored=stored, surplus=surplus, lines=lines)
 
     async def _fetch(
-        self, entry: Entry, index: int, attachment: Attachment, surface: Surface, agent: Agent, prefix: str
-    ) -> FileRef:
+        self, entry: Entry, index: int, attachment: Attachment, surface: Surface, agent: Agent
+    ) -> FileRef | None:
+        """The stored file; None where there is no place for another."""
         message = entry.message
         row = key("staged", *place(message.address), ordinal(entry.seq), ordinal(index))
         already = self.waiting(message.address, message.sender)
         if row in already:
             return already[row].file
         if len(already) >= self._files.max_staged:
-            raise Rejected("too many staged files", public=words.too_many_staged(self._files.max_staged, prefix))
+            return None
         file = await self._files.save(
             agent.workspace,
             attachment.name,

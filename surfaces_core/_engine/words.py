@@ -82,8 +82,9 @@ STAGED = _.plural(
     "Got {names}. {count} waiting for your next message.", "Got {names}. {count} waiting for your next message."
 )
 TOO_MANY_STAGED = _.plural(
-    "{count} file waits already. Write something to send it, or drop it with `{prefix}remove`.",
-    "{count} files wait already. Write something to send them, or drop some with `{prefix}remove`.",
+    "I can't take {names}: {count} file waits already. Write something to send it, or drop it with `{prefix}remove`.",
+    "I can't take {names}: {count} files wait already. "
+    "Write something to send them, or drop some with `{prefix}remove`.",
 )
 HELP_HELP = _("the commands that work here")
 HELP_STOP = _("stops the answer that is being written")
@@ -188,13 +189,16 @@ def recalled(links: Sequence[str], prefix: str) -> str:
 
 def staged(names: Sequence[str], waiting: int) -> str:
     """Files wait for the next text."""
-    shown = ", ".join("`{}`".format(name.replace("`", "'")) for name in names)
-    return STAGED(waiting, names=shown)
+    return STAGED(waiting, names=_listed(names))
 
 
-def too_many_staged(limit: int, prefix: str) -> str:
+def too_many_staged(names: Sequence[str], waiting: int, prefix: str) -> str:
     """No further file can wait."""
-    return TOO_MANY_STAGED(limit, prefix=prefix)
+    return TOO_MANY_STAGED(waiting, names=_listed(names), prefix=prefix)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join("`{}`".format(name.replace("`", "'")) for name in names)
 
 
 def cut_off(text: str, line: str) -> str:
