@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -239,6 +240,28 @@ async def test_a_redacted_message_takes_its_files_along() -> None:
         await bot.messenger.say("what is there?")
         assert await bot.pop() == "('kept.txt',)"
     assert list(files.contents["/agents/0"]) == ["kept.txt"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_redacted_file_that_waits_goes_to_nobody(restart: bool) -> None:
+    """Whoever sent a wrong picture and took it back has taken it back, over a restart, too."""
+    agent = ScriptedTransport.answering(lambda r: [Text(str(r.attachments)), End()])
+    files = MemoryFiles()
+    bot = TestBot(transport=agent, files=files)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bot.running())
+        await bot.messenger.say(files={"wrong.png": b"1"}, event_id="$wrong")
+        await bot.messenger.say(files={"right.png": b"2"}, event_id="$right")
+        await bot.messenger.until(lambda: "2 waiting" in "".join(bot.messenger.texts()))
+        await bot.pop()
+        if restart:
+            await stack.aclose()
+            await stack.enter_async_context(bot.running())
+        await redact(bot, "$wrong")
+        await until(lambda: inbox(bot) == [])
+        await bot.messenger.say("look")
+        assert await bot.pop() == "('right.png',)"
+    assert list(files.contents["/agents/0"]) == ["right.png"]
 
 
 async def test_a_redacted_question_is_stopped_quietly() -> None:

@@ -18,7 +18,7 @@ from surfaces_core._engine.drafts import Drafts, draft_of
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gathered import Gathered, judge
 from surfaces_core._engine.history import History
-from surfaces_core._engine.journal import Entry, Journal, storable
+from surfaces_core._engine.journal import Changes, Entry, Journal, storable
 from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.people import People
 from surfaces_core._engine.prompt import is_question, prompt
@@ -119,6 +119,18 @@ class AgentTurns:
         """What a message comes to that its person took back: as little as possible."""
         says = [Say(text=words.STOPPED())] if entry.shown else []  # a draft that shows must become something
         return Outcome(says=says, kind="stopped", changes=await self._staging.withdraw(entry))
+
+    async def take_back(self, redaction: Entry) -> Changes:
+        """Drop the files that wait of a message that was taken back after it was done; the rows to forget."""
+        message = redaction.message
+        files = self._staging.brought(message.address, message.target)
+        changes = self._staging.consume(message.address, files)  # whatever follows, nobody gets them
+        try:
+            with contained():
+                await self._staging.remove(files.values())
+        except Exception:  # noqa: BLE001 - what a plugin raises ends nothing here
+            self._log.exception("turn.bug", turn=redaction.turn, kind=message.kind.value)
+        return changes
 
     def away(self, address: Address) -> bool:
         """Whether the agent of a conversation is known to be away."""

@@ -6,13 +6,13 @@ until the message's own row has the change in it, so that a crash between the tw
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.calls import Calls
-from surfaces_core._engine.journal import Entry, Journal
+from surfaces_core._engine.journal import Changes, Entry, Journal
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.work import Work
@@ -32,6 +32,7 @@ class Amendments:
         lanes: Lanes[Entry],
         works: Collection[Work],
         calls: Calls,
+        take_back: Callable[[Entry], Awaitable[Changes]],
         edit_window_s: float,
         log: FilteringBoundLogger,
     ) -> None:
@@ -39,6 +40,8 @@ class Amendments:
         self._lanes = lanes
         self._works = works
         self._calls = calls
+        self._take_back = take_back
+        """Drops what is left of a message that was done already; the rows to forget."""
         self._edit_window_s = edit_window_s
         self._log = log
         self._waiting: dict[int, Entry] = {}
@@ -65,7 +68,9 @@ class Amendments:
 
     async def settle(self, amendment: Entry) -> None:
         """Store what was changed where it waits, and forget the change."""
-        await self._journal.amend(amendment, self._waiting.pop(amendment.seq, None))
+        changed, late = self._waiting.pop(amendment.seq, None), amendment.message.kind is Kind.REDACTION
+        changes = await self._take_back(amendment) if changed is None and late else {}
+        await self._journal.amend(amendment, changed, changes)
 
     async def begin_anew(self, work: Work) -> None:
         """Store what was changed while it was worked on, as one more try."""

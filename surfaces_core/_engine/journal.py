@@ -305,9 +305,9 @@ class Journal:
         await self.write({**gone, key("in", ordinal(entry.seq)): ENTRIES.dump(entry)})
         return entry
 
-    async def amend(self, amendment: Entry, amended: Entry | None) -> None:
+    async def amend(self, amendment: Entry, amended: Entry | None, changes: Changes) -> None:
         """Forget an edit or a redaction, together with storing what it made of an entry that nobody has begun since."""
-        rows: dict[bytes, bytes | None] = {key("in", ordinal(amendment.seq)): None}
+        rows: dict[bytes, bytes | None] = {key("in", ordinal(amendment.seq)): None, **changes}
         async with self.changing() as tx:
             if amended is not None:
                 row = key("in", ordinal(amended.seq))

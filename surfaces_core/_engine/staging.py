@@ -20,6 +20,8 @@ class Waiting:
     file: FileRef
     staged_at: float
     thread: str = ""
+    event_id: str = ""
+    """The message that brought it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,13 @@ class Staging:
             mime=attachment.mime,
             key=f"{entry.turn}.{index}",
         )
-        waiting = Waiting(sender=message.sender, file=file, staged_at=self._journal.now(), thread=message.thread)
+        waiting = Waiting(
+            sender=message.sender,
+            file=file,
+            staged_at=self._journal.now(),
+            thread=message.thread,
+            event_id=message.event_id,
+        )
         await self._journal.write({row: WAITING.dump(waiting)})
         self._waiting.setdefault(message.address, {})[row] = waiting
         return file
@@ -121,9 +129,17 @@ class Staging:
         address = entry.message.address
         mine = prefix("staged", *place(address), ordinal(entry.seq))
         files = {row: item.file for row, item in self._waiting.get(address, {}).items() if row.startswith(mine)}
-        for file in files.values():
-            await self._files.remove(file.workspace, file.path)
+        await self.remove(files.values())
         return self.consume(address, files)
+
+    def brought(self, address: Address, event_id: str) -> dict[bytes, FileRef]:
+        """The files that a message brought and that still wait, by their rows."""
+        return {row: item.file for row, item in self._waiting.get(address, {}).items() if item.event_id == event_id}
+
+    async def remove(self, files: Iterable[FileRef]) -> None:
+        """Remove stored files."""
+        for file in files:
+            await self._files.remove(file.workspace, file.path)
 
     def consume(self, address: Address, rows: Iterable[bytes]) -> Changes:
         """These wait no longer; the rows to forget with what they were used for."""

@@ -116,6 +116,7 @@ class Turns:
             lanes=self.lanes,
             works=self._works.values(),
             calls=calls,
+            take_back=agents.take_back,
             edit_window_s=settings.edit_window_s,
             log=log,
         )

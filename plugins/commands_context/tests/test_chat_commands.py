@@ -138,7 +138,7 @@ async def test_staged_files_are_listed_and_removed_by_number_or_all(bot: TestBot
         room = await started(bot)
         for name in ("a.txt", "b.txt", "c.txt"):
             await bot.push(conversation=room, files={name: b"x" * 2000})
-        await bot.messenger.until(lambda: "3 waiting" in bot.messenger.texts(room)[-1])
+        await bot.messenger.until(lambda: "3 waiting" in "".join(bot.messenger.texts(room)))
         await bot.pop(room)
         assert await said(bot, room, "!list") == ("1. `a.txt` (2.0 KiB)\n2. `b.txt` (2.0 KiB)\n3. `c.txt` (2.0 KiB)")
         assert await said(bot, room, "!remove 2") == "Dropped `b.txt`."
