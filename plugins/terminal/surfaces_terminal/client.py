@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from surfaces_terminal.wire import (
     LONGEST_LINE,
@@ -39,6 +39,8 @@ from surfaces_terminal.wire import (
 
 AGAIN_S = 0.2
 """Between two tries to reach the host."""
+TRIES = 5
+"""So often a message is shown anew whose file broke off."""
 
 
 class Viewer(Protocol):
@@ -84,6 +86,8 @@ class Client:
         """What the host has not yet taken, by id, oldest first."""
         self._writer: asyncio.StreamWriter | None = None
         self._shown = 0
+        self._broken = (0, 0)
+        """The message that could not be shown, and how often."""
         self._changed = asyncio.Condition()
         self.person = ""
         self.prefix = "!"
@@ -118,8 +122,7 @@ class Client:
                 await self._viewer.attached(True)
             case Message():
                 if line.seq > self._shown:
-                    await self._viewer.message(line)
-                    self._shown = line.seq
+                    await self._show(line)
                 writer.write(Seen(seq=line.seq).encoded())
             case Running():
                 await self._viewer.running(line)
@@ -130,6 +133,15 @@ class Client:
             case Taken() | Refused():
                 await self._settled(line)
 
+    async def _show(self, message: Message) -> None:
+        try:
+            await self._viewer.message(message)
+        except WireError:
+            seq, tries = self._broken
+            self._broken = (message.seq, tries + 1 if seq == message.seq else 1)
+            raise
+        self._shown = message.seq
+
     async def _settled(self, line: Taken | Refused) -> None:
         async with self._changed:
             self._unsaid.pop(line.id, None)
@@ -139,10 +151,15 @@ class Client:
 
     def say(self, chat: str, text: str, *files: Upload) -> None:
         """Say something, now or when the host is there."""
-        said = Say(id=secrets.token_hex(16), chat=chat, text=text, files=files)
+        said = Say(id=secrets.token_hex(16), chat=chat, text=_unicode(text), files=files)
         self._unsaid[said.id] = said
         if self._writer is not None:
             self._writer.write(said.encoded())
+
+    @property
+    def unsaid(self) -> int:
+        """How much of what was said the host does not have yet."""
+        return len(self._unsaid)
 
     async def taken(self) -> None:
         """Wait until the host has all that was said."""
@@ -150,37 +167,63 @@ class Client:
             await self._changed.wait_for(lambda: not self._unsaid)
 
     async def upload(self, path: Path) -> Upload:
-        """Bring a file to the host. Raises `FileError`."""
+        """Bring a file to the host. Raises `FileError`, or `WireError` where the host went away."""
         try:
             file = await asyncio.to_thread(path.open, "rb")
-            with file:
-                size = os.fstat(file.fileno()).st_size
-                async with _connected(self._path) as (reader, writer):
-                    writer.write(Put(size=size).encoded())
-                    while piece := await asyncio.to_thread(file.read, PIECE):
-                        writer.write(piece)
-                        with suppress(ConnectionError):  # what it has against the file it says
-                            await writer.drain()
-                    answer = await anext(lines(reader, TOLD), None)
-        except (OSError, WireError) as error:
-            raise FileError(getattr(error, "strerror", None) or str(error)) from error
+        except OSError as error:
+            raise FileError(error.strerror or str(error)) from error
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                answer = await self._put(file, size)
+            except (OSError, WireError) as error:
+                raise WireError("a file broke off") from error
+        if isinstance(answer, Refused):
+            raise FileError(answer.why)
         if not isinstance(answer, Stored):
-            raise FileError(answer.why if isinstance(answer, Refused) else "…")
+            raise WireError("a file was not taken")
         mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return Upload(ref=answer.ref, name=path.name, mime=mime, size=size)
+        return Upload(ref=answer.ref, name=_unicode(path.name), mime=mime, size=size)
+
+    async def _put(self, file: BinaryIO, size: int) -> object:
+        async with _connected(self._path) as (reader, writer):
+            writer.write(Put(size=size).encoded())
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                writer.write(piece)
+                with suppress(ConnectionError):  # what it has against the file it says
+                    await writer.drain()
+            return await anext(lines(reader, TOLD), None)
 
     async def download(self, seq: int, take: Callable[[bytes], object]) -> None:
-        """Hand on the bytes of a message's file. Raises `FileError`."""
+        """Hand on the bytes of a message's file.
+
+        Raises `FileError` where it cannot be had or kept, `WireError` where it is worth another try.
+        """
         try:
             async with _connected(self._path) as (reader, writer):
                 writer.write(Get(seq=seq).encoded())
                 answer = await anext(lines(reader, TOLD), None)
-                if not isinstance(answer, Coming):
-                    raise FileError(answer.why if isinstance(answer, Refused) else "…")
-                async for piece in pieces(reader, answer.size):
-                    await asyncio.to_thread(take, piece)
+                if isinstance(answer, Refused):
+                    raise FileError(answer.why)
+                size = answer.size if isinstance(answer, Coming) else 1  # of which nothing comes
+                async for piece in pieces(reader, size):
+                    await _kept(take, piece)
         except (OSError, WireError) as error:
-            raise FileError(getattr(error, "strerror", None) or str(error)) from error
+            if self._broken >= (seq, TRIES):
+                raise FileError(str(error)) from error
+            raise WireError("a file broke off") from error
+
+
+async def _kept(take: Callable[[bytes], object], piece: bytes) -> None:
+    try:
+        await asyncio.to_thread(take, piece)
+    except OSError as error:
+        raise FileError(error.strerror or str(error)) from error
+
+
+def _unicode(text: str) -> str:
+    """A text that can be sent: bytes of a file's name or a pipe need be no UTF-8."""
+    return text.encode("utf8", "replace").decode("utf8")
 
 
 @asynccontextmanager

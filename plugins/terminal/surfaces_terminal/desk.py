@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from surfaces_core import (
@@ -33,6 +33,7 @@ from surfaces_terminal.wire import (
     Line,
     Put,
     Refused,
+    Running,
     Say,
     Seen,
     Stored,
@@ -48,25 +49,40 @@ BEHIND = 10_000
 
 
 class Client:
-    """One attached client: what it is to be told waits in a line of its own."""
+    """One attached client: what it is to be told waits in a line of its own, behind all that it missed."""
 
-    def __init__(self, person: str, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, person: str, writer: asyncio.StreamWriter, missed: Sequence[Line] = ()) -> None:
         self.person = person
         self._writer = writer
-        self._waiting: asyncio.Queue[Line] = asyncio.Queue()
+        self._missed = missed
+        self._waiting: dict[object, Line] = {}
+        """In order; of a running answer only its newest look."""
+        self._came = asyncio.Event()
 
     def tell(self, line: Line) -> None:
         """Queue a line."""
-        if self._waiting.qsize() > BEHIND:
-            self._writer.close()
-        else:
-            self._waiting.put_nowait(line)
+        if len(self._waiting) > BEHIND:
+            self._writer.transport.abort()  # it may never read what a close would still wait to write
+            return
+        place = (line.chat, line.key) if isinstance(line, Running) else object()
+        self._waiting.pop(place, None)
+        self._waiting[place] = line
+        self._came.set()
 
     async def run(self) -> None:
-        """Write what is queued, until cancelled."""
+        """Write what it missed and what is queued, until cancelled."""
+        for line in self._missed:
+            await self._write(line)
+        self._missed = ()
         while True:
-            self._writer.write((await self._waiting.get()).encoded())
-            await self._writer.drain()
+            await self._came.wait()
+            while self._waiting:
+                await self._write(self._waiting.pop(next(iter(self._waiting))))
+            self._came.clear()
+
+    async def _write(self, line: Line) -> None:
+        self._writer.write(line.encoded())
+        await self._writer.drain()
 
 
 class Desk:
@@ -140,13 +156,10 @@ class Desk:
     async def _attached(
         self, hello: Hello, person: str, asked: AsyncIterator[object], writer: asyncio.StreamWriter
     ) -> None:
-        client = Client(person, writer)
+        unseen = [message for message in self._mailbox.unseen(person) if self._rooms.person_at(message.chat) == person]
+        client = Client(person, writer, [Welcome(person=person, prefix=self._context.prefix), *unseen])
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(client.run())
-            client.tell(Welcome(person=person, prefix=self._context.prefix))
-            for message in self._mailbox.unseen(person):
-                if self._rooms.person_at(message.chat) == person:
-                    client.tell(message)
             self._clients.add(client)
             try:
                 if self._rooms.live(person):

@@ -78,9 +78,7 @@ class _Door:
         try:
             person = self._person(writer)
             if person and not self._closed and len(self._tasks) <= AT_ONCE:
-                await self._serve(person, reader, writer)
-        except (OSError, WireError) as error:
-            self._log.info("terminal.broken", reason=type(error).__name__)
+                await self._served(person, reader, writer)
         except asyncio.CancelledError:
             pass  # the door closes: that is all that this task was for
         except Exception:  # noqa: BLE001 - who only talks must not end what works
@@ -88,6 +86,12 @@ class _Door:
         finally:
             self._tasks.discard(task)
             writer.close()
+
+    async def _served(self, person: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._serve(person, reader, writer)
+        except* (OSError, WireError) as broken:  # who leaves in the middle of something is no bug
+            self._log.info("terminal.broken", reason=type(broken.exceptions[0]).__name__)
 
     def _person(self, writer: asyncio.StreamWriter) -> str:
         """The login name of whoever is at the other end; empty where they have no business here."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,16 @@ async def reached(place: Place, agent: str | None, restarted: Callable[[], Await
         return
     place.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     host = _OwnHost(place, agent)
-    await host.start()
-    async with asyncio.TaskGroup() as group:
-        watching = group.create_task(host.watch(restarted))
-        try:
-            yield True
-        finally:
-            watching.cancel()
-            await host.stop()
+    try:
+        await host.start()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(host.watch(restarted))
+            try:
+                yield True
+            finally:
+                watching.cancel()
+    finally:
+        await host.stop()
 
 
 class _OwnHost:
@@ -120,7 +123,7 @@ class _OwnHost:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us
-                preexec_fn=_end_with_parent,
+                preexec_fn=partial(_end_with_parent, os.getpid()),
             )
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
@@ -145,6 +148,9 @@ class _OwnHost:
         """Start it again whenever it ends, until cancelled."""
         while True:
             assert self._process is not None
+            assert self._process.stdout is not None
+            while await self._process.stdout.read(4096):
+                pass  # a pipe that nobody reads fills, and then stands still whoever writes to it
             await self._process.wait()
             await restarted()
             await self.start()
@@ -161,9 +167,12 @@ class _OwnHost:
                 await process.wait()
         except TimeoutError:
             process.kill()
+            await process.wait()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(client: int) -> None:
     # Runs in the child between fork and exec: a client that is killed must not leave its host behind.
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != client:
+            os._exit(os.EX_UNAVAILABLE)  # it is gone already, and nothing would tell us

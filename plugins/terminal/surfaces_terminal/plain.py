@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from threading import Thread
 from typing import TextIO
 
 from surfaces_terminal.render import clean, with_ways
 from surfaces_terminal.talk import Left, Talk
-from surfaces_terminal.wire import MARKED, Chats, Knowledge, Message, Running
+from surfaces_terminal.wire import MARKED, PIECE, Chats, Knowledge, Message, Running
 
 AHEAD = 20
 """Lines that are said before the first of them is answered, so that no host has too many waiting."""
@@ -19,7 +22,7 @@ AHEAD = 20
 class Plain:
     """Looks at a talk line by line."""
 
-    def __init__(self, talk: Talk, read: TextIO, out: TextIO) -> None:
+    def __init__(self, talk: Talk, read: int, out: TextIO) -> None:
         self._talk = talk
         self._read = read
         self._out = out
@@ -83,7 +86,33 @@ class Plain:
             await self._changed.wait_for(lambda: word not in self._marks)
 
 
-async def _lines(file: TextIO) -> AsyncIterator[str]:
+async def _lines(descriptor: int) -> AsyncIterator[str]:
     """What is read, line by line."""
-    while line := await asyncio.to_thread(file.readline):
-        yield line.rstrip("\n")
+    rest = b""
+    while piece := await _read(descriptor):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode("utf8", "replace")
+    if rest:
+        yield rest.decode("utf8", "replace")
+
+
+async def _read(descriptor: int) -> bytes:
+    """What comes next. In a thread that nobody waits for: who leaves does not first have to type a line."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(piece: bytes) -> None:
+        if not came.done():
+            came.set_result(piece)
+
+    def wait() -> None:
+        try:
+            piece = os.read(descriptor, PIECE)
+        except OSError:  # the terminal is gone
+            piece = b""
+        with suppress(RuntimeError):  # and so may the loop be
+            loop.call_soon_threadsafe(settle, piece)
+
+    Thread(target=wait, daemon=True).start()
+    return await came

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,15 +69,24 @@ async def _chat(options: argparse.Namespace, config: Path) -> None:
         async with asyncio.TaskGroup() as group:
             attached = group.create_task(client.run())
             await viewer.run()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_S):
-                    await client.taken()
+            await left(client, talk)
             attached.cancel()
+
+
+async def left(client: Client, talk: Talk) -> None:
+    """Let the host have what was said last, and say what it will never have."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_S):
+            await client.taken()
+    if client.unsaid:
+        sys.stderr.write(f"{talk.word(lambda: words.UNSAID(client.unsaid))}\n")
 
 
 def _viewer(talk: Talk, socket: Path, *, plain: bool) -> Plain | Screen:
     if plain or not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
-        return Plain(talk, sys.stdin, sys.stdout)
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # what the locale cannot show
+        return Plain(talk, sys.stdin.fileno(), sys.stdout)
     from surfaces_terminal.screen import Screen  # a pipe needs none of it
 
     return Screen(talk, socket.with_suffix(".history"))

@@ -10,6 +10,8 @@ LONGEST_DRAFT = 6000
 """Characters of a running answer that are drawn, the last ones."""
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """All that a terminal obeys, and what turns the direction of a line; not tab and newline."""
+DECODED = re.compile(CONTROL.pattern.replace("\x0b-\x1f", "\x0b-\x1a\x1c-\x1f"))
+"""The same where colours are already, each behind an ESC: Markdown can write a character as its number."""
 LINK = re.compile(r"\[((?:[^\]\\]|\\.)*)\]\(chat:(\d+)\)")
 
 
@@ -46,7 +48,8 @@ def drawn(markdown: str, width: int, *, quiet: bool = False, colours: bool = Tru
     )
     text = with_ways(clean(markdown)).replace("\t", "    ")
     console.print(Markdown(text, hyperlinks=False, style="bright_black" if quiet else "none"))
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
+    shown = DECODED.sub("\N{REPLACEMENT CHARACTER}", out.getvalue())
+    return "\n".join(line.rstrip() for line in shown.rstrip("\n").split("\n"))
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,9 @@ from surfaces_terminal.client import Client, FileError
 from surfaces_terminal.render import CONTROL
 from surfaces_terminal.wire import Message
 
-LONGEST_NAME = 120
+LONGEST_NAME = 200
+"""Bytes; a file system takes 255, and a number may follow."""
+LONGEST_ENDING = 20
 
 
 def safe_name(name: str) -> str:
@@ -21,9 +23,14 @@ def safe_name(name: str) -> str:
     base = unicodedata.normalize("NFC", CONTROL.sub("_", name)).replace("\n", "_").replace("\t", "_")
     base = base.replace("\\", "/").rsplit("/", 1)[-1].strip().lstrip(".-").strip()
     stem, dot, ending = base.rpartition(".")
-    if not dot or len(ending) > 20:
-        return base[:LONGEST_NAME] or "attachment"
-    return f"{stem[: LONGEST_NAME - len(ending)]}.{ending}"
+    if not dot or len(ending.encode("utf8", "replace")) > LONGEST_ENDING:
+        return _cut(base, LONGEST_NAME) or "attachment"
+    return f"{_cut(stem, LONGEST_NAME - LONGEST_ENDING)}.{ending}"
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text, in at most so many bytes."""
+    return text.encode("utf8", "replace")[:most].decode("utf8", "ignore")
 
 
 def _names(name: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from surfaces_terminal import words
 from surfaces_terminal.client import Client, FileError
 from surfaces_terminal.render import clean_line
 from surfaces_terminal.saving import save
-from surfaces_terminal.wire import MARK, Chat, Chats, Knowledge, Message
+from surfaces_terminal.wire import LONGEST_TEXT, MARK, Chat, Chats, Knowledge, Message, WireError
 
 LOCAL = {
     "/send": ("PATH [TEXT]", words.HELP_SEND),
@@ -96,6 +96,9 @@ class Talk:
         """A line of theirs. Raises `Left`."""
         if not line.strip():
             return
+        if len(line) > LONGEST_TEXT:  # the host would let go of who says it, again and again
+            await self.tell(self.word(words.TOO_LONG, most=LONGEST_TEXT))
+            return
         dragged = _dragged(line)
         if dragged is not None:
             await self._send(dragged, "")
@@ -165,8 +168,9 @@ class Talk:
         chat = self.current
         try:
             upload = await self.client.upload(path)
-        except FileError as error:
-            await self.tell(self.word(words.NOT_SENT, name=path.name, reason=clean_line(str(error))))
+        except (FileError, WireError) as error:
+            reason = clean_line(str(error)) if isinstance(error, FileError) else self.word(words.HOST_AWAY)
+            await self.tell(self.word(words.NOT_SENT, name=path.name, reason=reason))
             return
         self.client.say(chat.id, text, upload)
         await self.tell(self.word(words.SENT, name=path.name))

@@ -157,3 +157,24 @@ def test_a_pipe_is_answered_line_by_line(folder: Path):
     """Answers come in order, all of them, and the program ends by itself and leaves no host."""
     assert piped(folder, "one", "two", "!rename work").splitlines()[-3:-1] == ["one", "two"]
     assert not (folder / "chat.sock").exists()
+
+
+def test_bytes_that_are_no_letters(folder: Path):
+    """What a pipe brings need be no UTF-8: it is said as well as it can be."""
+    done = subprocess.run([*SURFACES, "chat"], cwd=folder, input=b"a\xffb\n", capture_output=True, timeout=60)
+    assert (done.returncode, "a\N{REPLACEMENT CHARACTER}b" in done.stdout.decode()) == (0, True), done.stderr
+
+
+def test_ctrl_c_in_a_pipe_that_stays_open(folder: Path):
+    """It ends at once, and its host with it: nobody has to close the pipe or write a line first."""
+    command = [*SURFACES, "chat"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as chat:
+        assert chat.stdin is not None
+        assert chat.stdout is not None
+        chat.stdin.write(b"".join(b"%d\n" % number for number in range(20)))
+        chat.stdin.flush()
+        while not chat.stdout.readline().endswith(b"19\n"):
+            pass
+        chat.send_signal(signal.SIGINT)
+        assert chat.wait(20) == 130
+    assert not (folder / "chat.sock").exists()

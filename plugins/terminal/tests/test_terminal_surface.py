@@ -11,14 +11,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from surfaces_core import Address, Binding, ConfigError, FileRef, Inbound, Kind, Opening, Outbound
+from surfaces_core import Address, Binding, ConfigError, Draft, FileRef, Inbound, Kind, Opening, Outbound
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
+from surfaces_terminal import program
 from surfaces_terminal.client import Client, FileError
 from surfaces_terminal.render import clean, drawn, with_ways
 from surfaces_terminal.saving import safe_name, save
 from surfaces_terminal.surface import TerminalSurface
-from surfaces_terminal.wire import Upload
+from surfaces_terminal.talk import Talk
+from surfaces_terminal.wire import (
+    ASKED,
+    Chat,
+    Coming,
+    Get,
+    Hello,
+    Message,
+    Seen,
+    SentFile,
+    Upload,
+    Welcome,
+    WireError,
+    lines,
+)
 
 from .conftest import ME, House, Watcher
 
@@ -26,6 +42,8 @@ HOME = Address(surface="terminal", conversation="home")
 MINE = Binding(address=HOME, owner=ME, number=1, name="C1", agent="echo", context="1", created_at=1.0)
 THEIRS = replace(MINE, address=Address(surface="terminal", conversation="theirs"), owner="somebody-else")
 ANSWER = Outbound(key="turn.0", turn="turn", part=0, address=HOME, text="hello")
+
+DRAFT = Draft(key="turn.0", turn="turn", part=0, address=HOME, attempt=1, version=1)
 
 
 @pytest.fixture
@@ -164,6 +182,117 @@ async def test_files_go_both_ways(house: House, tmp_path: Path):
     assert {path.read_bytes() for path in paths} == {b"the report"}
 
 
+@pytest.mark.parametrize(("broken", "last"), [(2, "report.txt"), (1000, "not saved")])
+async def test_a_file_that_broke_off(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, last: str
+):
+    """It is asked for again, as after a host's crash, before its message counts as seen; one never whole is told of."""
+    monkeypatch.setattr("surfaces_terminal.client.AGAIN_S", 0.0)
+    shown, gets, seen = list[str](), list[int](), list[int]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for line in lines(reader, ASKED):
+            if isinstance(line, Hello):
+                writer.write(Welcome(person=ME, prefix="!").encoded())
+                file = SentFile(name="report.txt", size=3, mime="text/plain")
+                writer.write(Message(seq=1, chat="home", key="k", text="", file=file).encoded())
+            elif isinstance(line, Get):
+                gets.append(line.seq)
+                writer.write(Coming(size=3).encoded() + (b"a" if len(gets) <= broken else b"abc"))
+                break
+            elif isinstance(line, Seen):
+                seen.append(line.seq)
+                house.watcher.changed.set()
+        writer.close()
+
+    async def message(told: Message) -> None:
+        try:
+            shown.append((await save(house.client, told, tmp_path / "got")).name)
+        except FileError:
+            shown.append("not saved")
+
+    house.watcher.message = message  # type: ignore[method-assign, assignment]
+    async with await asyncio.start_unix_server(serve, house.socket), attached(house.client):
+        await house.watcher.until(lambda: seen)
+    assert (shown, len(list((tmp_path / "got").iterdir()))) == ([last], int(last == "report.txt"))
+
+
+async def test_a_file_waits_for_the_host(house: House, tmp_path: Path):
+    """One that cannot be sent because the host is away is not said to be missing."""
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(WireError):
+        await house.client.upload(tmp_path / "a.txt")
+    with pytest.raises(FileError, match="No such file"):
+        await house.client.upload(tmp_path / "b.txt")
+
+
+async def test_all_that_was_missed_comes(house: House, monkeypatch: pytest.MonkeyPatch):
+    """However much waits for a person, it is no reason to let go of who comes to read it."""
+    monkeypatch.setattr("surfaces_terminal.desk.BEHIND", 2)
+    async with living(house, RecordingIntake(), MINE) as surface:
+        for number in range(20):
+            await surface.send(replace(ANSWER, key=f"turn.{number}"))
+        async with attached(house.client):
+            await house.watcher.until(lambda: len(house.watcher.messages) == 20)
+
+
+async def test_a_client_that_does_not_read_fills_no_memory(house: House):
+    """Of an answer that grows before its eyes only the newest look waits; a message is not lost behind it."""
+    async with living(house, RecordingIntake(), MINE) as surface:
+        reader, writer = await asyncio.open_unix_connection(house.socket, limit=2**18)
+        writer.write(Hello(life="1" * 32).encoded())
+        while "chats" not in (await reader.readline()).decode():
+            pass
+        for number in range(200):
+            await surface.show(replace(DRAFT, text=f"{number} " + "x" * 100_000))
+            await asyncio.sleep(0)
+        await surface.send(ANSWER)
+        told = list[dict[str, str]]()
+        while not told or told[-1]["say"] != "message":
+            told.append(json.loads(await reader.readline()))
+        writer.close()
+    assert told[-2]["text"].startswith("199 ")
+    assert len(told) < 100
+
+
+async def test_who_speaks_nonsense_or_leaves_is_no_bug(house: House):
+    """An operator's log has a line about it, and no trace of calls."""
+    with capture_logs() as logs:
+        async with living(house, RecordingIntake(), MINE):
+            reader, writer = await asyncio.open_unix_connection(house.socket)
+            writer.write(Hello(life="1" * 32).encoded() + b"nonsense\n")
+            await reader.read()
+            writer.close()
+    assert [log["event"] for log in logs if log["event"].startswith("terminal.")] == ["terminal.broken"]
+
+
+async def test_who_leaves_while_the_host_is_away_is_told_what_is_lost(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """What was said to nobody is not passed over in silence."""
+    monkeypatch.setattr(program, "LAST_S", 0.0)
+    house.client.say("home", "hello")
+    await program.left(house.client, Talk(tmp_path))
+    assert "1 message did not reach the host" in capsys.readouterr().err
+
+
+async def test_what_no_host_would_take_is_not_said(house: House, tmp_path: Path):
+    """What is too long is refused here, or the host would let go of its sender again and again; odd bytes go."""
+    told = list[str]()
+
+    async def tell(line: str) -> None:
+        told.append(line)
+
+    talk = Talk(tmp_path)
+    talk.client, talk.tell, talk.current = house.client, tell, Chat(id="home", number=1, name="C1")
+    intake = RecordingIntake()
+    async with living(house, intake, MINE), attached(house.client):
+        await talk.enter("x" * 1_000_001)
+        await talk.enter("a\udcffb")
+        await house.client.taken()
+    assert (intake.said(), len(told)) == (["a?b"], 1)
+
+
 async def test_uploads_that_were_never_made(house: House):
     """A name of a file that the host did not give is refused, wherever it leads."""
     intake = RecordingIntake()
@@ -214,7 +343,8 @@ async def test_what_was_seen_is_forgotten_in_time(house: House):
         ("a\x1b]0;x\x07b.txt", "a_]0;x_b.txt"),
         ("", "attachment"),
         ("...", "attachment"),
-        ("x" * 300 + ".txt", "x" * 117 + ".txt"),
+        ("x" * 300 + ".txt", "x" * 180 + ".txt"),
+        ("報" * 120 + ".txt", "報" * 60 + ".txt"),
     ],
 )
 def test_names_of_files_are_safe(name: str, safe: str):
@@ -230,6 +360,7 @@ def test_no_control_character_is_shown(evil: str):
     assert clean(f"a{evil}b") == "a\N{REPLACEMENT CHARACTER}" + evil[1:] + "b"
     rendered = drawn(f"a{evil}b `{evil}` [x](http://e.org/{evil})", 60, colours=False)
     assert not set(evil[0]) & set(rendered)
+    assert evil[0] not in drawn(f"a&#{ord(evil[0])};b", 60, colours=False)
 
 
 def test_links_say_where_they_lead():
