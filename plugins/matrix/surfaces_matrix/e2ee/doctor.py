@@ -125,9 +125,13 @@ class Doctor:
             yield bad(f"{what}: {why}", REMEDIES.get(code, LATER))
         if len(held) > MOST:
             yield f"  and {len(held) - MOST} more"
+        for room_id, event_id, sender in self.machine.passed_over:
+            yield bad(f"{event_id} of {sender} in {room_id} was passed over: {UNVERIFIED}", VERIFY)
 
 
 LATER = "its key was asked for: the sender's client must be online to give it; else ask them to say it again"
+UNVERIFIED = "the session that it came from is not verified, and `trust` wants that"
+VERIFY = "have its owner verify the session in their client, or verify the person from the bot's account"
 REASONS = {
     "m.unverified": "the sender's client gives keys to verified devices alone",
     "m.blacklisted": "the sender has blocked the bot's device",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +52,7 @@ UNTRUSTED = "UNTRUSTED"
 """Code of what was read, and came from a device whose words do not count."""
 MOST_WITHHELD = 1000
 MOST_HEARD = 1000
+MOST_PASSED_OVER = 20
 
 
 class Machine:
@@ -99,6 +100,8 @@ class Machine:
         self._given_up: dict[str, Held] = {}
         self._untrusted: dict[tuple[str, str], str] = {}
         """The first event of a device that is not listened to, by room and session, until the host knows."""
+        self.passed_over: deque[tuple[str, str, str]] = deque(maxlen=MOST_PASSED_OVER)
+        """Rooms, ids and senders of the last such events, for whoever examines the account."""
         self._asked: set[str] = set()
         self._heard: OrderedDict[str, None] = OrderedDict()
         """Events that handlers were called for, by id."""
@@ -346,6 +349,7 @@ class Machine:
         session_id = text(mapping(event.get("content")).get("session_id"))
         if hold and error.code == UNTRUSTED and session_id is not None:
             self._untrusted.setdefault((room_id, session_id), str(event.get("event_id")))
+            self.passed_over.append((room_id, str(event.get("event_id")), str(event.get("sender"))))
 
     async def heard(self, room_id: str, event: Mapping[str, Any]) -> None:
         """Hand an event, plain or decrypted, to whoever waits for its type."""
