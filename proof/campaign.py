@@ -363,6 +363,8 @@ class Traffic(Stage):
         self._owed(room, got + pattern)
 
     def _send_file(self, person: Person, room: str, name: str) -> None:
+        if self._waiting.get(room, 0):  # another one may only lengthen the line about the first
+            return
         self.files[name] = f"the content of {name}\n".encode()
         self._waiting[room] = self._waiting.get(room, 0) + 1
         person.send_file(room, name, self.files[name], "text/plain")
