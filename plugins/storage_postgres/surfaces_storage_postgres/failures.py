@@ -130,6 +130,11 @@ def foreign(place: str) -> StateError:
     )
 
 
+def forbidden(place: str) -> StateError:
+    """The role may not make what is needed."""
+    return StateError(f"{place}: {_RIGHTS}", exit_code=os.EX_NOPERM)
+
+
 def standby(place: str) -> StateError:
     """The server follows another one."""
     return StateError(f"{place}: {_READ_ONLY}", exit_code=os.EX_CONFIG)

@@ -33,21 +33,22 @@ async def migrate(connection: asyncpg.Connection, name: str, place: str, steps: 
     """Make the schema, or bring it up to date; all or nothing. Raises `StateError` when it is newer or not ours."""
     schema = quoted(name)
     async with connection.transaction():
-        version = await _version(connection, name, place)
-        if version > len(steps):
-            raise failures.newer(place, version, len(steps))
-        if version == len(steps):
+        there = await version(connection, name, place)
+        if there > len(steps):
+            raise failures.newer(place, there, len(steps))
+        if there == len(steps):
             return
-        if version == 0:
+        if there == 0:
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             await connection.execute(_META.format(schema=schema))
             await connection.execute(f"INSERT INTO {schema}.meta VALUES (true, 0, 0, '')")  # noqa: S608 - quoted
-        for step in steps[version:]:
+        for step in steps[there:]:
             await connection.execute(step.format(schema=schema))
         await connection.execute(f"UPDATE {schema}.meta SET version = $1", len(steps))  # noqa: S608 - quoted
 
 
-async def _version(connection: asyncpg.Connection, name: str, place: str) -> int:
+async def version(connection: asyncpg.Connection, name: str, place: str) -> int:
+    """Which step of the schema is there; 0 for none. Raises `StateError` where it is not ours."""
     tables = {
         row["tablename"]
         for row in await connection.fetch("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = $1", name)
@@ -57,9 +58,9 @@ async def _version(connection: asyncpg.Connection, name: str, place: str) -> int
     if not {"meta", "state"} <= tables:
         raise failures.foreign(place)
     try:
-        version = await connection.fetchval(f"SELECT version FROM {quoted(name)}.meta")  # noqa: S608 - quoted
+        found = await connection.fetchval(f"SELECT version FROM {quoted(name)}.meta")  # noqa: S608 - quoted
     except asyncpg.UndefinedColumnError as error:
         raise failures.foreign(place) from error
-    if version is None:
+    if found is None:
         raise failures.foreign(place)
-    return int(version)
+    return int(found)

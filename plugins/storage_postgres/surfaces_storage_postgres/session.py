@@ -62,10 +62,10 @@ async def begin(target: Target, last: Session | None = None) -> Session:
 
     Raises `StateError`: held by another host, or it was since.
     """
-    connection = await _connected(target)
+    connection = await connected(target)
     try:
         await _take(connection, target)
-        await _check_durability(connection, target)
+        await check_durability(connection, target)
         await schema.migrate(connection, target.schema, target.place)
         return Session(connection=connection, life=await _new_life(connection, target, last))
     except BaseException:
@@ -73,7 +73,8 @@ async def begin(target: Target, last: Session | None = None) -> Session:
         raise
 
 
-async def _connected(target: Target) -> asyncpg.Connection:
+async def connected(target: Target) -> asyncpg.Connection:
+    """A connection that holds nothing yet."""
     return await asyncpg.connect(
         target.dsn,
         timeout=target.timeout_s,
@@ -87,18 +88,31 @@ async def _take(connection: asyncpg.Connection, target: Target) -> None:
     end = loop.time() + HELD_S
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", target.lock):
         if loop.time() > end:
-            raise failures.Held(target.place, await _holder(connection, target))
+            raise failures.Held(target.place, await holder(connection, target))
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _holder(connection: asyncpg.Connection, target: Target) -> str | None:
+async def holder(connection: asyncpg.Connection, target: Target) -> str | None:
+    """Who had the state last."""
     try:
         return str(await connection.fetchval(f"SELECT holder FROM {schema.quoted(target.schema)}.meta"))  # noqa: S608
     except asyncpg.UndefinedTableError:  # it is making them
         return None
 
 
-async def _check_durability(connection: asyncpg.Connection, target: Target) -> None:
+async def is_held(connection: asyncpg.Connection, target: Target) -> bool:
+    """Whether somebody has the lock; it is shown in two halves."""
+    held = await connection.fetchval(
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (classid::bigint << 32 | objid::bigint) = $1",
+        target.lock,
+    )
+    return held is not None
+
+
+async def check_durability(connection: asyncpg.Connection, target: Target) -> None:
+    """Raises `StateError` where a crash of the server could lose what it acknowledged, or where it only reads."""
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         raise failures.standby(target.place)
     for row in await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(_DURABLE)):

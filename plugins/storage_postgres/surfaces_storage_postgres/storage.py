@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 
 import surfaces_core
-from surfaces_core import BufferedStorage, Context, Database
-from surfaces_storage_postgres import failures, session
+from surfaces_core import Agent, BufferedStorage, Context, Database, Finding
+from surfaces_storage_postgres import examining, failures, session
 from surfaces_storage_postgres.database import PostgresDatabase
 
 
@@ -45,6 +45,10 @@ class PostgresStorage(BufferedStorage):
         self._target = session.Target(
             dsn=settings.dsn.get_secret_value(), schema=settings.schema_name, timeout_s=settings.timeout_s
         )
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """The server, what it promises, and whose the schema is."""
+        return [finding async for finding in examining.examine(self._target)]
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:

@@ -174,6 +174,39 @@ def test_a_second_host_is_told_who_holds_the_state(server: servers.Server, stora
     asyncio.run(opened(storage_in("held")))
 
 
+@pytest.mark.slow
+async def test_what_check_says_of_a_postgres_server(server: servers.Server, storage_in: StorageIn) -> None:
+    """Reached, durable, and whose the schema is; all that is wrong in one pass, and nothing is changed by looking."""
+    assert "empty" in (await findings(storage_in("look")))["schema"]
+    async with admin(server) as sql:
+        assert not await sql.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = 'look'")
+        await sql.execute("CREATE SCHEMA strange; CREATE TABLE strange.orders (a int); CREATE ROLE looker LOGIN")
+        await sql.execute("ALTER ROLE looker SET synchronous_commit = off")
+    async with storage_in("look"):
+        assert f"held by process {os.getpid()}" in (await findings(storage_in("look")))["schema"]
+    assert "held by nobody" in (await findings(storage_in("look")))["schema"]
+    assert "another program" in (await wrong(storage_in("strange")))["schema"]
+    looker = f"postgresql://looker@/postgres?host={server.folder}"
+    for name in ("look", "unheard_of"):
+        found = await wrong(storage_in(name, dsn=looker))
+        assert set(found) == {"durable", "schema"}
+        assert "no right" in found["schema"]
+    assert "correct `dsn`" in (await wrong(storage_in("s", dsn="postgresql://ann:hush@127.0.0.1:1/x")))["server"]
+    assert "hush" not in str(await wrong(storage_in("s", dsn="postgresql://ann:hush@host:port/x")))
+
+
+async def findings(storage: PostgresStorage) -> dict[str, str]:
+    """What is well."""
+    looks = await storage.examine(())
+    assert {look.level for look in looks} == {"well"}, looks
+    return {look.what: look.said for look in looks}
+
+
+async def wrong(storage: PostgresStorage) -> dict[str, str]:
+    """What is not."""
+    return {look.what: look.said for look in await storage.examine(()) if look.level == "wrong"}
+
+
 # While it runs --------------------------------------------------------------------------------------
 
 

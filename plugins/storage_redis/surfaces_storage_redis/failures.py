@@ -129,6 +129,15 @@ def replica(place: str) -> StateError:
     return StateError(f"{place}: {_READ_ONLY}", exit_code=os.EX_CONFIG)
 
 
+def untold(place: str, name: str) -> StateError:
+    """The server cannot be asked what it promises."""
+    return StateError(
+        f"{place}: the server does not know {name}, so it cannot be told whether it keeps what it acknowledges; "
+        "name a Redis server in `url`",
+        exit_code=os.EX_CONFIG,
+    )
+
+
 def not_durable(place: str, name: str, value: str, wanted: str) -> StateError:
     """The server would acknowledge what a crash can take back, or drop what it needs room for."""
     return StateError(

@@ -11,7 +11,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from surfaces_core import StateError
 from surfaces_storage_redis import failures, scripts
 
 VERSION = 1
@@ -77,10 +79,10 @@ async def begin(target: Target, last: Session | None = None) -> Session:
 
     Raises `StateError`: held by another host, or it was since.
     """
-    connection = await _connected(target)
+    connection = await connected(target)
     try:
         await _check_durability(connection, target)
-        await _check_keys(connection, target)
+        await check_keys(connection, target)
         session = Session(connection=connection, token=secrets.token_hex(16))
         await _take(session, target, last)
         await _probe(session, target)
@@ -101,7 +103,8 @@ async def end(session: Session, target: Target) -> None:
         await session.connection.disconnect(nowait=True)
 
 
-async def _connected(target: Target) -> AbstractConnection:
+async def connected(target: Target) -> AbstractConnection:
+    """A connection that holds nothing yet."""
     options: dict[str, Any] = dict(parse_url(target.url))
     kind: type[AbstractConnection] = options.pop("connection_class", Connection)
     connection = kind(
@@ -119,20 +122,30 @@ async def _connected(target: Target) -> AbstractConnection:
 
 
 async def _check_durability(connection: AbstractConnection, target: Target) -> None:
+    async with aclosing(shortcomings(connection, target)) as problems:
+        async for problem in problems:
+            raise problem
+
+
+async def shortcomings(connection: AbstractConnection, target: Target) -> AsyncGenerator[StateError, None]:
+    """By what the server could lose what it acknowledged, one after the other."""
     if (await asked(connection, "ROLE"))[0] != b"master":
-        raise failures.replica(target.place)
+        yield failures.replica(target.place)
     for name, bad, wanted in (
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec no", "always"),
         ("no-appendfsync-on-rewrite", "yes", "no"),
         ("maxmemory-policy", "allkeys-lru allkeys-lfu allkeys-random allkeys-lrm", "noeviction"),
     ):
-        value = (await asked(connection, "CONFIG", "GET", name))[1].decode()
-        if value in bad.split():
-            raise failures.not_durable(target.place, name, value, wanted)
+        found = await asked(connection, "CONFIG", "GET", name)
+        if not found:  # a server that only speaks like Redis
+            yield failures.untold(target.place, name)
+        elif found[1].decode() in bad.split():
+            yield failures.not_durable(target.place, name, found[1].decode(), wanted)
 
 
-async def _check_keys(connection: AbstractConnection, target: Target) -> None:
+async def check_keys(connection: AbstractConnection, target: Target) -> bool:
+    """Whether there is a state of ours. Raises `StateError` where the keys are not ours."""
     for key, kind in zip(target.keys, (b"hash", b"zset", b"hash"), strict=True):
         if await asked(connection, "TYPE", key) not in (kind, b"none"):
             raise failures.foreign(target.place)
@@ -141,10 +154,18 @@ async def _check_keys(connection: AbstractConnection, target: Target) -> None:
         raise failures.foreign(target.place)
     if version is not None and version != str(VERSION).encode():
         raise failures.newer(target.place, version.decode("utf-8", "replace"), VERSION)
+    return version is not None
+
+
+async def holder(connection: AbstractConnection, target: Target) -> str | None:
+    """Who has the state now; None for nobody."""
+    meta = await _meta(connection, target)
+    alive = await _alive(connection, meta, await fact(connection, "run_id"))
+    return meta.get("holder", "") if alive else None
 
 
 async def _take(session: Session, target: Target, last: Session | None) -> None:
-    server = await _run_id(session.connection)
+    server = await fact(session.connection, "run_id")
     client = await session.ask("CLIENT", "ID")
     me = f"process {os.getpid()} on {socket.gethostname()}"
     loop = asyncio.get_running_loop()
@@ -168,9 +189,10 @@ async def _probe(session: Session, target: Target) -> None:
     await session.ask("EVAL", scripts.COMMIT, 3, *target.keys, session.token, 1, _PROBE, b"", _PROBE)
 
 
-async def _run_id(connection: AbstractConnection) -> str:
+async def fact(connection: AbstractConnection, name: str) -> str:
+    """What the server says of itself."""
     facts: str = (await asked(connection, "INFO", "server")).decode("utf-8", "replace")
-    return next(line.partition(":")[2] for line in facts.splitlines() if line.startswith("run_id:"))
+    return next((line.partition(":")[2] for line in facts.splitlines() if line.startswith(f"{name}:")), "")
 
 
 async def _meta(connection: AbstractConnection, target: Target) -> Mapping[str, str]:

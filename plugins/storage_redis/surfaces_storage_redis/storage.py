@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 
 import surfaces_core
-from surfaces_core import BufferedStorage, Context, Database
-from surfaces_storage_redis import failures, session
+from surfaces_core import Agent, BufferedStorage, Context, Database, Finding
+from surfaces_storage_redis import examining, failures, session
 from surfaces_storage_redis.database import RedisDatabase
 
 
@@ -44,6 +44,10 @@ class RedisStorage(BufferedStorage):
         self._target = session.Target(
             url=settings.url.get_secret_value(), prefix=settings.prefix, timeout_s=settings.timeout_s
         )
+
+    async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
+        """The server, what it promises, and whose the keys are."""
+        return [finding async for finding in examining.examine(self._target)]
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:

@@ -205,6 +205,38 @@ async def test_a_restarted_server_frees_the_state(server: servers.Server, storag
     await stranger.__aexit__(None, None, None)
 
 
+@pytest.mark.slow
+async def test_what_check_says_of_a_redis_server(
+    server: servers.Server, admin: Any, storage_under: StorageUnder
+) -> None:
+    """Reached, durable, and whose the keys are; all that is wrong in one pass, and nothing is changed by looking."""
+    assert "empty" in (await findings(storage_under("look")))["keys"]
+    assert not list(admin.scan_iter("look:*"))
+    async with storage_under("look"):
+        assert f"held by process {os.getpid()}" in (await findings(storage_under("look")))["keys"]
+    assert "held by nobody" in (await findings(storage_under("look")))["keys"]
+    admin.set("strange:index", "a")
+    assert "another program" in (await wrong(storage_under("strange")))["keys"]
+    admin.config_set("appendfsync", "everysec")
+    admin.config_set("maxmemory-policy", "allkeys-lru")
+    looks = await storage_under("look").examine(())
+    assert [look.what for look in looks if look.level == "wrong"] == ["durable", "durable"]
+    assert "correct `url`" in (await wrong(storage_under("look", url="redis://ann:hush@127.0.0.1:1")))["server"]
+    assert "hush" not in str(await wrong(storage_under("look", url="redis://ann:hush@host:port")))
+
+
+async def findings(storage: RedisStorage) -> dict[str, str]:
+    """What is well."""
+    looks = await storage.examine(())
+    assert {look.level for look in looks} == {"well"}, looks
+    return {look.what: look.said for look in looks}
+
+
+async def wrong(storage: RedisStorage) -> dict[str, str]:
+    """What is not."""
+    return {look.what: look.said for look in await storage.examine(()) if look.level == "wrong"}
+
+
 # While it runs --------------------------------------------------------------------------------------
 
 
