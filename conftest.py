@@ -18,8 +18,14 @@ async def synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syn
         yield server
 
 
+PLAIN = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+"""Where rich is installed structlog else draws every local of every frame, which takes seconds."""
+
+
 @pytest.fixture(autouse=True)
 def _own_logs() -> Iterator[None]:
     """What a test that runs the program in this process does to logging ends with it."""
+    structlog.reset_defaults()
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], PLAIN])
     yield
     structlog.reset_defaults()

@@ -154,6 +154,23 @@ def test_a_success_ends_every_wait() -> None:
     assert virtual_time.run(main()) <= 2.0
 
 
+def test_what_failed_before_the_last_success_is_no_news() -> None:
+    """Failures that arrive late, behind a success, tell of a time that is over: nobody goes away again for them."""
+
+    async def main() -> None:
+        loop, gate = asyncio.get_running_loop(), Gate()
+        began = loop.time()
+        assert not gate.failed("a", began, Unavailable("reset"))
+        assert gate.failed("b", began, Unavailable("reset"))
+        await asyncio.sleep(1)
+        assert gate.succeeded()
+        assert not any(gate.failed(who, began, Unavailable("reset")) for who in "cde")
+        assert not gate.away
+        assert gate.trouble is None
+
+    virtual_time.run(main())
+
+
 def test_a_conversation_that_is_refused_leaves_nothing_behind() -> None:
     """Its opening goes with the entry that asked for it."""
 

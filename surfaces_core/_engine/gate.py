@@ -47,6 +47,7 @@ class Gate:
         self._failures = 0
         self._next = 0.0
         self._last_failure = 0.0
+        self._last_success = 0.0
         self._back = asyncio.Event()
         self.trouble: Trouble | None = None
         """The first failure since the last success."""
@@ -81,6 +82,7 @@ class Gate:
     def succeeded(self) -> bool:
         """A call went well; True when that is news."""
         news = self.away
+        self._last_success = asyncio.get_running_loop().time()
         self._suspects.clear()
         self._failures = 0
         self._next = 0.0
@@ -90,6 +92,8 @@ class Gate:
 
     def failed(self, who: Hashable, began: float, error: Unavailable) -> bool:
         """A call that began at some time of the loop failed; True when that is news."""
+        if began < self._last_success:  # it tells of a time that is over
+            return False
         now, was = asyncio.get_running_loop().time(), self.away
         self._suspects.add(who)
         self.trouble = self.trouble or Trouble.of(error)
