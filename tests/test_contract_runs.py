@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from surfaces_core.testing import contract, planted, promises
+from surfaces_core.testing.broken import BrokenPromise
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 
 STRANGER = '''
@@ -134,6 +135,16 @@ def test_a_broken_promise_is_told_in_words(folder: Path) -> None:
     assert "- An empty value is a v" in done.stdout.partition("short test summary")[2]
     assert "\nsettings: name: Field required\n" in told
     assert "6 failed, 2 passed" in done.stdout
+
+
+def test_a_broken_promise_is_told_with_the_history_that_breaks_it() -> None:
+    """Hypothesis notes it beside the error."""
+    error = AssertionError("scan gave nothing")
+    error.add_note("Failing test case: compare(\n    rounds=[…],\n)")
+    check = next(check for check in promises.checks("storage") if promises.name(check) == "model")
+    assert "  scan gave nothing\n\n  Failing test case: compare(\n      rounds=[…],\n  )" in str(
+        BrokenPromise("storage", check, error)
+    )
 
 
 @pytest.mark.slow

@@ -109,6 +109,13 @@ def test_a_dependency_on_the_host_has_a_sensible_range(line: str, found: str, tm
     assert any(finding.said.startswith(found) and finding.remedy for finding in metadata.judged(subject))
 
 
+def test_an_entry_point_that_changed_since_it_was_installed_is_named(tmp_path: Path) -> None:
+    """Installed for editing, the host goes on with the old one."""
+    offered = '[project]\nname = "surfaces-storage-memory"\n[project.entry-points."surfaces.storage"]\n'
+    found = said(list(metadata.judged(written(tmp_path, offered + 'memory = "other:Memory"', ""))))
+    assert any("surfaces.storage:memory is other:Memory here and surfaces_storage_memory" in each for each in found)
+
+
 @pytest.mark.slow
 def test_what_an_import_shows_is_named(tmp_path: Path) -> None:
     """Sockets, contract versions, missing methods, loose settings, plain secrets and entry points to nowhere."""

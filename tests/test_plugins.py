@@ -88,6 +88,7 @@ HOOK = "from surfaces_core import hookimpl\n@hookimpl\n"
         (HOOK + "async def surfaces_commands(): return []", "surfaces_commands is async; hooks are plain functions"),
         ("def surfaces_commands(): return []", "surfaces_commands is not marked; put @hookimpl above it"),
         (HOOK + "def surfaces_refuse(mesage): return None", "update the plugin"),
+        ("class Plugin: pass", "has no hooks; name what has them, and install it again"),
         ("surfaces_contract = 2", "version 2 of the hooks contract, this host has 1; update surfaces-core"),
         ("surfaces_contract = 0", "version 0 of the hooks contract, this host has 1; update the plugin"),
         (

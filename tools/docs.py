@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
 from surfaces_core._program import scaffold
-from tools.documents import contracts, failures, figures, measures, operators, promised
+from tools.documents import contracts, failures, figures, measures, operators, promised, testing
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
 
@@ -32,6 +32,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/hooks.md": contracts.hooks_page,
     "reference/contracts.md": contracts.contracts_page,
     "reference/contract-checks.md": promised.promises_page,
+    "reference/testing.md": testing.testing_page,
     "reference/values.md": contracts.values_page,
     "reference/languages.md": contracts.languages_page,
     "reference/errors.md": failures.errors_page,

@@ -274,7 +274,7 @@ _CONTRIBUTE = ("surfaces_commands", "surfaces_shapers", "surfaces_tools")
 
 
 def check_hooks(offer: Offer, plugin: object) -> None:
-    """Refuse what pluggy would only stumble over later: async, unmarked and unknown hooks."""
+    """Refuse what pluggy would only stumble over later, or not at all: async, unmarked, unknown and no hooks."""
     known = [name for name in vars(HookSpecs) if name.startswith("surfaces_")]
     found: dict[str, Callable[..., object]] = {
         name: value
@@ -288,6 +288,8 @@ def check_hooks(offer: Offer, plugin: object) -> None:
             raise ConfigError("", f"{offer}: {name} is not marked; put @hookimpl above it")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError("", f"{offer}: {name} is async; hooks are plain functions")
+    if not found:  # more often the wrong object than one that is meant to do nothing
+        raise ConfigError("", f"{offer}: {offer.value} has no hooks; name what has them, and install it again")
 
 
 def load_hooks(config: Config, hooks: Hooks) -> None:

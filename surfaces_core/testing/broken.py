@@ -34,9 +34,10 @@ class BrokenPromise(AssertionError):
         self.found = _said(leaves[0]).partition("\n")[0]
         """What happened instead, in a line."""
         said = [line for leaf in leaves for line in (*_indented(_said(leaf)), *_theirs(leaf), "")]
+        examples = [line for note in getattr(cause, "__notes__", ()) for line in (*_indented(note), "")]
         place = f"The check is {check.__module__}.{check.__name__}; pytest --full-trace shows all of its traceback."
         super().__init__(
-            "\n".join([f"This {_CALLED.get(kind, kind)} breaks a promise: {self.promise}", "", *said, place])
+            "\n".join([f"This {_CALLED.get(kind, kind)} breaks a promise: {self.promise}", "", *said, *examples, place])
         )
 
 

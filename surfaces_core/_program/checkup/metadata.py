@@ -129,6 +129,24 @@ def _entry_points(subject: Subject) -> Iterator[Finding]:
             yield _wrong(f"no group of entry points is called {group}", there)
     if not subject.offers:
         yield _wrong("it offers no plugin", 'name one in [project.entry-points."surfaces.…"]')
+    if subject.folder and subject.name:
+        yield from _installed(subject)
+
+
+def _installed(subject: Subject) -> Iterator[Finding]:
+    """A folder that is installed for editing still offers what it offered when it was installed."""
+    try:
+        found = _of_installed(importlib.metadata.distribution(subject.name))
+    except importlib.metadata.PackageNotFoundError:
+        return
+    offered = {(offer.group, offer.name): offer.value for offer in found.offers}
+    for offer in subject.offers:
+        installed = offered.get((offer.group, offer.name))
+        if installed != offer.value:
+            there = f"{installed or 'nothing'} where it is installed"
+            yield _wrong(
+                f"{offer.group}:{offer.name} is {offer.value} here and {there}", "install it again (pip install -e .)"
+            )
 
 
 def _wrong(said: str, remedy: str) -> Finding:
