@@ -96,7 +96,7 @@ class Rejected(DriverError):
     """Never: the same call will fail again.
 
     `interrupted`: the connection was cut while an agent had the question, so that asking once more may
-    go well and may be a repeat (spec: delivery, `on_interrupt`).
+    go well and may be a repeat: `host.on_interrupt` decides.
     """
 
     code = "REJECTED"

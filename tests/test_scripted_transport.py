@@ -16,6 +16,7 @@ from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 AGENT = Agent(id="a", label="A", transport="scripted", workspace="/agents/a")
 NOBODY = Agent(id="nobody", label="Nobody", transport="scripted", workspace="/agents/n")
+BREAKING = Agent(id="breaking", label="Breaking", transport="scripted", workspace="/agents/b")
 
 
 def request(text: str = "hello", context: str = "1") -> AgentRequest:
@@ -28,6 +29,8 @@ def remembering() -> Callable[[AgentRequest], Iterable[Step]]:
     def script(request: AgentRequest) -> Iterable[Step]:
         if request.agent == NOBODY:
             return [Unavailable("nobody there")]
+        if request.agent == BREAKING:
+            return [Text("You s"), Rejected("broken off")]
         if request.text != "recall":
             said.setdefault(request.context, []).append(request.text)
         return [Text("You said: "), Text(" ".join(said.get(request.context, ["nothing"])))]
@@ -36,7 +39,9 @@ def remembering() -> Callable[[AgentRequest], Iterable[Step]]:
 
 
 def bench(make: Callable[[], ScriptedTransport]) -> TransportBench:
-    return TransportBench(make=make, agent=AGENT, unreachable=NOBODY, recall="recall", patience_s=0.2)
+    return TransportBench(
+        make=make, agent=AGENT, unreachable=NOBODY, breaks_off=BREAKING, recall="recall", patience_s=0.2
+    )
 
 
 @contract.transport
@@ -86,6 +91,46 @@ class GivesUp(Faulty):
             raise Rejected("nobody there")
         async for event in super().run(request):
             yield event
+
+
+class TriesAgainTooLate(Faulty):
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        try:
+            async for event in super().run(request):
+                yield event
+        except Rejected as error:
+            raise Unavailable(str(error)) from error
+
+
+class TakesABreakForTheEnd(Faulty):
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        try:
+            async for event in super().run(request):
+                yield event
+        except Rejected:
+            yield End()
+
+
+class Strange(Faulty):
+    async def run(self, request: AgentRequest) -> AsyncGenerator[Any, None]:
+        yield "hello"
+
+
+class RefusesTheSecond(Faulty):
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = False
+
+    async def run(self, request: AgentRequest) -> AsyncGenerator[AgentEvent, None]:
+        if self.busy:
+            raise Rejected("busy")
+        self.busy = True
+        try:
+            async for event in super().run(request):
+                await asyncio.sleep(0)
+                yield event
+        finally:
+            self.busy = False
 
 
 class OneMemory(Faulty):
@@ -239,6 +284,10 @@ FAULTS = {
     OneAtATime: "check_many",
     SwallowsCancelling: "check_cancelled",
     CrashesOnAnswer: "check_answer_to_nothing",
+    TriesAgainTooLate: "check_breaks_off",
+    TakesABreakForTheEnd: "check_breaks_off",
+    Strange: "check_answer",
+    RefusesTheSecond: "check_asked_at_once",
     HangsWhenLeft: "check_left_in_a_turn",
     SaysMaybe: "check_repeatable",
     RepeatsOtherwise: "check_repeatable",

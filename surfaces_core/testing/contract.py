@@ -48,15 +48,18 @@ def transport(
     settings: Options | None = None,
     agent: Options | None = None,
     unreachable: Options | None = None,
+    breaks_off: Options | None = None,
     recall: str = "",
 ) -> Any:
-    """Tests of a transport: a class with its settings and the options of two agents, or a function with a bench.
+    """Tests of a transport: a class with its settings and the options of agents, or a function with a bench.
 
     `unreachable` are those of an agent that nobody can reach; where they are not given all can be reached.
+    `breaks_off` are those of one that takes a text and then fails.
     `recall` is a question that makes the agent repeat what was said in its context, if it remembers.
     """
     parts: dict[str, Options] = {"settings": settings or {}, "agent": agent or {}, "bench": {"recall": recall}}
-    return of("transport", given, parts if unreachable is None else {**parts, "unreachable": unreachable})
+    others = {"unreachable": unreachable, "breaks_off": breaks_off}
+    return of("transport", given, {**parts, **{name: agent for name, agent in others.items() if agent is not None}})
 
 
 def files(given: Callable[..., Any], /, *, settings: Options | None = None) -> Any:

@@ -86,6 +86,7 @@ def _transport(given: type[Transport], parts: Mapping[str, Mapping[str, Any]], f
         make=lambda: given(settings, context),
         agent=agent("agent"),
         unreachable=agent("unreachable") if "unreachable" in parts else None,
+        breaks_off=agent("breaks_off") if "breaks_off" in parts else None,
         **parts.get("bench", {}),
     )
 

@@ -13,7 +13,7 @@ import pytest
 from surfaces_core.testing import contract, promises
 from surfaces_core.testing.materials import NotReady
 
-PARTS = ("agent", "unreachable", "bench")
+PARTS = ("agent", "unreachable", "breaks_off", "bench")
 
 
 def is_alone(config: pytest.Config) -> bool:

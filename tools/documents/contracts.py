@@ -91,6 +91,9 @@ def described(name: str, node: ast.stmt, doc: str) -> Page:
         bases = [base for base in map(ast.unparse, node.bases) if base in surfaces_core.__all__]
         if bases:
             yield from (f"Is a {', '.join(f'`{base}`' for base in bases)}.", "")
+        made = next((each for each in node.body if getattr(each, "name", "") == "__init__"), None)
+        if isinstance(made, ast.FunctionDef):
+            yield from (f"`{signature(made, name).partition(' -> ')[0]}`", "")
         lines = [_member(member, text) for member, text in documented(node.body) if not _hidden(member)]
         yield from (*lines, "") if lines else ()
     elif isinstance(node, ast.FunctionDef):
@@ -115,12 +118,12 @@ def _member(member: ast.stmt, doc: str) -> str:
     return f"- `{signature(member)}`{required}{text}"
 
 
-def signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """How a method is called."""
+def signature(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> str:
+    """How a method is called, or by another name a class."""
     arguments = ast.unparse(function.args).removeprefix("self, ").removeprefix("self")
     word = "async " if isinstance(function, ast.AsyncFunctionDef) else ""
     returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
-    return f"{word}{function.name}({arguments}){returns}"
+    return f"{word}{name or function.name}({arguments}){returns}"
 
 
 def hooks_page() -> Page:

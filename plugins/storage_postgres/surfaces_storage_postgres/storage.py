@@ -64,4 +64,4 @@ class PostgresStorage(BufferedStorage):
             yield database
         finally:
             await database.close()
-            log.info("storage_closed", place=place)
+            log.info("storage.closed", place=place)

@@ -63,4 +63,4 @@ class RedisStorage(BufferedStorage):
             yield database
         finally:
             await database.close()
-            log.info("storage_closed", place=place)
+            log.info("storage.closed", place=place)

@@ -51,7 +51,7 @@ class SqliteStorage(Storage):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._writer.stop()
-        self.context.log.info("storage_closed", path=str(self.settings.path))
+        self.context.log.info("storage.closed", path=str(self.settings.path))
 
     async def examine(self, agents: Sequence[Agent]) -> Sequence[Finding]:
         """Its file, folder and space."""

@@ -54,6 +54,7 @@ class FilesBench:
     make: Callable[[], Files]
     """Gives an unopened driver, every time over the same files."""
     workspace: str
+    """An agent's."""
     other_workspace: str
     """Another agent's."""
     write: Callable[[str, str, bytes], None]

@@ -41,7 +41,10 @@ class SurfaceBench:
     push: Callable[[str], Awaitable[None]]
     """Makes the person say a text there, as the messenger's own client would; returns when it was taken."""
     shown: Callable[[], Awaitable[Sequence[str]]]
-    """What people see that the bot said there: the present text of each message, oldest first."""
+    """What people see that the bot said there: the present text of each message, oldest first.
+
+    Asked once, when the driver was left: it looks into the messenger then. A client that listens would come too late.
+    """
     forget: Callable[[], Awaitable[None]]
     """Makes the messenger forget which keys it has seen, as time does; nothing where it never would."""
     other_device: Callable[[], Awaitable[None]]
@@ -100,7 +103,8 @@ def _draft(
 async def _expect(bench: SurfaceBench, texts: Sequence[str], promise: str) -> None:
     shown = list(await bench.shown())
     if shown != list(texts):
-        raise AssertionError(f"{promise}; people see {shown}")
+        hint = "" if shown else " (does `shown` look into the messenger now? Asked without a driver, it cannot listen)"
+        raise AssertionError(f"{promise}; people see {shown}{hint}")
 
 
 async def _show(surface: Surface, *drafts: Draft) -> None:

@@ -36,9 +36,12 @@ class TransportBench:
     """One that answers every text with some text."""
     unreachable: Agent | None = None
     """One that nobody can reach, at least not now; None where every agent is always there."""
+    breaks_off: Agent | None = None
+    """One that takes every text and then fails, before its answer or in it; None where none is at hand."""
     question: str = "hello"
+    """One that the agent answers."""
     long_question: str = "count to 500"
-    """One whose answer comes in several events."""
+    """One whose answer comes in several events, best over some time."""
     recall: str = ""
     """A question that makes the agent repeat what was said in its context; empty when it remembers nothing."""
     asks: str = ""
@@ -73,6 +76,17 @@ async def check_turn_after_turn(bench: TransportBench) -> None:
             await _events(transport, _request(bench, "1"))
 
 
+async def check_asked_at_once(bench: TransportBench) -> None:
+    """Two turns of one context that are asked at once, as threads do, both get their answer."""
+    async with _opened(bench) as transport:
+        try:
+            async with asyncio.TaskGroup() as group:
+                turns = [group.create_task(_events(transport, _request(bench, "1"))) for _ in range(2)]
+        except ExceptionGroup as errors:
+            raise AssertionError(f"one turn must wait for the other: {errors.exceptions[0]!r}") from errors
+        _promise(all(_text(turn.result()).strip() for turn in turns), "each of two turns must get its own answer")
+
+
 async def check_unreachable(bench: TransportBench) -> None:
     """An agent that cannot be reached is `Unavailable` before any event, with a sentence for the person."""
     async with _opened(bench) as transport:
@@ -81,6 +95,24 @@ async def check_unreachable(bench: TransportBench) -> None:
             failure = await _failure(transport, request)
             _promise(isinstance(failure, Unavailable), f"{attempt} must raise Unavailable, not {failure!r}")
             _promise(bool(failure and failure.public.strip()), "a failure must have a sentence for the person")
+        await _events(transport, _request(bench, "1"))
+
+
+async def check_breaks_off(bench: TransportBench) -> None:
+    """An agent that fails once it has the question is `Rejected`, not `Unavailable`, with a sentence for people."""
+    if bench.breaks_off is None:
+        raise SkipTest("no agent breaks off, says the bench")
+    async with _opened(bench) as transport:
+        failure: DriverError | None = None
+        async with aclosing(_run(transport, _request(bench, "1", agent=bench.breaks_off))) as events:
+            try:
+                async for _ in events:
+                    pass
+            except DriverError as error:
+                failure = error
+        found = failure or "its end"
+        _promise(isinstance(failure, Rejected), f"an answer that breaks off must raise Rejected, not {found!r}")
+        _promise(bool(failure and failure.public.strip()), "a failure must have a sentence for the person")
         await _events(transport, _request(bench, "1"))
 
 
@@ -261,7 +293,9 @@ TRANSPORT_CHECKS: Sequence[TransportCheck] = (
     check_made_quietly,
     check_answer,
     check_turn_after_turn,
+    check_asked_at_once,
     check_unreachable,
+    check_breaks_off,
     check_health,
     check_health_while_talking,
     check_closed_early,
@@ -328,11 +362,12 @@ def _run(transport: Transport, request: AgentRequest) -> Any:
 async def _events(transport: Transport, request: AgentRequest) -> list[AgentEvent]:
     """A whole turn that must go well."""
     async with aclosing(_run(transport, request)) as events:
-        seen = [cast(AgentEvent, event) async for event in events]
+        seen = [event async for event in events]
+    strange = [event for event in seen if not isinstance(event, AgentEvent)]
+    _promise(not strange, f"run must yield nothing but AgentEvents, like Text, not {strange[:1]}")
     ends = [index for index, event in enumerate(seen) if isinstance(event, End)]
     _promise(bool(ends), "a turn that went well must end with End")
     _promise(ends == [len(seen) - 1], "End must be the last event, and the only one of its kind")
-    _promise(all(isinstance(event, AgentEvent) for event in seen), "run must yield nothing but AgentEvents")
     return seen
 
 
