@@ -140,7 +140,7 @@ def _examining(check: argparse.ArgumentParser) -> None:
     check.add_argument("--agent", action="append", metavar="ID", help="connect to this agent; may be repeated")
     check.add_argument("--message", metavar="TEXT", help="put this to each of these agents, in a whole turn")
     check.add_argument("--timeout", type=_more_than_0, metavar="S", help="seconds that each agent may take (15)")
-    check.add_argument("--concurrency", type=_number, metavar="N", help="how many agents are asked at once (8)")
+    check.add_argument("--concurrency", type=_at_least_1, metavar="N", help="how many agents are asked at once (8)")
     check.add_argument("--context-base", type=_number, metavar="N", help="the context of the first turn; others follow")
     _json(check)
 
@@ -165,8 +165,18 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _at_least_1(text: str) -> int:
+    value = _number(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return value
+
+
 def _more_than_0(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is no time in seconds")
     return value

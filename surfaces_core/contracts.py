@@ -503,6 +503,8 @@ class Storage(Driver):
     """Where, beside the state, other commands reach the host that holds it: a UNIX socket's path."""
     lasting: ClassVar[bool] = True
     """What is stored outlives the process; False is for demos and tests, and `surfaces check` says so."""
+    remote: ClassVar[bool] = False
+    """The state is on a server: to `examine` it needs a network, so `surfaces check --offline` does not."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Tx]:

@@ -100,6 +100,8 @@ async def test_an_archive_is_never_written_over(house: House, tmp_path: Path) ->
     archive.write_text("x")
     assert "name another file" in await command(house, "backup", str(archive), code=os.EX_CONFIG)
     assert archive.read_text() == "x"
+    elsewhere = str(tmp_path / "missing" / "a.tar.gz")
+    assert "make it" in await command(house, "backup", elsewhere, code=os.EX_CONFIG)
 
 
 async def test_what_is_damaged_or_foreign_is_refused(house: House, tmp_path: Path) -> None:
@@ -115,14 +117,20 @@ async def test_what_is_damaged_or_foreign_is_refused(house: House, tmp_path: Pat
     bad = {
         "changed": [(name, body[:-1] + b"?" if name.name == "state" else body) for name, body in members],
         "foreign": [(member, body) for member, body in members if member.name != "manifest.json"],
+        "stateless": [(member, body) for member, body in members if member.name != "state"],
+        "configless": [(member, body) for member, body in members if member.name != house.config.name],
+        "longer": [(member, body + b"abc" if member.name == "state" else body) for member, body in members],
     }
     for name, content in bad.items():
         with tarfile.open(tmp_path / name, "w:gz") as made:
             for member, body in content:
+                member.size = len(body)
                 made.addfile(member, io.BytesIO(body))
     (tmp_path / "cut").write_bytes(archive.read_bytes()[:-200])
-    for name in ("changed", "foreign", "cut"):
-        said = await command(house, "restore", str(tmp_path / name), code=os.EX_DATAERR)
+    there = tmp_path / "there" / house.config.name
+    for name in (*bad, "cut"):
+        said = await command(house, "restore", str(tmp_path / name), config=there, code=os.EX_DATAERR)
         assert said.count("\n") == 1
         assert name in said
+    assert not there.parent.exists()
     assert not house.database.exists()

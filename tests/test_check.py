@@ -132,6 +132,14 @@ async def test_without_a_network_nobody_is_asked(site: Site) -> None:
     assert not site.agents[0].record.connections
 
 
+async def test_without_a_network_no_server_of_a_state_is_asked(site: Site) -> None:
+    """Offline, a storage on a server is not looked at: nobody listens there, and that is no error."""
+    site.change(storage={"use": "redis", "url": "redis://127.0.0.1:1"})
+    assert (await site.check("--offline")).code == 0
+    done = await site.check("--json")
+    assert (done.code, done.looks["redis server"]["level"]) == (69, "wrong")
+
+
 async def test_a_wrong_password_and_a_missing_volume(site: Site) -> None:
     """Both are said in one pass, each in one line with what to do."""
     site.environment["MATRIX_PASSWORD"] = "mistyped"

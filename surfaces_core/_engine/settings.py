@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from surfaces_core._engine.inlet import PushSettings
 from surfaces_core._engine.listening import check_listen, parted
 from surfaces_core._engine.sources import Place, Source
 from surfaces_core.contracts import Settings
+from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
 
 
@@ -159,6 +160,14 @@ class Registry:
     """Where each agent stands in the file."""
     open_to: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Patterns of who may choose an agent, by its id."""
+    everybodys: str = ""
+    """The agent that the command line gave everybody; a registry that is read anew gives them the same one."""
+
+    def given_to_all(self, agent: str) -> Registry:
+        """The same agents, one of them everybody's. Raises `ConfigError` where it is not there."""
+        if agent not in self.agents:
+            raise ConfigError("", f"no agent has the id {agent}; there are: {', '.join(self.agents)}")
+        return replace(self, people={}, default=agent, everybodys=agent)
 
     def of(self, person: str) -> Agent | None:
         """The agent of a person; None when they have none."""

@@ -61,7 +61,9 @@ async def examine(config: Config, *, online: bool, probe: Probe | None) -> list[
     files = make("surfaces.files", Files, config.files, _context("files")) if config.files is not None else NoFiles()
     tools = host.hooks_of(config).tools
     transports = {name: _transport(config, name, files, tools) for name in config.transports}
-    drivers: list[tuple[str, str, Driver]] = [("storage", config.storage.use, storage), ("files", "files", files)]
+    drivers: list[tuple[str, str, Driver]] = [("files", "files", files)]
+    if online or not storage.remote:
+        drivers.insert(0, ("storage", config.storage.use, storage))
     drivers += [("transport", name, transport) for name, transport in transports.items()]
     if online:
         drivers += [("surface", name, host.lone_surface(config, journal, name, files)) for name in config.surfaces]

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.config import load
+from surfaces_core._engine.config import TOP, load
 from surfaces_core._engine.settings import Registry
 from surfaces_core.errors import ConfigError
 
 LOOK_S = 2.0
 """How often the file is looked at."""
+NEEDED = [section for section in TOP if section != "surfaces"]
+"""The messengers stay as they are, so what only they take from the environment may be gone."""
 Stamp = tuple[int, int, int]
 
 
@@ -47,7 +49,9 @@ class Reloading:
             self._asked.clear()
             self._stamp = stamp
             try:
-                registry = load(self._config).registry
+                registry = load(self._config, needed=NEEDED).registry
+                if self._registry.everybodys:
+                    registry = registry.given_to_all(self._registry.everybodys)
                 self._check(registry)
             except ConfigError as error:
                 self._log.warning("registry.refused", error=str(error))

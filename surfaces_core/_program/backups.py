@@ -14,14 +14,16 @@ import os
 import struct
 import tarfile
 import time
+import zlib
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from surfaces_core._engine import log
 from surfaces_core._engine.config import load
@@ -63,6 +65,8 @@ def _backed_up(options: argparse.Namespace) -> None:
     target: Path = options.archive
     if target.exists():
         raise ConfigError("", f"{target} is there already; name another file")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise ConfigError("", f"{target.parent} is no folder that may be written; make it, or name another file")
     with TemporaryFile() as state:
         total = Sum()
 
@@ -92,7 +96,11 @@ def _config_files(config: Path) -> list[Path]:
     """The config, its registry where that is a file of its own, and its secrets."""
     registry = Path(load(config, needed=("storage", "host")).registry.source.file)
     named = [config, registry, config.parent / DOTENV]
-    return [path for path in dict.fromkeys(named) if path.exists()]
+    there = [path for path in dict.fromkeys(named) if path.exists()]
+    for path in there:
+        if path.name in (MANIFEST, STATE) or [other.name for other in there].count(path.name) > 1:
+            raise ConfigError("", f"{path}: another file of the archive has that name; rename this one")
+    return there
 
 
 def _write(target: Path, manifest: Manifest, state: IO[bytes], files: list[Path]) -> None:
@@ -129,27 +137,36 @@ def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> 
 def restore(options: argparse.Namespace) -> int:
     """`surfaces restore FROM`; the exit code."""
     log.configure("debug" if options.debug else "error")
-    try:
-        with tarfile.open(options.archive, "r:gz") as archive:
-            manifest = _manifest(archive, options.archive)
-            _put_back(archive, manifest, options.config)
-            place = Place(options.config)
-            if not place.storage.lasting:
-                raise ConfigError("storage", f"{place.use} keeps nothing, so nothing can be restored into it")
-            _verify(archive, manifest, options.archive)
-            asyncio.run(_filled(place, archive))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise StateError(f"{options.archive}: cannot be read as a backup: {error}", exit_code=os.EX_DATAERR) from error
+    with _readable(options.archive), tarfile.open(options.archive, "r:gz") as archive:
+        manifest = _manifest(archive, options.archive)
+        _verify(archive, manifest, options.archive)
+        files = {name: _member(archive, name).read() for name in manifest.files}
+    _put_back(files, manifest, options.config)
+    place = Place(options.config)
+    if not place.storage.lasting:
+        raise ConfigError("storage", f"{place.use} keeps nothing, so nothing can be restored into it")
+    with tarfile.open(options.archive, "r:gz") as archive:
+        asyncio.run(_filled(place, archive))
     say(f"{manifest.rows} rows, sha256 {manifest.sha256}: read back from {place.use}")
     say(f"Start the host with {options.config}; it must not run anywhere else with the older state.")
     return os.EX_OK
 
 
-def _manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever a damaged archive makes the libraries raise, as one line. Nothing is written in this block."""
     try:
-        manifest = Manifest.model_validate_json(_member(archive, MANIFEST).read())
-    except (KeyError, ValidationError) as error:
-        raise StateError(f"{path}: is no backup of Surfaces", exit_code=os.EX_DATAERR) from error
+        yield
+    except OSError as error:
+        problem = f"{path}: cannot be read as a backup: {error.strerror or error}"
+        raise StateError(problem, exit_code=os.EX_DATAERR) from error
+    except (tarfile.TarError, EOFError, KeyError, ValueError, struct.error, zlib.error) as error:
+        problem = f"{path}: is damaged, or no backup of Surfaces; take another one"
+        raise StateError(problem, exit_code=os.EX_DATAERR) from error
+
+
+def _manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
+    manifest = Manifest.model_validate_json(_member(archive, MANIFEST).read())
     if manifest.format > FORMAT:
         problem = f"{path}: made by Surfaces {manifest.version}, which is newer; restore it with that"
         raise StateError(problem, exit_code=os.EX_DATAERR)
@@ -163,21 +180,32 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return member
 
 
-def _put_back(archive: tarfile.TarFile, manifest: Manifest, config: Path) -> None:
-    """Write the config's files where there is no config; one that is there is kept."""
+def _put_back(files: Mapping[str, bytes], manifest: Manifest, config: Path) -> None:
+    """Write the config's files where there is no config; one that is there is kept. The config itself comes last."""
     if config.exists():
         say(f"{config} is there and is used as it is")
         return
     config.parent.mkdir(parents=True, exist_ok=True)
-    for name in manifest.files:
+    for name in sorted(files, key=lambda name: name == manifest.config):
         target = config if name == manifest.config else config.parent / Path(name).name
         if target.exists():
             say(f"{target} is there and is kept")
             continue
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_member(archive, name).read())
-        say(f"{target}: written")
+        _written(target, files[name])
+        own = name in (manifest.config, DOTENV)  # the third is the registry, which may have been elsewhere
+        say(f"{target}: written" if own else f"{target}: written; `agents_file` has to name it where it is now")
+
+
+def _written(target: Path, content: bytes) -> None:
+    """A file, whole or not at all, for its owner alone."""
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(target)
 
 
 def _verify(archive: tarfile.TarFile, manifest: Manifest, path: Path) -> None:

@@ -64,10 +64,7 @@ def _chosen(options: argparse.Namespace) -> Config:
     config = load_config(options.config, surfaces_instead=instead)
     if options.agent is None:
         return config
-    agents = config.registry.agents
-    if options.agent not in agents:
-        raise ConfigError("", f"no agent has the id {options.agent}; there are: {', '.join(agents)}")
-    return replace(config, registry=replace(config.registry, people={}, default=options.agent))
+    return replace(config, registry=config.registry.given_to_all(options.agent))
 
 
 def _mapping(text: str) -> dict[str, Any]:

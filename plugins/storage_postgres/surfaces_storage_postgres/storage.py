@@ -38,6 +38,7 @@ class PostgresStorage(BufferedStorage):
         )
 
     settings: Settings
+    remote = True
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)

@@ -37,6 +37,7 @@ class RedisStorage(BufferedStorage):
         )
 
     settings: Settings
+    remote = True
 
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
