@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -61,6 +62,21 @@ def test_every_variable_of_a_container_means_something() -> None:
         for name, service in yaml.safe_load(path.read_text())["services"].items():
             if name in {"surfaces", "check"}:
                 assert set(service["environment"]) <= known, path
+
+
+def test_the_board_shows_metrics_that_there_are() -> None:
+    """Every query of the Grafana board asks for metrics and labels of the reference, and each panel has its place."""
+    board = json.loads((ROOT / "deploy/grafana.json").read_text())
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    known = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    asked = {
+        name.removesuffix("_bucket") for query in queries for name in re.findall(r"(?:surfaces|process)_\w+", query)
+    }
+    assert asked <= known
+    assert {name for name in known if name.startswith("surfaces_")} - asked == {"surfaces_info", "surfaces_reconciled"}
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
 
 
 # Smoke --------------------------------------------------------------------------------------------
