@@ -29,7 +29,8 @@ class Case:
     name: str
     failure: str
     """What it said, the first line of it; empty where it passed."""
-    skipped: bool
+    skipped: str = ""
+    """Why it was left out; empty where it was not."""
 
     @property
     def promise(self) -> str:
@@ -81,7 +82,7 @@ def _failures(what: str, cases: Sequence[Case]) -> Iterator[Finding]:
 
 def _count(what: str, cases: Sequence[Case]) -> Finding:
     passed = sum(not case.failure and not case.skipped for case in cases)
-    left_out = [case.promise or case.name for case in cases if case.skipped]
+    left_out = [f"{case.promise or case.name} ({case.skipped})" for case in cases if case.skipped]
     said = f"{passed} of {len(cases)} tests pass" + (f", left out: {', '.join(left_out)}" if left_out else "")
     return Finding(level="ok" if passed else "note", about=what, said=said)
 
@@ -95,14 +96,16 @@ def _run(subject: Subject, options: Sequence[str]) -> list[Case]:
         )
         if not report.is_file():
             last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-            return [Case(name="pytest", failure=last, skipped=False)]
+            return [Case(name="pytest", failure=last)]
         return [_case(node) for node in ElementTree.parse(report).iter("testcase")]  # noqa: S314 -- pytest wrote it
 
 
 def _case(node: ElementTree.Element) -> Case:
     failed = node.find("failure") if node.find("failure") is not None else node.find("error")
     failure = "" if failed is None else _first(failed)
-    return Case(name=node.get("name", ""), failure=failure, skipped=node.find("skipped") is not None)
+    skipped = node.find("skipped")
+    why = "" if skipped is None else skipped.get("message") or "skipped"
+    return Case(name=node.get("name", ""), failure=failure, skipped=why.removesuffix(", says the bench"))
 
 
 def _first(failed: ElementTree.Element) -> str:

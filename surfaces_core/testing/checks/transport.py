@@ -101,7 +101,7 @@ async def check_unreachable(bench: TransportBench) -> None:
 async def check_breaks_off(bench: TransportBench) -> None:
     """An agent that fails once it has the question is `Rejected`, not `Unavailable`, with a sentence for people."""
     if bench.breaks_off is None:
-        raise SkipTest("no agent breaks off, says the bench")
+        raise SkipTest("no agent that fails in the middle is at hand, says the bench")
     async with _opened(bench) as transport:
         failure: DriverError | None = None
         async with aclosing(_run(transport, _request(bench, "1", agent=bench.breaks_off))) as events:
