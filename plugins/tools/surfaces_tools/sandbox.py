@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -131,7 +132,8 @@ class Sandbox:
             link = Path("/", name)
             words += ["--symlink", str(link.readlink()), str(link)] if link.is_symlink() else []
         words += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-        words += ["--proc", "/proc", "--dev", "/dev", "--size", str(self._settings.max_tmp_mb << 20), "--tmpfs", TMP]
+        words += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]  # else a folder in memory without a limit
+        words += ["--size", str(self._settings.max_tmp_mb << 20), "--tmpfs", TMP]
         words += ["--bind", str(folder), "/workspace", "--chdir", "/workspace", "--remount-ro", "/"]
         for key, value in {"PATH": "/usr/bin:/bin", "HOME": "/workspace", "LANG": "C.UTF-8", "TMPDIR": TMP}.items():
             words += ["--setenv", key, value]
@@ -162,7 +164,8 @@ class Sandbox:
             timed_out = True
         finally:  # bubblewrap dies, with it the first process of the room, and with that one the kernel ends all others
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has just ended, and nobody has said so yet
+                    os.killpg(process.pid, signal.SIGKILL)
             await asyncio.shield(process.wait())
         return Ran(code=process.returncode or 0, output=printed.text(), timed_out=timed_out)
 

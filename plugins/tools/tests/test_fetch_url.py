@@ -12,7 +12,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from surfaces_tools.fetching import Fetcher, FetchSettings, Refused
-from surfaces_tools.reading import unpacker
+from surfaces_tools.reading import text_of, unpacker
 
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 """In these tests the first is everybody's address, the second somebody's own."""
@@ -207,6 +207,27 @@ async def test_a_bomb_does_not_go_off(serving: Serving):
 def test_a_bomb_takes_no_memory():
     """Of what is packed no more is unpacked at a time than may be read."""
     assert len(unpacker("gzip")(gzip.compress(b"\0" * 5_000_000), 1000)) == 1000
+
+
+@pytest.mark.parametrize("charset", ["zlib", "bz2", "rot13", "punycode", "unicode_escape", "undefined", "nobodys"])
+def test_only_encodings_of_pages_are_known(charset: str):
+    """A server can't name one that unpacks, that takes hours for a page, or that is for no bytes at all."""
+    assert text_of(b"a-plain \\u0041 page", "text/plain", charset) == "a-plain \\u0041 page"
+
+
+def test_a_page_that_is_nothing_but_markup_takes_no_hours():
+    """What lies in each other is bounded, whatever seems to close it; what stands before that is read."""
+    read = text_of(b"<p>first" + b"<div><!--</div>-->" * 200_000 + b"last", "text/html", "")
+    assert read.startswith("first")
+    assert read.endswith("[The rest is left out: it has too much markup.]")
+    assert text_of(b"<ul>" + b"<li><p>a<br>" * 20_000, "text/html", "").count("a") == 20_000
+
+
+def test_pages_of_old_are_read():
+    """In the encoding that they name."""
+    for charset in ("latin-1", "windows-1251", "koi8-r", "shift_jis", "gb2312", "big5", "euc-kr", "iso-2022-jp"):
+        said = {"latin-1": "é", "windows-1251": "ж", "koi8-r": "ж", "euc-kr": "글", "big5": "樂"}.get(charset, "文")
+        assert text_of(said.encode(charset), "text/plain", charset) == said
 
 
 async def test_what_is_packed_is_unpacked(serving: Serving):

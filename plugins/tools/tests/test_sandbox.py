@@ -74,9 +74,10 @@ async def test_a_link_out_of_the_workspace_leads_nowhere(root: Path):
 
 async def test_nothing_outside_the_workspace_can_be_written(root: Path):
     """The system is there to be read; /tmp is the room's own, bounded, and gone afterwards."""
-    for path in ("/x", "/usr/x", "/etc/x", "/usr/bin/x"):
+    for path in ("/x", "/usr/x", "/etc/x", "/usr/bin/x", "/dev/x", "/dev/shm/x"):
         ran = await run(root, f"touch {path}")
         assert ran.code != 0, path
+    assert (await run(root, "echo x > /dev/null; head -c 3 /dev/zero | wc -c")).output == "3\n"
     ran = await run(root, "head -c 3000000 /dev/zero > /tmp/x; ls /tmp/x && df -m /tmp | tail -1", max_tmp_mb=2)
     assert "No space left" in ran.output
     assert (await run(root, "ls /tmp")).output == ""
@@ -126,6 +127,7 @@ async def test_memory_time_and_files_are_bounded(root: Path):
     assert "MemoryError" in ran.output
     ran = await run(root, "while :; do :; done", max_cpu_s=1)
     assert (ran.code != 0, ran.timed_out) == (True, False)
+    assert (await run(root, "echo x > /dev/null; head -c 3 /dev/zero | wc -c")).output == "3\n"
     ran = await run(root, "head -c 3000000 /dev/zero > big; wc -c < big; rm big", max_file_mb=1)
     assert "1048576" in ran.output
 
