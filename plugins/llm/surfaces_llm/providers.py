@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from ssl import SSLContext
@@ -23,6 +24,10 @@ STRICT = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
 """An answer that just ends was cut off."""
 
 
+ENVIRONMENT = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_")
+"""How the variables begin in which the libraries look for keys, accounts, addresses and headers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
     """A model that can be asked."""
@@ -38,8 +43,20 @@ class Speaker:
 async def speaker(name: str, settings: ModelSettings) -> AsyncIterator[Speaker]:
     """A model with an HTTP client of its own, as long as the block lasts."""
     timeout = httpx2.Timeout(settings.first_timeout_s, connect=settings.connect_timeout_s)
-    async with httpx2.AsyncClient(timeout=timeout, verify=_trusted()) as client:
-        yield Speaker(name=name, settings=settings, model=_model(settings, client), client=client)
+    async with httpx2.AsyncClient(timeout=timeout, verify=_trusted(), trust_env=False) as client:
+        with _no_environment():
+            model = _model(settings, client)
+        yield Speaker(name=name, settings=settings, model=model, client=client)
+
+
+@contextmanager
+def _no_environment() -> Iterator[None]:
+    """What is configured is all that the libraries know: what else they find would go to any `base_url`."""
+    hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(ENVIRONMENT)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 @cache

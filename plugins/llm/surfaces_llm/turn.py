@@ -36,6 +36,8 @@ from surfaces_llm.toolbox.box import Stopped, TurnTools
 
 ANSWER_TOKENS = 2000
 """What is left free for an answer whose length nobody limits."""
+LEAST_SHARE = 1 / 1024
+"""With less of what was said before it is not tried."""
 NOTES = {"length": words.ANSWER_TOO_LONG, "content_filter": words.ANSWER_FILTERED}
 """By the reason for which an answer ended before its end: what the person is told."""
 
@@ -125,6 +127,15 @@ class Turn:
             before = earlier(fitting(self.kept, budget), self.pictures if speaker.settings.vision else {})
         return [*before, replace(asked, instructions=self.options.system_prompt or None), *self.fresh]
 
+    def lessened(self, speaker: Speaker) -> bool:
+        """Whether a model is told less than it was, from now on."""
+        before = len(self.messages(speaker))
+        while self.share > LEAST_SHARE:
+            self.share /= 2
+            if len(self.messages(speaker)) < before:
+                return True
+        return False
+
     def _budget(self, speaker: Speaker) -> int:
         """Tokens left for what was said before."""
         most = min(speaker.settings.context_tokens, self.options.max_context_tokens or speaker.settings.context_tokens)
@@ -151,7 +162,10 @@ class Asking:
                 async for piece in pieces:
                     yield piece
             response = cast(ModelResponse, turn.fresh[-1])
-            if not _calls(response) or step == turn.options.max_steps:
+            if not _calls(response):
+                break
+            if step == turn.options.max_steps:  # a call without a result would cost every later question its answer
+                turn.fresh[-1] = replace(response, parts=[p for p in response.parts if not isinstance(p, ToolCallPart)])
                 break
             async with aclosing(self._use(turn)) as events:
                 async for event in events:
@@ -222,9 +236,7 @@ class Asking:
                     async for piece in pieces:
                         yield piece
             except Failed as error:
-                before = len(turn.messages(speaker))
-                turn.share /= 2
-                if error.failure.code != failures.TOO_LONG or turn.shown or len(turn.messages(speaker)) == before:
+                if error.failure.code != failures.TOO_LONG or turn.shown or not turn.lessened(speaker):
                     raise
             else:
                 return

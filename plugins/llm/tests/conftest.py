@@ -93,6 +93,11 @@ class Talk:
         """The conversation as the model got it the last time."""
         return self.server.record.asked[-1].said
 
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """The same, as it went to a server that speaks as OpenAI's does."""
+        return list(self.server.record.asked[-1].body["messages"])
+
 
 OpenTalk = Callable[..., AbstractAsyncContextManager[Talk]]
 

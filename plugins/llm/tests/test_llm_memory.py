@@ -12,7 +12,7 @@ from surfaces_core import Said, Text
 from surfaces_core.testing.driver_contexts import MemoryStore
 from surfaces_llm import kept
 from surfaces_llm.kept import LARGEST_ROW, tokens_of
-from surfaces_testing.models import CUT, ModelFault, Reply, busy, waits
+from surfaces_testing.models import CUT, ModelFault, Reply, busy, failing, waits
 
 STATELESS = {"mode": "stateless"}
 
@@ -178,6 +178,30 @@ async def test_where_the_model_takes_even_less_it_gets_even_less(talking: Any):
         assert len(talk.last) < before
         talk.server.faults = [too_much] * 50
         assert (await talk.ask("never")).code == "LLM_TOO_LONG"
+
+
+async def test_where_the_model_takes_far_less_than_is_believed(talking: Any):
+    """It is lessened until the conversation takes less, however much room was believed to be left."""
+    too_much = ModelFault(status=400, code="context_length_exceeded")
+    async with talking(models={"small": {"context_tokens": 100_000}}) as talk:
+        for number in range(4):
+            await talk.ask(f"{number} " + "word " * 100)
+        talk.server.faults = [too_much]
+        assert (await talk.ask("last")).text.startswith("You said: last.")
+
+
+async def test_a_model_that_steps_in_is_told_as_much(talking: Any):
+    """That another could not be reached takes nothing from what was said before."""
+    async with talking(models={name: {"context_tokens": 3000} for name in ("small", "large")}) as talk:
+        for number in range(4):
+            await talk.ask(f"{number} " + "word " * 200)
+        await talk.ask("4 " + "word " * 200)
+        alone = len(talk.last)
+        assert alone > 3
+        talk.agent.options["model"] = ["small", "large"]
+        talk.server.faults = [failing()]
+        await talk.ask("5 " + "word " * 200)
+        assert (talk.server.record.asked[-1].model, len(talk.last)) == ("large", alone)
 
 
 async def test_old_turns_are_dropped_from_the_store(talking: Any):

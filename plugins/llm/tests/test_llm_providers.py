@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 
 from surfaces_llm import LlmOptions, LlmSettings, settings
-from surfaces_testing.models import CUT, ModelServer, Reply, ToolUse, busy
+from surfaces_testing.models import CUT, ModelServer, Reply, ToolUse, busy, remembers
 
 KEY = "sesame"
 PROVIDERS = ["openai", "ollama", "deepseek", "moonshot", "anthropic", "google"]
@@ -51,6 +52,24 @@ async def test_each_provider(provider: str, talking: Any):
             server.faults = [CUT]
             cut = await talk.ask("four")
             assert (cut.text, cut.code) == ("You", "LLM_CUT_OFF")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_nothing_of_the_environment_goes_to_a_server(
+    provider: str, talking: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither accounts nor headers that are there for other programs, nor is a proxy of theirs asked."""
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.setenv(name, "leak")
+    for name in ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS"):
+        monkeypatch.setenv(name, "X-Other: leak")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with ModelServer(key=KEY) as server, talking(models={"small": spoken(provider, server)}) as talk:
+        assert (await talk.transport.check(talk.agent)).reachable
+        assert (await talk.ask("one")).text == "You said: one. (question 1)"
+        assert "leak" not in str(server.record.asked[0].headers)
+        assert os.environ["OPENAI_ORG_ID"] == "leak"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -140,6 +159,10 @@ async def test_a_model_that_only_uses_tools_is_brought_to_an_end(talking: Any):
         assert len(talk.server.record.asked) == 3
         assert heard.tokens == 54
         assert ("tool", '{"error":"There is no such tool."}') in talk.last
+        talk.server.brain = remembers
+        await talk.ask("and now?")
+        called = [call["id"] for message in talk.sent for call in message.get("tool_calls", ())]
+        assert called == [message["tool_call_id"] for message in talk.sent if message["role"] == "tool"]
 
 
 # Settings -----------------------------------------------------------------------------------------
