@@ -157,8 +157,8 @@ def change_only_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is changed, but its row is not."""
     original = Journal.amend
 
-    async def amend(self: Journal, amendment: Any, _amended: Any) -> None:
-        await original(self, amendment, None)
+    async def amend(self: Journal, amendment: Any, _amended: Any, changes: Any) -> None:
+        await original(self, amendment, None, changes)
 
     monkeypatch.setattr(Journal, "amend", amend)
 
