@@ -10,6 +10,7 @@ LONGEST_DRAFT = 6000
 """Characters of a running answer that are drawn, the last ones."""
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """All that a terminal obeys, and what turns the direction of a line; not tab and newline."""
+SGR = re.compile("\x1b\\[[0-9;]*m")
 DECODED = re.compile(CONTROL.pattern.replace("\x0b-\x1f", "\x0b-\x1a\x1c-\x1f"))
 """The same where colours are already, each behind an ESC: Markdown can write a character as its number."""
 LINK = re.compile(r"\[((?:[^\]\\]|\\.)*)\]\(chat:(\d+)\)")
@@ -49,7 +50,9 @@ def drawn(markdown: str, width: int, *, quiet: bool = False, colours: bool = Tru
     text = with_ways(clean(markdown)).replace("\t", "    ")
     console.print(Markdown(text, hyperlinks=False, style="bright_black" if quiet else "none"))
     shown = DECODED.sub("\N{REPLACEMENT CHARACTER}", out.getvalue())
-    return "\n".join(line.rstrip() for line in shown.rstrip("\n").split("\n"))
+    lines = [line.rstrip() for line in shown.split("\n")]
+    seen = [number for number, line in enumerate(lines) if SGR.sub("", line).strip()]
+    return "\n".join(lines[seen[0] : seen[-1] + 1]) if seen else ""
 
 
 @lru_cache(maxsize=4)

@@ -363,6 +363,12 @@ def test_no_control_character_is_shown(evil: str):
     assert evil[0] not in drawn(f"a&#{ord(evil[0])};b", 60, colours=False)
 
 
+@pytest.mark.parametrize(("markdown", "lines"), [("- a\n- b", 2), ("```python\n```", 1), ("# Title", 1), ("a\n\nb", 3)])
+def test_nothing_takes_more_room_than_it_needs(markdown: str, lines: int):
+    """No empty lines around an answer: the screen has its own between two of them."""
+    assert len(drawn(markdown, 60).split("\n")) == lines
+
+
 def test_links_say_where_they_lead():
     """To a conversation by how to go there, elsewhere by the address itself."""
     assert with_ways("see [C2 work](chat:2)") == "see C2 work (`/chat 2`)"
