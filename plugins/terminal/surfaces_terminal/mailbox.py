@@ -72,6 +72,10 @@ class Mailbox:
         """The message of a number."""
         return self._messages.get(seq)
 
+    def with_files(self) -> list[str]:
+        """The keys of the messages that have a file."""
+        return [message.key for message in self._messages.values() if message.file is not None]
+
     def unseen(self, reader: str) -> Iterator[Message]:
         """Everything behind what a reader has seen; whether it is for them the caller knows."""
         seen = self._seen.get(reader, 0)

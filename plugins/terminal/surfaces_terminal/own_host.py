@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -39,6 +40,7 @@ agents:
   - {{id: echo, label: Echo, transport: echo}}
 hooks: [context, chats, staging]
 """
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -66,9 +68,23 @@ def find(config: Path) -> Place:
     for name, settings in (surfaces if isinstance(surfaces, dict) else {}).items():
         if isinstance(settings or {}, dict) and (settings or {}).get("use", name) == "terminal":
             settings = {"use": "terminal", **(settings or {})}
-            socket = Path(str(settings.get("socket", DEFAULT_SOCKET)))
-            return Place(config=config, surfaces={name: settings}, socket=socket, named=True)
+            socket = _filled(str(settings.get("socket", DEFAULT_SOCKET)), str(config))
+            settings = {**settings, "socket": socket}
+            return Place(config=config, surfaces={name: settings}, socket=Path(socket), named=True)
     return Place(config=config, surfaces={"terminal": {}}, socket=DEFAULT_SOCKET, named=False)
+
+
+def _filled(socket: str, config: str) -> str:
+    """The path with what it takes from the environment, as the host reads it. Raises `ConfigError`."""
+
+    def value(found: re.Match[str]) -> str:
+        name, otherwise = found.groups()
+        given = os.environ.get(name) or otherwise
+        if given is None:
+            raise ConfigError("surfaces", f"{name} is not set here, and the path of the socket needs it", file=config)
+        return given
+
+    return VARIABLE.sub(value, socket)
 
 
 def first_config() -> Path:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -17,24 +17,35 @@ from surfaces_terminal import words
 from surfaces_terminal.wire import PIECE
 
 KEEP_S = 30 * 86_400.0
-"""What is older than this is removed when the surface opens."""
+"""What is older than this is removed, except what an agent sent with a message that is kept."""
+LOOK_S = 86_400.0
+"""How often that is looked for."""
 
 
 class Spool:
     """A folder for its owner alone, whose files have names of ours."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, most_bytes: int, wanted: Callable[[], Iterable[str]]) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
+        self._wanted = wanted
+        """The keys of messages whose files somebody may still ask for."""
+        self._looked_at = 0.0
 
     def open(self) -> None:
         """Make the folder, and remove what is old or was never finished. Raises `OSError`."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        oldest = time.time() - KEEP_S
+        for path in self._folder.glob("*.part"):
+            path.unlink()
+        self._tidy({self._sent(key).name for key in self._wanted()})
+
+    def _tidy(self, wanted: Collection[str]) -> None:
+        """Remove what is old and nobody wants."""
+        self._looked_at = time.time()
         for path in self._folder.iterdir():
-            if path.suffix == ".part" or path.stat().st_mtime < oldest:
-                with suppress(OSError):
+            with suppress(OSError):
+                if path.name not in wanted and path.stat().st_mtime < self._looked_at - KEEP_S:
                     path.unlink()
 
     async def take(self, size: int, chunks: AsyncIterator[bytes]) -> str:
@@ -71,6 +82,8 @@ class Spool:
     async def _write(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         part = self._folder / f"{name}.part"
         try:
+            if time.time() - self._looked_at > LOOK_S:
+                await asyncio.to_thread(self._tidy, {self._sent(key).name for key in self._wanted()})
             file = await asyncio.to_thread(part.open, "wb")
             with file:
                 async for chunk in chunks:

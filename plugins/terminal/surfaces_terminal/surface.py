@@ -42,9 +42,9 @@ class TerminalSurface(Surface):
 
     def __init__(self, settings: TerminalSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)
-        spool = settings.socket.with_name(f"{settings.socket.name}.files")
-        self._spool = Spool(spool, settings.max_file_bytes)
         self._mailbox = Mailbox(context.store, settings.keep)
+        spool = settings.socket.with_name(f"{settings.socket.name}.files")
+        self._spool = Spool(spool, settings.max_file_bytes, self._mailbox.with_files)
         self.conversations = Rooms(context.name, context.store, lambda person: self._desk.tell_chats(person))
         self._desk = Desk(context, self.conversations, self._mailbox, self._spool)
 
@@ -54,13 +54,13 @@ class TerminalSurface(Surface):
         return str(settings.socket.absolute())
 
     async def __aenter__(self) -> Self:
+        await self._mailbox.open()
         try:
             await asyncio.to_thread(self._spool.open)
         except OSError as error:
             problem = f"{self.context.name}: no files can be kept beside {self.settings.socket}: {error.strerror}"
             raise StateError(problem, exit_code=os.EX_IOERR) from error
         await self.conversations.load()
-        await self._mailbox.open()
         return self
 
     async def __aexit__(

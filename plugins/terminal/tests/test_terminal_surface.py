@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from surfaces_core import Address, Binding, ConfigError, Draft, FileRef, Inbound, Kind, Opening, Outbound
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
-from surfaces_terminal import program
+from surfaces_terminal import own_host, program
 from surfaces_terminal.client import Client, FileError
 from surfaces_terminal.render import clean, drawn, with_ways
 from surfaces_terminal.saving import safe_name, save
@@ -215,6 +216,33 @@ async def test_a_file_that_broke_off(
     async with await asyncio.start_unix_server(serve, house.socket), attached(house.client):
         await house.watcher.until(lambda: seen)
     assert (shown, len(list((tmp_path / "got").iterdir()))) == ([last], int(last == "report.txt"))
+
+
+async def test_old_files_go_but_not_one_that_waits(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What a person sent long ago is removed while the surface runs, too; what an agent sent waits for its reader."""
+    monkeypatch.setattr("surfaces_terminal.spool.LOOK_S", -1.0)
+    (tmp_path / "a.txt").write_text("a")
+    folder = house.socket.with_name("terminal.sock.files")
+    async with living(house, RecordingIntake(), MINE) as surface:
+        await surface.send(replace(ANSWER, file=await stored(house)))
+        await house.client.upload(tmp_path / "a.txt")
+        for path in folder.iterdir():
+            os.utime(path, (1, 1))
+        await house.client.upload(tmp_path / "a.txt")
+        assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["in", "out"]
+    async with living(house, RecordingIntake(), MINE), attached(house.client):
+        await house.watcher.until(lambda: house.watcher.messages)
+        assert (await save(house.client, house.watcher.messages[0], tmp_path / "got")).read_bytes() == b"the report"
+
+
+def test_a_socket_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The client goes where the host listens."""
+    config = tmp_path / "s.yaml"
+    config.write_text('surfaces: {terminal: {socket: "${RUN_DIR}/${NAME:-t}.sock"}}')
+    with pytest.raises(ConfigError, match="RUN_DIR is not set"):
+        own_host.find(config)
+    monkeypatch.setenv("RUN_DIR", "/run/x")
+    assert own_host.find(config).socket == Path("/run/x/t.sock")
 
 
 async def test_a_file_waits_for_the_host(house: House, tmp_path: Path):
