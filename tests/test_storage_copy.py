@@ -173,6 +173,10 @@ def test_a_target_that_holds_a_state_is_left_alone(desk: Desk, source: Path) -> 
     assert desk.rows(target) == ROWS
     same = desk.copy(source, source)
     assert (same.code, "same storage" in same.err) == (78, True)
+    (desk.folder / "link.db").symlink_to(desk.folder / "new.db")
+    other = desk.config("other", {"use": "sqlite", "path": str(desk.folder / "link.db")})
+    again = desk.copy(target, other)
+    assert (again.code, "same storage" in again.err) == (78, True)
 
 
 def test_nothing_is_copied_to_or_from_memory(desk: Desk, source: Path) -> None:

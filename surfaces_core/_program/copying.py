@@ -89,6 +89,10 @@ class Place:
     def _explained(self, error: StateError) -> StateError:
         if error.exit_code != os.EX_TEMPFAIL:
             return error
+        if f"process {os.getpid()} on " in str(error):  # another name for what this very command holds
+            return StateError(
+                f"{self.path}: names the same storage as the other config; name another one", exit_code=78
+            )
         return StateError(f"{self.path}: the host must rest while its state is copied: {error}", exit_code=75)
 
 
