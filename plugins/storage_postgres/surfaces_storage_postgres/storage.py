@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 import surfaces_core
 from surfaces_core import Agent, BufferedStorage, Context, Database, Finding
 from surfaces_storage_postgres import examining, failures, session
 from surfaces_storage_postgres.database import PostgresDatabase
+
+LONGEST_NAME = 63
 
 
 class PostgresStorage(BufferedStorage):
@@ -36,6 +38,14 @@ class PostgresStorage(BufferedStorage):
             description="A UNIX socket by which `surfaces queue` and the like reach the host while it runs; "
             "without it they work while it does not.",
         )
+
+        @field_validator("schema_name")
+        @classmethod
+        def _fits(cls, name: str) -> str:
+            """PostgreSQL cuts longer names, and would find another schema than the one that is asked for."""
+            if len(name.encode()) > LONGEST_NAME or name.startswith("pg_"):
+                raise ValueError(f"a schema's name has at most {LONGEST_NAME} bytes and does not begin with pg_")
+            return name
 
     settings: Settings
     remote = True

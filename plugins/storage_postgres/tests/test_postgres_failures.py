@@ -58,9 +58,19 @@ def test_exit_codes(error: Exception, code: int) -> None:
     assert failures.translated("here", error).exit_code == code
 
 
-@pytest.mark.parametrize("settings", [{}, {"dsn": "x", "timeout_s": 0}, {"dsn": "x", "schema_name": ""}, {"dsm": "x"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dsn": "x", "timeout_s": 0},
+        {"dsn": "x", "schema_name": ""},
+        {"dsn": "x", "schema_name": "é" * 40},
+        {"dsn": "x", "schema_name": "pg_bot"},
+        {"dsm": "x"},
+    ],
+)
 def test_postgres_settings_are_checked(settings: dict[str, object]) -> None:
-    """A missing DSN, a time that is none, an empty name and an unknown key are errors."""
+    """A missing DSN, a time that is none, a name that PostgreSQL would not take and an unknown key are errors."""
     with pytest.raises(ValidationError):
         PostgresStorage.Settings.model_validate(settings)
 
