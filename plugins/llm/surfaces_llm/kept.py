@@ -33,6 +33,12 @@ def tokens_of(text: str) -> int:
     return len(text.encode()) // 3 + 4
 
 
+def reckoned(messages: Sequence[ModelMessage]) -> int:
+    """Tokens of messages without pictures."""
+    parts = [part for message in messages for part in message.parts]
+    return sum(tokens_of(part.content if isinstance(part, TextPart) else str(part)) for part in parts)
+
+
 class KeptTurn(BaseModel):
     """One turn as it is kept."""
 
@@ -64,9 +70,7 @@ class KeptTurn(BaseModel):
     @property
     def size(self) -> int:
         """Tokens that it takes of a model's context, reckoned."""
-        parts = [part for message in self.messages for part in message.parts]
-        said = sum(tokens_of(part.content if isinstance(part, TextPart) else str(part)) for part in parts)
-        return tokens_of(self.text) + said + IMAGE_TOKENS * len(self.images)
+        return tokens_of(self.text) + reckoned(self.messages) + IMAGE_TOKENS * len(self.images)
 
 
 def prefix(agent: Agent, context: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from pydantic_ai.messages import (
@@ -11,14 +12,18 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelResponse,
     TextPart,
+    ToolReturnPart,
     UserContent,
     UserPromptPart,
 )
 
 from surfaces_core import Said
 from surfaces_llm.attachments import Picture
-from surfaces_llm.kept import KeptTurn, tokens_of
+from surfaces_llm.kept import KeptTurn, reckoned, tokens_of
 
+CUT = "\n[cut: there is no room for more]"
+LEAST_RESULT = 300
+"""Bytes of what a tool gave that are told however little room there is."""
 Pictures = Mapping[str, Picture]
 
 
@@ -38,6 +43,29 @@ def earlier(turns: Sequence[KeptTurn], pictures: Pictures) -> list[ModelMessage]
     for turn in turns:
         messages += [question(turn.text, turn.images, pictures), *turn.messages]
     return messages
+
+
+def fitted(fresh: Sequence[ModelMessage], room: int) -> list[ModelMessage]:
+    """What came of a question; where it takes more tokens than there are, what tools gave is cut to even shares."""
+    over = reckoned(fresh) - room
+    given = [part for message in fresh for part in message.parts if isinstance(part, ToolReturnPart)]
+    if over <= 0 or not given:
+        return list(fresh)
+    left = sum(len(str(part.content).encode()) for part in given) - 3 * over - len(CUT) * len(given)
+    each = max(LEAST_RESULT, left // len(given))
+    return [
+        replace(
+            message, parts=[_cut(part, each) if isinstance(part, ToolReturnPart) else part for part in message.parts]
+        )
+        if isinstance(message, ModelRequest)
+        else message
+        for message in fresh
+    ]
+
+
+def _cut(part: ToolReturnPart, most: int) -> ToolReturnPart:
+    said = str(part.content).encode()
+    return part if len(said) <= most else replace(part, content=said[:most].decode(errors="ignore") + CUT)
 
 
 def reread(history: Sequence[Said], budget: int) -> list[ModelMessage]:

@@ -74,6 +74,7 @@ class Speaking:
             running.discard(turn)
             if not running:
                 self._running.pop((request.agent.id, request.context), None)
+            await turn.tools.ledger.clear()
 
     async def _events(self, turn: Turn, notes: Sequence[str]) -> AsyncGenerator[AgentEvent, None]:
         try:

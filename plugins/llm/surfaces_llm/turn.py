@@ -22,14 +22,15 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings as LibrarySettings
+from pydantic_ai.tools import ToolDefinition
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import AgentEvent, AgentRequest, Text
 from surfaces_llm import failures, words
 from surfaces_llm.attachments import Picture
 from surfaces_llm.failures import CAUGHT, Failure, translate
-from surfaces_llm.kept import IMAGE_TOKENS, KeptTurn, fitting, tokens_of
-from surfaces_llm.prompting import earlier, question, reread
+from surfaces_llm.kept import IMAGE_TOKENS, KeptTurn, fitting, reckoned, tokens_of
+from surfaces_llm.prompting import earlier, fitted, question, reread
 from surfaces_llm.providers import Speaker
 from surfaces_llm.settings import LlmOptions
 from surfaces_llm.toolbox.box import Stopped, TurnTools
@@ -120,29 +121,34 @@ class Turn:
     def messages(self, speaker: Speaker) -> list[ModelMessage]:
         """All that a model is told."""
         asked = question(self.text, self.images, self.pictures if speaker.settings.vision else {})
-        budget = int(self._budget(speaker) * self.share)
+        room = int(self._room(speaker) * self.share)
+        fresh = fitted(self.fresh, room)
+        budget = room - reckoned(fresh)
         if self.options.mode == "stateless":
             before = reread(self.request.history, budget)
         else:
             before = earlier(fitting(self.kept, budget), self.pictures if speaker.settings.vision else {})
-        return [*before, replace(asked, instructions=self.options.system_prompt or None), *self.fresh]
+        return [*before, replace(asked, instructions=self.options.system_prompt or None), *fresh]
 
     def lessened(self, speaker: Speaker) -> bool:
         """Whether a model is told less than it was, from now on."""
-        before = len(self.messages(speaker))
+        before = _length(self.messages(speaker))
         while self.share > LEAST_SHARE:
             self.share /= 2
-            if len(self.messages(speaker)) < before:
+            if _length(self.messages(speaker)) < before:
                 return True
         return False
 
-    def _budget(self, speaker: Speaker) -> int:
-        """Tokens left for what was said before."""
+    def definitions(self, speaker: Speaker) -> list[ToolDefinition]:
+        """The tools that a model is told of."""
+        return list(self.tools.definitions()) if speaker.settings.tools else []
+
+    def _room(self, speaker: Speaker) -> int:
+        """Tokens left for what was said before, and for what came of the question."""
         most = min(speaker.settings.context_tokens, self.options.max_context_tokens or speaker.settings.context_tokens)
         answer = self.options.max_output_tokens or min(ANSWER_TOKENS, most // 4)
         own = tokens_of(self.text) + tokens_of(self.options.system_prompt) + IMAGE_TOKENS * len(self.images)
-        fresh = sum(tokens_of(str(part)) for message in self.fresh for part in message.parts)
-        return most - answer - own - fresh
+        return most - answer - own - sum(tokens_of(str(tool)) for tool in self.definitions(speaker))
 
 
 class Asking:
@@ -255,7 +261,7 @@ class Asking:
     @asynccontextmanager
     async def _opened(self, turn: Turn, speaker: Speaker, *, last: bool) -> AsyncIterator[StreamedResponse]:
         """A model's answer from its head on, which is waited for no longer than the model may be silent at first."""
-        tools = list(turn.tools.definitions()) if speaker.settings.tools else []
+        tools = turn.definitions(speaker)
         stream = model_request_stream(
             speaker.model,
             turn.messages(speaker),
@@ -303,6 +309,12 @@ def _settings(options: LlmOptions, *, last: bool) -> LibrarySettings:
 def _calls(message: ModelMessage) -> Sequence[ToolCallPart]:
     """The tools that an answer calls."""
     return [part for part in message.parts if isinstance(part, ToolCallPart)]
+
+
+def _length(messages: Sequence[ModelMessage]) -> int:
+    """How much a model is told: messages, and characters of their texts."""
+    contents = [getattr(part, "content", "") for message in messages for part in message.parts]
+    return len(messages) + sum(len(content) for content in contents if isinstance(content, str))
 
 
 def _text(event: ModelResponseStreamEvent) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import json
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from surfaces_core import Said, Text
+from surfaces_core import AgentTool, Progress, Rejected, Said, Text, ToolCall
 from surfaces_core.testing.driver_contexts import MemoryStore
 from surfaces_llm import kept
 from surfaces_llm.kept import LARGEST_ROW, tokens_of
-from surfaces_testing.models import CUT, ModelFault, Reply, busy, failing, waits
+from surfaces_testing.models import CUT, ModelFault, Reply, ToolUse, busy, failing, waits
 
 STATELESS = {"mode": "stateless"}
 
@@ -102,6 +104,56 @@ async def test_a_turn_of_a_context_that_is_cleared_meanwhile_keeps_nothing(talki
             rest = [event async for event in turn]
         assert rest
         assert talk.store.rows == {}
+
+
+class Nothing(BaseModel):
+    """No arguments."""
+
+
+@pytest.mark.parametrize("mode", ["kept", "stateless"])
+@pytest.mark.parametrize("fault", [None, failing()], ids=["answered", "failed"])
+async def test_a_tool_of_a_context_that_is_cleared_meanwhile_leaves_nothing(talking: Any, mode: str, fault: Any):
+    """Neither its call nor its result stays, however the turn ends."""
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    async def tell(call: ToolCall) -> str:
+        call.progress(Progress(text="on it"))
+        began.set()
+        await gate.wait()
+        return "secret"
+
+    tool = AgentTool(name="tell", description="Tells.", arguments=Nothing, handler=tell, policy="allow")
+    async with talking(tools=[tool], options={"tools": ["tell"], "max_steps": 2, "mode": mode}) as talk:
+        talk.server.brain = lambda asked: Reply(tools=(ToolUse(name="tell"),))
+        async with aclosing(talk.transport.run(talk.request(sender="@ann"))) as turn:
+            await anext(turn)
+            await began.wait()
+            assert talk.store.rows
+            await talk.transport.forget(talk.agent, "1")
+            talk.server.faults = [fault]
+            gate.set()
+            with suppress(Rejected):
+                assert [event async for event in turn]
+        assert talk.store.rows == {}
+
+
+async def test_a_result_that_is_more_than_the_model_takes_is_cut_to_fit(talking: Any):
+    """One long page does not cost the answer, and the tools themselves are reckoned, too."""
+
+    async def tell(call: ToolCall) -> str:
+        return "文" * 20_000
+
+    tool = AgentTool(name="tell", description="Tells. " * 300, arguments=Nothing, handler=tell, policy="allow")
+    async with talking(tools=[tool], options={"tools": ["tell"]}, models={"small": {"context_tokens": 4000}}) as talk:
+        talk.server.brain = lambda asked: (
+            Reply(text="read") if asked.said[-1][0] == "tool" else Reply(tools=(ToolUse(name="tell"),))
+        )
+        for _ in range(2):
+            assert (await talk.ask(sender="@ann")).text == "read"
+            body = talk.server.record.asked[-1].body
+            assert tokens_of(json.dumps([body["messages"], body["tools"]], ensure_ascii=False)) < 3200
+            assert talk.last[-1][1].endswith("[cut: there is no room for more]")
+            assert talk.last[-1][1].count("文") > 500
 
 
 async def test_resting_keeps_everything(talking: Any):

@@ -348,6 +348,15 @@ def test_a_question_shows_the_exact_arguments():
     assert "1-dddddddddddd" in asked
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u2800", "\u3164", "\ufe0f", "\u0336", " " * 9])
+def test_nothing_hides_in_a_question(blank: str):
+    """Blanks that are no spaces, what is drawn over letters, and long gaps stand there as numbers."""
+    asked = question("say", {"text": f"ls{blank}; rm"}, 1, "d" * 64)
+    number = f"\\u{ord(blank[0]):04x}" * len(blank)
+    assert f'"text": "ls{number}; rm"' in asked
+    assert '"text": "a b   c é 文 हिन्दी"' in question("say", {"text": "a b   c é 文 हिन्दी"}, 1, "d" * 64)
+
+
 def test_what_is_too_long_to_show_says_so():
     """Of long arguments the beginning shows, with their length and a digest of all, so that two never look alike."""
     one, two = (question("say", {"text": "x" * 9000 + end}, 1, end * 64) for end in ("a", "b"))

@@ -11,8 +11,14 @@ from surfaces_llm import words
 
 LONGEST = 1_500
 """Characters of arguments that are shown."""
-HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Cn")
-"""Characters that don't show, or that turn around what does."""
+HIDDEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Cn", "Zs", "Me")
+"""Kinds of characters that don't show, that turn around what does, or that are drawn over it."""
+BLANK = re.compile(
+    r"[\u034f\u0334-\u0338\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters, signs and marks of other kinds of which the same is true."""
+GAP = 8
+"""So many spaces show as such; of more each is a number, as they would push out of sight what follows."""
 
 
 def question(tool: str, arguments: Any, number: int, digest: str) -> str:
@@ -30,6 +36,9 @@ def question(tool: str, arguments: Any, number: int, digest: str) -> str:
 
 def visible(text: str) -> str:
     """A text in which every character shows: what would not is written as its number."""
-    return "".join(
-        f"\\u{ord(char):04x}" if char != "\n" and unicodedata.category(char) in HIDDEN else char for char in text
-    )
+    numbered = re.sub(rf"(?<=\S) {{{GAP},}}", lambda gap: "\\u0020" * len(gap[0]), text)
+    return "".join(f"\\u{ord(char):04x}" if _hidden(char) else char for char in numbered)
+
+
+def _hidden(char: str) -> bool:
+    return char not in "\n " and (BLANK.match(char) is not None or unicodedata.category(char) in HIDDEN)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, RetryPromptPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.tools import ToolDefinition
 
@@ -96,7 +97,10 @@ class Toolbox:
         turn.use.answer(asked, approved)
 
     async def forget(self, agent: str, context: str) -> None:
-        """Remove what turns of a context left."""
+        """Remove what turns of a context left; one that runs there leaves nothing."""
+        for turn in self._running.values():
+            if (turn.request.agent.id, turn.request.context) == (agent, context):
+                turn.ledger.forgotten = True
         rows = await self._store.scan(prefix(agent, context))
         if rows:
             await self._store.write(dict.fromkeys(rows))
@@ -122,7 +126,10 @@ class TurnTools:
 
     def before(self) -> list[ModelMessage]:
         """What had come of the question when an earlier life of the turn was cut off; the last of it calls tools."""
-        return ModelMessagesTypeAdapter.validate_json(self.ledger.kept) if self.ledger.kept else []
+        try:
+            return ModelMessagesTypeAdapter.validate_json(self.ledger.kept) if self.ledger.kept else []
+        except ValidationError:  # of another version: the turn begins anew, and what ran is not run again
+            return []
 
     def stop(self) -> None:
         """Stop what runs."""

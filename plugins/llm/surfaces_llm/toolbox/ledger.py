@@ -68,6 +68,8 @@ class Ledger:
         self._claimed: set[int] = set()
         self.kept = b""
         """The messages with which a life of the turn was cut short; empty: there was none."""
+        self.forgotten = False
+        """The context is over: what is written from now on must not stay."""
 
     async def open(self) -> None:
         """Read what an earlier life left, and forget what turns of long ago left."""
@@ -91,6 +93,11 @@ class Ledger:
             row = _Row(at=time.time(), calls=tuple(self._calls.values()), ended=True)
             left = {} if not answered else {self._said: None}
             await self._store.write({self._row: None if answered else row.model_dump_json().encode(), **left})
+
+    async def clear(self) -> None:
+        """The turn has ended, however it did: nothing of it stays where its context is over."""
+        if self.forgotten and self._calls:
+            await self._store.write({self._row: None, self._said: None})
 
     async def claim(self, name: str, bound: str, messages: bytes) -> Call:
         """The row of a call, an earlier life's where there is one that nobody has claimed; else a new one, stored."""
