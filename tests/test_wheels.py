@@ -184,6 +184,10 @@ def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
         for name in entry_points(plugin, f"surfaces.{group}"):
             assert clean.state_of(name) == "installed"
             assert clean.program("surfaces", "plugins", "show", f"{group}:{name}").startswith(name)
+    extras = extras_of(plugin)
+    if extras:
+        clean.add(f"{package.replace('_', '-')}[{','.join(extras)}]")
+    clean.python(IMPORT_ALL, package)
 
 
 def test_the_demo_brings_its_chat_page(wheels: Path) -> None:
