@@ -116,8 +116,10 @@ async def test_a_call_that_hangs_harms_no_other(tiny: Servers):
     assert await use(tiny, "tiny_add", a=3, b=3) == "6"
 
 
-async def test_over_http(http: str):
-    """A server that runs elsewhere is asked over HTTP, and one that starts late is found then."""
+async def test_over_http(http: str, monkeypatch: pytest.MonkeyPatch):
+    """A server that runs elsewhere is asked over HTTP, past proxies, and one that starts late is found then."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with running(far={"url": http, "headers": {"Authorization": "Bearer s"}, "policy": "allow"}) as servers:
         async with asyncio.timeout(30):
             while not await servers.tools("far"):

@@ -25,10 +25,13 @@ from surfaces_core import AgentRequest, ToolPolicy
 from surfaces_llm.toolbox.usable import Arguments, Failed, Report, Usable
 
 if TYPE_CHECKING:
+    import httpx2
     from pydantic_ai.mcp import MCPToolset
 
 SPARED_S = 30.0
 """A server that failed is not asked again for so long."""
+READ_S = 300.0
+"""A stream that is held open may be silent for so long."""
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -54,6 +57,8 @@ class McpServer(surfaces_core.Settings):
 @dataclass(slots=True)
 class _State:
     toolset: MCPToolset[Any]
+    client: httpx2.AsyncClient | None
+    """With which one that runs elsewhere is asked."""
     offered: Sequence[Usable] | None = None
     spared_until: float = 0.0
     down: bool = False
@@ -74,7 +79,8 @@ class Servers:
             return
         mcp = await asyncio.to_thread(import_module, "pydantic_ai.mcp")  # which takes a second
         for name, settings in self._settings.items():
-            self._states[name] = _State(toolset=_toolset(mcp.MCPToolset, settings))
+            client = _client(settings) if settings.url is not None else None
+            self._states[name] = _State(toolset=_toolset(mcp.MCPToolset, settings, client), client=client)
         async with asyncio.TaskGroup() as group:
             for name in self._settings:
                 group.create_task(self.tools(name))
@@ -85,6 +91,8 @@ class Servers:
             with suppress(Exception):
                 async with asyncio.timeout(self._settings[name].start_timeout_s):
                     await state.toolset.client.transport.close()
+            if state.client is not None:
+                await state.client.aclose()
         self._states.clear()
 
     async def tools(self, server: str) -> Sequence[Usable]:
@@ -162,10 +170,9 @@ def _any(arguments: Arguments) -> Arguments:
     return arguments
 
 
-def _toolset(kind: type[MCPToolset[Any]], settings: McpServer) -> MCPToolset[Any]:
+def _toolset(kind: type[MCPToolset[Any]], settings: McpServer, client: httpx2.AsyncClient | None) -> MCPToolset[Any]:
     if settings.url is not None:
-        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        return kind(settings.url, headers=headers, tool_error_behavior="failed", cache_tools=False)
+        return kind(settings.url, http_client=client, tool_error_behavior="failed", cache_tools=False)
     from fastmcp.client.transports import StdioTransport
 
     program = StdioTransport(
@@ -175,6 +182,15 @@ def _toolset(kind: type[MCPToolset[Any]], settings: McpServer) -> MCPToolset[Any
         log_file=Path(os.devnull),
     )
     return kind(program, tool_error_behavior="failed", cache_tools=False)
+
+
+def _client(settings: McpServer) -> httpx2.AsyncClient:
+    """As the library would make one, but that no proxy of the environment is told the headers."""
+    import httpx2
+
+    headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+    timeout = httpx2.Timeout(settings.start_timeout_s, read=max(READ_S, settings.call_timeout_s))
+    return httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
 
 
 def _first(error: BaseException) -> BaseException:
