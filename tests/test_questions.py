@@ -11,6 +11,7 @@ import pytest
 
 from surfaces_core import (
     Address,
+    AgentRequest,
     Command,
     CommandCall,
     Confirm,
@@ -19,6 +20,7 @@ from surfaces_core import (
     Kind,
     Pace,
     Question,
+    Rejected,
     Text,
     hookimpl,
 )
@@ -137,6 +139,38 @@ async def test_an_answer_after_a_restart_asks_the_same_turn_again_and_nothing_tw
     assert bot.transport.answers == [("q0", True)]  # type: ignore[attr-defined]
     assert finals(bot).count(ASKED) == 1
     assert rows(bot) == []
+
+
+async def test_files_of_a_question_that_failed_in_the_end_wait_again() -> None:
+    """They were put aside with it; what the agent broke off after the yes leaves them to the next text."""
+
+    def script(request: AgentRequest) -> list[Step]:
+        again = Rejected("gone", code="AGENT_CUT_OFF") if "!broken" in asked else asyncio.Event()
+        return [Confirm(id="q0", text="Sure?"), again] if request.text == "go" else [Text("Thanks."), End()]
+
+    asked: list[str] = []
+    transport = ScriptedTransport.answering(script)
+    bot = TestBot(transport=transport, settings=SHORT)
+    async with bot.running():
+        await bot.push(files={"a.txt": b"a"})
+        await bot.pop()
+        await bot.push("go")
+        assert await bot.pop() == ASKED
+    async with bot.running():
+        await idle(bot)
+        asked.append("!broken")
+        await bot.push("!yes")
+        await idle(bot)
+    async with bot.running():
+        await bot.push("and now")
+        await bot.messenger.until(lambda: "Thanks." in finals(bot))
+        await idle(bot)
+    assert [(request.text, request.attachments) for request in transport.requests] == [
+        ("go", ("a.txt",)),
+        ("go", ("a.txt",)),
+        ("and now", ("a.txt",)),
+    ]
+    assert not [row for row in bot.disk.rows if row.startswith(b"staged")]
 
 
 async def test_a_no_after_a_restart_closes_the_question() -> None:

@@ -38,6 +38,7 @@ from surfaces_core.events import (
     Confirm,
     End,
     File,
+    FileRef,
     Observed,
     Outbound,
     Progress,
@@ -196,12 +197,17 @@ class AgentTurns:
             raise Unavailable(str(failure), code=failure.code, public=failure.public) from failure
         work.closed = True
         outcome = judge(work, gathered, refused, self._log)
-        changes = {**lasts.row(message, request.attachments)}
+        changes = {**lasts.row(message, _files(work.entry, waiting))}
         if outcome.kind == "answered":
             changes |= await self._book.used(message.address, gathered.tokens)
-        if outcome.kind != "failed":  # else the person is asked to ask again, with the same files
-            changes |= self._staging.consume(message.address, waiting)
+        changes |= self._used(work.entry, waiting, failed=outcome.kind == "failed")
         return replace(outcome, changes=changes)
+
+    def _used(self, entry: Entry, waiting: Mapping[bytes, Waiting], *, failed: bool) -> Changes:
+        """What becomes of the files of a turn: after one that failed the person asks again, with the same files."""
+        if not failed:
+            return self._staging.consume(entry.message.address, waiting)
+        return self._staging.put_back(entry) if entry.request else {}
 
     def _request(
         self,
@@ -217,7 +223,7 @@ class AgentTurns:
             agent=agent,
             context=binding.context,
             text=prompt(entry.message, stored),
-            attachments=_paths(entry, waiting),
+            attachments=tuple(file.path for file in _files(entry, waiting)),
             history=history,
             sender=entry.message.sender,
             conversation=entry.message.address.conversation,
@@ -246,7 +252,7 @@ class AgentTurns:
             return Outcome(says=[Say(text=words.QUESTION_LAPSED())], kind="failed")
         message = entry.message
         waiting = self._staging.waiting(message.address, message.sender, message.thread)
-        effect = Effect() if question.answer else self._questions.park(question, entry, _paths(entry, waiting))
+        effect = Effect() if question.answer else self._questions.park(question, entry, _files(entry, waiting))
         # a draft that shows must become something
         line = words.DECLINED() if question.answer else words.STILL_OPEN()
         says = [Say(text=line)] if entry.shown else []
@@ -427,6 +433,7 @@ class AgentTurns:
         self._deliveries[said.address.surface].put(part)
 
 
-def _paths(entry: Entry, waiting: Mapping[bytes, Waiting]) -> tuple[str, ...]:
+def _files(entry: Entry, waiting: Mapping[bytes, Waiting]) -> tuple[FileRef, ...]:
     """The files of a turn: those that it had before, then those that wait."""
-    return tuple(dict.fromkeys((*entry.files, *(item.file.path for item in waiting.values()))))
+    files = (*entry.files, *(item.file for item in waiting.values()))
+    return tuple({file.path: file for file in files}.values())

@@ -44,7 +44,7 @@ from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lease import Lease
 from surfaces_core.contracts import Storage, Tx
 from surfaces_core.errors import StateError, Unavailable
-from surfaces_core.events import Address, Inbound, Kind, Outbound
+from surfaces_core.events import Address, FileRef, Inbound, Kind, Outbound
 
 LAYOUT = b"1"
 LEASE_S = 30.0
@@ -144,8 +144,8 @@ class Entry:
     """The person took it back."""
     request: str = ""
     """The turn under which the agent had it already, where that is another."""
-    files: tuple[str, ...] = ()
-    """Paths of files that went with it when it was asked before."""
+    files: tuple[FileRef, ...] = ()
+    """Files that went with it when it was asked before."""
     answers: str = ""
     """The key of the command's question that this carries an `answer` to."""
     answer: str = ""

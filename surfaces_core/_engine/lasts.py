@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, place, turn_id
 from surfaces_core._engine.prompt import kept
-from surfaces_core.events import Inbound
+from surfaces_core.events import FileRef, Inbound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,16 +15,15 @@ class Last:
     """A question as it was asked."""
 
     message: Inbound
-    files: tuple[str, ...] = ()
-    """Paths in the agent's workspace."""
+    files: tuple[FileRef, ...] = ()
 
 
 LAST = Rows(Last)
 
 
-def row(message: Inbound, files: Sequence[str]) -> Changes:
+def row(message: Inbound, files: Sequence[FileRef]) -> Changes:
     """What to store when a question was asked."""
-    last = Last(message=kept(message, files), files=tuple(files))
+    last = Last(message=kept(message, [file.path for file in files]), files=tuple(files))
     return {_key(message): LAST.dump(last)}
 
 

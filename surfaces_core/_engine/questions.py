@@ -19,7 +19,7 @@ from surfaces_core._engine.journal import Changes, Entry, Journal, Rows, key, pl
 from surfaces_core._engine.prompt import kept
 from surfaces_core._engine.work import Effect
 from surfaces_core.contracts import Question
-from surfaces_core.events import Address, Inbound, Outbound, Receipt
+from surfaces_core.events import Address, FileRef, Inbound, Outbound, Receipt
 
 LONGEST_S = 1800.0
 """Nobody waits longer for an answer to an agent: a turn that waits takes a place from others."""
@@ -247,9 +247,9 @@ class Questions:
 
     # Ending
 
-    def park(self, question: Open, entry: Entry, files: Sequence[str]) -> Effect:
+    def park(self, question: Open, entry: Entry, files: Sequence[FileRef]) -> Effect:
         """Keep a turn that was cut short with its question."""
-        message = kept(entry.message, files)
+        message = kept(entry.message, [file.path for file in files])
         again = Entry(seq=0, turn=entry.turn, message=message, request=question.request, files=tuple(files))
         waits = [replace(one, parked=again) if one == question else one for one in self._of_request(question.request)]
         self._open |= {one.key: one for one in waits}

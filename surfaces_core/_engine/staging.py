@@ -141,6 +141,26 @@ class Staging:
         for file in files:
             await self._files.remove(file.workspace, file.path)
 
+    def put_back(self, entry: Entry) -> Changes:
+        """What went with a question that was put aside waits again, as that failed in the end; the rows to keep."""
+        message = entry.message
+        here = self._waiting.setdefault(message.address, {})
+        known = {item.file.path for item in here.values()}
+        rows: dict[bytes, bytes | None] = {}
+        for index, file in enumerate(entry.files):
+            if file.path in known:
+                continue
+            row = key("staged", *place(message.address), ordinal(entry.seq), ordinal(index))
+            here[row] = Waiting(
+                sender=message.sender,
+                file=file,
+                staged_at=self._journal.now(),
+                thread=message.thread,
+                event_id=message.event_id,
+            )
+            rows[row] = WAITING.dump(here[row])
+        return rows
+
     def consume(self, address: Address, rows: Iterable[bytes]) -> Changes:
         """These wait no longer; the rows to forget with what they were used for."""
         here = self._waiting.get(address, {})
