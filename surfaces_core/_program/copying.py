@@ -56,6 +56,8 @@ class Place:
         self.path = path
         self.use = config.storage.use
         self._lease_s = config.host.lease_s
+        self.is_target = False
+        """It is filled while this very command holds another one."""
         self.storage = make(
             "surfaces.storage", Storage, config.storage, Context(name="storage", log=log.logger(config=str(path)))
         )
@@ -89,7 +91,7 @@ class Place:
     def _explained(self, error: StateError) -> StateError:
         if error.exit_code != os.EX_TEMPFAIL:
             return error
-        if f"process {os.getpid()} on " in str(error):  # another name for what this very command holds
+        if self.is_target and f"process {os.getpid()} on " in str(error):  # another name for what is held already
             return StateError(
                 f"{self.path}: names the same storage as the other config; name another one", exit_code=78
             )
@@ -116,6 +118,7 @@ class Sum:
 
 
 async def _copied(source: Place, target: Place) -> Sum:
+    target.is_target = True
     async with source.held() as old, aclosing(_stored(old)) as rows:
         return await fill(target, rows)
 
