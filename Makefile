@@ -43,7 +43,7 @@ demo: setup synapse ## show a person talking to their agent, on this machine alo
 
 .PHONY: test
 test: lint synapse web ## run everything: lint, types, layers, all tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup # tests that wait for a process or a server leave a core to others
 
 .PHONY: quick
 quick: lint ## run lint and the tests that need no server
