@@ -131,10 +131,10 @@ class Clean:
         """Run an installed program."""
         return run(self.folder / "bin" / name, *arguments, cwd=self.folder)
 
-    def state_of(self, plugin: str, *arguments: str) -> str:
-        """What `surfaces plugins list` says of an entry point."""
+    def states(self, *arguments: str) -> dict[str, str]:
+        """What `surfaces plugins list` says of each entry point."""
         rows = [line.split() for line in self.program("surfaces", "plugins", "list", *arguments).splitlines()]
-        return next(row[2] for row in rows if row[1] == plugin)
+        return {row[1]: row[2] for row in rows if len(row) > 2}
 
 
 @pytest.fixture(scope="session")
@@ -180,9 +180,10 @@ def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
     """A plugin installs with its own dependencies alone and can be shown; with its extras all of it imports."""
     package = f"surfaces_{plugin.name}"
     clean.install(package.replace("_", "-"))
+    states = clean.states()
     for group in ("surface", "transport", "storage", "files", "hooks"):
         for name in entry_points(plugin, f"surfaces.{group}"):
-            assert clean.state_of(name) == "installed"
+            assert states[name] == "installed"
             assert clean.program("surfaces", "plugins", "show", f"{group}:{name}").startswith(name)
     extras = extras_of(plugin)
     if extras:
@@ -267,8 +268,8 @@ def test_a_strangers_plugin_of_eight_lines_is_found(clean: Clean, ping: Path) ->
     """A plugin in a folder outside the repository installs with pip; only the config enables it."""
     clean.install("surfaces-storage-sqlite", ping)
     (clean.folder / "surfaces.yaml").write_text(CONFIG)
-    assert clean.state_of("ping", "-c", "elsewhere.yaml") == "installed"
-    assert clean.state_of("ping") == "enabled"
+    assert clean.states("-c", "elsewhere.yaml")["ping"] == "installed"
+    assert clean.states()["ping"] == "enabled"
     assert "!ping" in clean.program("surfaces", "plugins", "show", "ping")
 
 
@@ -280,7 +281,7 @@ def test_a_new_plugin_is_built_installed_and_enabled(clean: Clean, tmp_path: Pat
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=project)
     clean.add(*tmp_path.glob("surfaces_lines-*.whl"))
     (clean.folder / "surfaces.yaml").write_text(CONFIG.replace("use: sqlite", "use: lines").replace("[ping]", "[]"))
-    assert clean.state_of("lines") == "enabled"
+    assert clean.states()["lines"] == "enabled"
     (project / "surfaces_lines.py").unlink()  # so that it is the installed one that is tested
     passed = run(clean.folder / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
     assert re.search(r"^\d\d passed", passed, re.MULTILINE)
