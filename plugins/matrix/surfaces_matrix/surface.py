@@ -73,17 +73,7 @@ class MatrixSurface(Surface):
         self._receipts = Receipts(self._client, settings.read_receipts)
         self._waiting = Waiting(self._client, context.store, settings.ack_reaction)
         self._sender = Sender(self._client, say, lookup, context.store, context.files, self._drafts, quotes, settings)
-        self._rooms = Rooms(
-            surface=context.name,
-            client=self._client,
-            store=context.store,
-            space_name=settings.space_name,
-            group_rooms=settings.group_rooms,
-            prefix=context.prefix,
-            encrypt=settings.encrypt_new_rooms,
-            expect=self._encryption.expect,
-            log=context.log,
-        )
+        self._rooms = self._make_rooms()
         self._history = History(
             self._client,
             self._encryption,
@@ -92,21 +82,7 @@ class MatrixSurface(Surface):
             allowed=self._people.allowed,
         )
         self._account = Account(name=context.name, client=self._client, store=context.store, log=context.log)
-        self._sync = Sync(
-            name=context.name,
-            client=self._client,
-            settings=settings,
-            people=self._people,
-            encryption=self._encryption,
-            quotes=quotes,
-            receipts=self._receipts,
-            rooms=self._rooms,
-            login=self._login,
-            account=self._account,
-            log=context.log,
-            backoff=Backoff(),
-            clock=self._client.now,
-        )
+        self._sync = self._make_sync(quotes)
         self._trusted = Trusted(
             context=context,
             settings=settings,
@@ -124,6 +100,38 @@ class MatrixSurface(Surface):
             first_chars=settings.stream_first_chars,
             interval_s=settings.stream_interval_s,
             budget=settings.stream_budget if settings.streaming else 0,
+        )
+
+    def _make_rooms(self) -> Rooms:
+        settings, context = self.settings, self.context
+        return Rooms(
+            surface=context.name,
+            client=self._client,
+            store=context.store,
+            space_name=settings.space_name,
+            group_rooms=settings.group_rooms,
+            prefix=context.prefix,
+            encrypt=settings.encrypt_new_rooms,
+            expect=self._encryption.expect,
+            log=context.log,
+        )
+
+    def _make_sync(self, quotes: Quotes) -> Sync:
+        settings, context = self.settings, self.context
+        return Sync(
+            name=context.name,
+            client=self._client,
+            settings=settings,
+            people=self._people,
+            encryption=self._encryption,
+            quotes=quotes,
+            receipts=self._receipts,
+            rooms=self._rooms,
+            login=self._login,
+            account=self._account,
+            log=context.log,
+            backoff=Backoff(),
+            clock=self._client.now,
         )
 
     @classmethod
