@@ -50,14 +50,17 @@ def transport(
     unreachable: Options | None = None,
     breaks_off: Options | None = None,
     recall: str = "",
+    forgets: bool = False,
 ) -> Any:
     """Tests of a transport: a class with its settings and the options of agents, or a function with a bench.
 
     `unreachable` are those of an agent that nobody can reach; where they are not given all can be reached.
     `breaks_off` are those of one that takes a text and then fails.
     `recall` is a question that makes the agent repeat what was said in its context, if it remembers.
+    `forgets` says that the transport itself remembers that, and not the agent behind it.
     """
-    parts: dict[str, Options] = {"settings": settings or {}, "agent": agent or {}, "bench": {"recall": recall}}
+    bench = {"recall": recall, "forgets": forgets}
+    parts: dict[str, Options] = {"settings": settings or {}, "agent": agent or {}, "bench": bench}
     others = {"unreachable": unreachable, "breaks_off": breaks_off}
     return of("transport", given, {**parts, **{name: agent for name, agent in others.items() if agent is not None}})
 

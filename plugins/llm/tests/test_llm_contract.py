@@ -27,6 +27,7 @@ async def test_contract(mode: str, talking: Any) -> AsyncIterator[TransportBench
             agent=talk.agent,
             unreachable=replace(talk.agent, id="nobody", options={"model": "large", "mode": mode}),
             recall="what did I say?" if mode == "kept" else "",
+            forgets=mode == "kept",
         )
 
 

@@ -21,7 +21,7 @@ async def said(transport: Echo, request: AgentRequest) -> list[str]:
     return [event.text async for event in transport.run(request) if isinstance(event, Text)]
 
 
-test_contract = contract.transport(Echo, unreachable={"away": True}, recall="history")
+test_contract = contract.transport(Echo, unreachable={"away": True}, recall="history", forgets=True)
 
 
 async def test_words_stream():

@@ -12,6 +12,15 @@ from surfaces_core.testing import contract, planted
 from surfaces_transport_echo import Echo
 
 
+def forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context that is over is still known."""
+
+    async def forget(self: Echo, agent: Agent, context: str) -> None:
+        """Nothing."""
+
+    monkeypatch.setattr(Echo, "forget", forget)
+
+
 def contexts_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said in one context is known in all."""
     original = Echo._answer
@@ -40,6 +49,6 @@ def always_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 test_planted = planted.are_caught(
-    contract.transport(Echo, unreachable={"away": True}, recall="history"),
-    {contexts_are_one: "memory", ends_in_silence: "answer", always_there: "health"},
+    contract.transport(Echo, unreachable={"away": True}, recall="history", forgets=True),
+    {forgets_nothing: "forget", contexts_are_one: "memory", ends_in_silence: "answer", always_there: "health"},
 )

@@ -44,6 +44,8 @@ class TransportBench:
     """One whose answer comes in several events, best over some time."""
     recall: str = ""
     """A question that makes the agent repeat what was said in its context; empty when it remembers nothing."""
+    forgets: bool = False
+    """It is the transport itself that remembers: what `recall` tells is gone once a context was forgotten."""
     asks: str = ""
     """A question at which the agent asks for leave and answers then; empty when it never does."""
     patience_s: float = 30.0
@@ -200,13 +202,14 @@ async def check_many(bench: TransportBench) -> None:
 
 
 async def check_forget(bench: TransportBench) -> None:
-    """A context may be forgotten, also one that never was, and be used again."""
+    """A context may be forgotten, also one that never was, and be used again; what a transport keeps of it is gone."""
     async with _opened(bench) as transport:
         await transport.forget(bench.agent, "1")
-        await _events(transport, _request(bench, "1"))
+        await _events(transport, _request(bench, "1", _WORD))
         await transport.forget(bench.agent, "1")
         await transport.forget(bench.agent, "1")
-        await _events(transport, _request(bench, "1"))
+        text = _text(await _events(transport, _request(bench, "1", bench.recall or bench.question)))
+        _promise(not bench.forgets or _WORD not in text, "a context that was forgotten must not be known any more")
 
 
 async def check_rest(bench: TransportBench) -> None:
