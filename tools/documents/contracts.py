@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import types
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 import surfaces_core
 from tools.documents.parts import GENERATED, Page
+
+KINDS = ("driver", "surface", "transport", "storage", "files", "commands", "tools")
+"""The modules of the contracts, as a reader meets them."""
 
 
 def parsed(module: types.ModuleType) -> ast.Module:
@@ -52,17 +54,11 @@ def contracts_page() -> Page:
     yield "Everything here is imported from `surfaces_core`. See also the [values](values.md) that flow, the"
     yield "[errors](errors.md) and the [hooks](hooks.md). Checks for each kind of driver are in"
     yield from ("`surfaces_core.testing.checks`.", "")
-    module = import_module("surfaces_core.contracts")
-    headings = [
-        (number, match[1])
-        for number, line in enumerate(inspect.getsource(module).splitlines(), 1)
-        if (match := re.fullmatch(r"# (.+?) -{5,}", line))
-    ]
-    yield from ("## To begin with", "")
-    for name, node, doc in public(parsed(module)):
-        while headings and headings[0][0] < node.lineno:
-            yield from (f"## {headings.pop(0)[1]}", "")
-        yield from described(name, node, doc)
+    for kind in KINDS:
+        module = import_module(f"surfaces_core.contracts.{kind}")
+        yield from (f"## {kind.capitalize()}", "", inspect.getdoc(module) or "", "")
+        for name, node, doc in public(parsed(module)):
+            yield from described(name, node, doc)
     module = import_module("surfaces_core.buffered")
     yield from ("## A storage over a database", "", inspect.getdoc(module) or "", "")
     for name, node, doc in public(parsed(module)):
