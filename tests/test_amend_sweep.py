@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from surfaces_core import Address, AgentEvent, AgentRequest, End, Inbound, Kind, Pace, Text
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.answers import Answers
 from surfaces_core._engine.journal import Journal, key, ordinal
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_storage import MemoryStorage

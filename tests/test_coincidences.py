@@ -22,8 +22,8 @@ from surfaces_core import (
     Unavailable,
     hookimpl,
 )
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._operating.letters import Letters
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from surfaces_core import ConfigError
-from surfaces_core._engine.config import load
+from surfaces_core._config.config import load
 from surfaces_core._host.host import check
 
 CONFIG = Path(__file__).parents[1] / "compose/surfaces.yaml"

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from proof.house import House, Person
 from proof.processes import HOST, PASSWORD, Agent, Program, reference_agent
 from surfaces_core import Outbound, StateError, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import Backlog, Entry, Part
 from surfaces_core._engine.killpoints import ORDERED
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._operating import control, queue, requests
 from surfaces_core._operating.control import Door, NobodyThere
 from surfaces_core._operating.requests import Request

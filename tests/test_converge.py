@@ -13,11 +13,11 @@ import structlog
 import yarl
 
 from surfaces_core import Address, Agent, Binding, Command, Opening, Reconciled
+from surfaces_core._config.settings import Registry
+from surfaces_core._config.sources import Source
 from surfaces_core._engine.conversations import BINDINGS, Book
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.people import People
-from surfaces_core._engine.settings import Registry
-from surfaces_core._engine.sources import Source
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
 from surfaces_matrix.client import Client
 from surfaces_matrix.errors import Refused

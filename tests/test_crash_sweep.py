@@ -14,10 +14,10 @@ import pytest
 
 from surfaces_commands_context import chats, context
 from surfaces_core import AgentEvent, AgentRequest, End, File, Kind, Pace, Text
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import journal as journal_module
 from surfaces_core._engine import words
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_files import MemoryFiles

@@ -14,8 +14,8 @@ import pytest
 
 from surfaces_commands_context import chats, context
 from surfaces_core import Address, Inbound, Kind, Outbound, Rejected, Text, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import DEAD, ENTRIES, DeadLetter, Entry, Journal, Part, key, ordinal, turn_id
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._operating.letters import Letters
 from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
 from surfaces_core.testing import virtual_time

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import surfaces_core
-from surfaces_core._engine.config import TOP
+from surfaces_core._config.config import TOP
 from surfaces_core.hooks import HookSpecs
 from surfaces_core.testing.bot import TestBot
 

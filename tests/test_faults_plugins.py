@@ -41,8 +41,8 @@ from surfaces_core import (
     Unavailable,
     hookimpl,
 )
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core._operating.watchdog import watching
 from surfaces_core.testing.bot import TestBot

@@ -11,9 +11,9 @@ import pytest
 
 from surfaces_commands_context import chats
 from surfaces_core import Address, Kind, Opening, Storage, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.conversations import OPENINGS
 from surfaces_core._engine.journal import key
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.words import GAVE_UP
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core.testing.bot import TestBot

@@ -34,10 +34,10 @@ from surfaces_core import (
     Unavailable,
     hookimpl,
 )
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
 from surfaces_core._engine.forgetting import SEEN_LEAST, prune
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles

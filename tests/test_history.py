@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 import surfaces_commands_context.context as context
 from surfaces_core import AgentTool, ConfigError, ToolCall, hookimpl
-from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
+from surfaces_core._config.discovery import HOOKS, Hooks, Offer
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.scripted_transport import ScriptedTransport
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from surfaces_core._engine.config import load
+from surfaces_core._config.config import load
 from surfaces_core._host.host import check
 from surfaces_core.cli import main
 

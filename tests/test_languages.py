@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from surfaces_core import Catalogue, Rejected, Text
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
 from surfaces_core._engine.languages import known
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core.events import End, Kind
 from surfaces_core.i18n import LANGUAGES, language, translated
 from surfaces_core.testing.bot import TestBot

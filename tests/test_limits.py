@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from surfaces_core import AgentEvent, AgentRequest, End, Text
+from surfaces_core._config.settings import HostSettings, LimitSettings
 from surfaces_core._engine import limits
 from surfaces_core._engine.journal import DEAD
 from surfaces_core._engine.limits import Limits
-from surfaces_core._engine.settings import HostSettings, LimitSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_surface import MemoryMessenger
 from surfaces_core.testing.scripted_transport import ScriptedTransport

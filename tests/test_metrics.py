@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proof.house import House, Person
 from proof.processes import reference_agent
 from surfaces_core import Address, Kind, Rejected, Text, Unavailable
-from surfaces_core._engine.settings import HostSettings, OpsSettings
+from surfaces_core._config.settings import HostSettings, OpsSettings
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core._operating.metrics import CODES, READINGS, Metrics, View
 from surfaces_core._operating.pulse import Pulse

@@ -13,8 +13,8 @@ import structlog
 from pydantic import ValidationError
 
 from surfaces_core import Condition, StateError, Text, Unavailable
+from surfaces_core._config.settings import HostSettings, OpsSettings
 from surfaces_core._engine.peers import PROBE_S
-from surfaces_core._engine.settings import HostSettings, OpsSettings
 from surfaces_core._operating import ops
 from surfaces_core._operating.health import PROBE_PATIENCE_S
 from surfaces_core._operating.ops import Answer, Pages, serving

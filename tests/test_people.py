@@ -10,7 +10,7 @@ import pytest
 
 from surfaces_commands_context import ops
 from surfaces_core import AgentRequest, Section, Text
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._config.settings import HostSettings
 from surfaces_core.events import Agent, End, Kind
 from surfaces_core.testing.bot import AGENT, TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage

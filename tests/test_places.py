@@ -9,8 +9,8 @@ from typing import Any
 
 from surfaces_commands_context import chats, context
 from surfaces_core import Address, Agent, Binding, Inbound, Kind, Opening, Pace, Rejected, Storage, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_surface import NAME, MemoryRooms

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from surfaces_core import ConfigError, End, StateError, Text
-from surfaces_core._engine.config import load
-from surfaces_core._engine.inlet import PushSettings
+from surfaces_core._config.config import load
+from surfaces_core._config.settings import PushSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.scripted_transport import ScriptedTransport
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 
 from surfaces_core import Draft, End, Kind, Opening, Pace, Rejected, Text, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.gate import Gate
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._operating.requests import Request, answer
 from surfaces_core.events import Address, AgentRequest
 from surfaces_core.testing import virtual_time

@@ -24,10 +24,10 @@ from surfaces_core import (
     Text,
     hookimpl,
 )
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
 from surfaces_core._engine.journal import Entry, Journal
 from surfaces_core._engine.questions import GRACE_S, YES, Open, Questions
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_storage import MemoryStorage

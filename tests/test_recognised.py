@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from surfaces_core import Address, Draft, End, Outbound, Pace, Receipt, Rejected, Text, Unavailable
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import PARTS
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_surface import WINDOW_S, MemoryMessenger
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step

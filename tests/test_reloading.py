@@ -13,8 +13,8 @@ import structlog
 
 from proof.house import House, Person
 from proof.processes import reference_agent
-from surfaces_core._engine.config import load
-from surfaces_core._engine.settings import Registry
+from surfaces_core._config.config import load
+from surfaces_core._config.settings import Registry
 from surfaces_core._host.reloading import Reloading
 from surfaces_testing.homeserver import FakeHomeserver
 

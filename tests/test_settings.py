@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_core import ConfigError
-from surfaces_core._engine.config import load
+from surfaces_core._config.config import load
 
 GOOD = """\
 storage: {use: sqlite, path: ./var/surfaces.db}

@@ -21,7 +21,7 @@ from surfaces_core import (
     Tool,
     Unavailable,
 )
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._config.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_files import MemoryFiles
 from surfaces_core.testing.scripted_transport import ScriptedTransport, Step

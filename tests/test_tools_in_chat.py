@@ -18,10 +18,10 @@ from pydantic_ai import models
 
 import surfaces_tools
 from surfaces_core import Agent, AgentTool, ConfigError, Pace, Progress, Storage, ToolCall, Transport, TransportContext
+from surfaces_core._config.discovery import make
+from surfaces_core._config.settings import HostSettings, Instance
+from surfaces_core._config.sources import Source
 from surfaces_core._engine import words
-from surfaces_core._engine.discovery import make
-from surfaces_core._engine.settings import HostSettings, Instance
-from surfaces_core._engine.sources import Source
 from surfaces_core._engine.store import InstanceStore
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core.testing.bot import AGENT, TestBot

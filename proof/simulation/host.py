@@ -14,8 +14,8 @@ from proof.simulation.judge import Judge
 from proof.simulation.life import InjectedBug, Life
 from proof.simulation.trace import HOST, Trace
 from surfaces_commands_context import chats, context, staging
+from surfaces_core._config.discovery import Hooks, Offer
 from surfaces_core._engine import basics
-from surfaces_core._engine.discovery import Hooks, Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from proof.simulation.surface import SimulatedSurface
 from proof.simulation.trace import HOST
 from proof.simulation.verdicts import MAX_TRIES
 from proof.simulation.weather import CALM, stream
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.languages import Languages
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.store import InstanceStore
 from surfaces_core._host.lifecycle import Drivers, Engine
 from surfaces_core.contracts import Pace, Surface, SurfaceContext

@@ -14,8 +14,8 @@ from proof.simulation.judge import Judge
 from proof.simulation.messenger import Messenger
 from proof.simulation.trace import HOST, Trace
 from proof.simulation.weather import CALM, Weather, stream
-from surfaces_core._engine.settings import Registry
-from surfaces_core._engine.sources import Source
+from surfaces_core._config.settings import Registry
+from surfaces_core._config.sources import Source
 from surfaces_core.events import Agent
 from surfaces_core.testing.memory_files import MemoryFiles
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import lasts, words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
@@ -23,7 +24,6 @@ from surfaces_core._engine.peers import Peers
 from surfaces_core._engine.people import People
 from surfaces_core._engine.prompt import is_question, prompt
 from surfaces_core._engine.questions import LONGEST_S, YES, Open, Questions
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.staged_line import StagedLines
 from surfaces_core._engine.staging import Staging, Waiting
 from surfaces_core._engine.work import Effect, Outcome, Say, Work

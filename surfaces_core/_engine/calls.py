@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from surfaces_core._config.discovery import Hooks
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.desk import DeskAt, Doors
-from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.journal import Entry
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.work import Effect, Outcome, Say, together
 from surfaces_core.contracts import Command, CommandCall
 from surfaces_core.errors import CommandError, Rejected

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.listening import check_listen, parted
-from surfaces_core.contracts import Settings
+from surfaces_core._config.listening import parted
+from surfaces_core._config.settings import PushSettings, PushToken
 from surfaces_core.errors import StateError
 
 PATH = "/v1/push"
@@ -24,27 +24,6 @@ LONGEST_HEAD = 8192
 GONE = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 """What a client that is gone or no client raises."""
 SHORT = Field("", max_length=500)
-
-
-class PushToken(Settings):
-    """One of `push.tokens`."""
-
-    secret: SecretStr = Field(min_length=16, description="What its holder sends as `Authorization: Bearer …`.")
-    agents: tuple[str, ...] = Field((), description="Ids of the agents in whose conversations it may speak; none: all.")
-
-
-class PushSettings(Settings):
-    """`push:` in the config."""
-
-    listen: str = Field("127.0.0.1:9401", description="Where `POST /v1/push` is taken, as address:port.")
-    tokens: Mapping[str, PushToken] = Field(min_length=1, description="Who may push, each under a name of your own.")
-    per_minute: int = Field(120, ge=1, description="How many pushes of one token are taken in a minute.")
-    max_bytes: int = Field(65_536, ge=1024, le=1_048_576, description="The largest push.")
-
-    @field_validator("listen")
-    @classmethod
-    def _address_and_port(cls, value: str) -> str:
-        return check_listen(value)
 
 
 class Push(BaseModel):

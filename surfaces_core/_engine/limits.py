@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.spots import Spot
 from surfaces_core.events import Inbound
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from surfaces_core._config.settings import Registry
 from surfaces_core._engine.journal import Changes, Journal, key, place
-from surfaces_core._engine.settings import Registry
 from surfaces_core.events import Address, Agent, Binding
 
 Choice = Literal["fixed", "per_person", "per_conversation"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.people import People
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.staging import Staging
 from surfaces_core.contracts import Section, Surface, Transport
 from surfaces_core.errors import DriverError

@@ -15,6 +15,8 @@ from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.discovery import Hooks
+from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import limits, words
 from surfaces_core._engine.acknowledging import Acknowledgements
 from surfaces_core._engine.agent_turn import AgentTurns
@@ -25,7 +27,6 @@ from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.declines import Declines
 from surfaces_core._engine.delivery import Delivery
-from surfaces_core._engine.discovery import Hooks
 from surfaces_core._engine.drafts import draft_of, show
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
@@ -36,7 +37,6 @@ from surfaces_core._engine.limits import Limits
 from surfaces_core._engine.moves import Moves
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
-from surfaces_core._engine.settings import HostSettings
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Surface

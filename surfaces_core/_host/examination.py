@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from surfaces_core._config.discovery import make
+from surfaces_core._config.listening import parted
+from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
-from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.listening import parted
-from surfaces_core._engine.settings import Config
 from surfaces_core._engine.store import NoFiles
 from surfaces_core._host import host
 from surfaces_core.contracts import AgentTool, Context, Driver, Files, Finding, Storage, Transport, TransportContext

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from surfaces_core._config.checking import all_of, each
+from surfaces_core._config.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
+from surfaces_core._config.settings import Config, Instance, Registry
 from surfaces_core._engine import basics, log
-from surfaces_core._engine.checking import all_of, each
-from surfaces_core._engine.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.languages import Languages
-from surfaces_core._engine.settings import Config, Instance, Registry
 from surfaces_core._engine.store import InstanceStore, NoFiles
 from surfaces_core._host.ending import LAST_S, Deadline
 from surfaces_core._host.lifecycle import Drivers, Engine

@@ -18,6 +18,8 @@ from http import HTTPStatus
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.discovery import HOOKS, Hooks, Offer
+from surfaces_core._config.settings import HostSettings, OpsSettings, PushSettings, PushToken, Registry
 from surfaces_core._engine import choosing, forgetting, lasts
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.calls import Calls
@@ -25,11 +27,10 @@ from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
-from surfaces_core._engine.discovery import HOOKS, Hooks, Offer
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
 from surfaces_core._engine.history import History
-from surfaces_core._engine.inlet import Push, PushSettings, PushToken, Refused, taking
+from surfaces_core._engine.inlet import Push, Refused, taking
 from surfaces_core._engine.journal import Changes, Entry, Journal
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.moves import Moves
@@ -38,7 +39,6 @@ from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
-from surfaces_core._engine.settings import HostSettings, OpsSettings, Registry
 from surfaces_core._engine.snapshots import Snapshots
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.staging import Staging

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.config import TOP, load
-from surfaces_core._engine.settings import Registry
+from surfaces_core._config.config import TOP, load
+from surfaces_core._config.settings import Registry
 from surfaces_core.errors import ConfigError
 
 LOOK_S = 2.0

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.settings import OpsSettings
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Entry, Journal
 from surfaces_core._engine.peers import Peers
-from surfaces_core._engine.settings import OpsSettings
 from surfaces_core._engine.turns import Turns
 from surfaces_core._operating import queue
 from surfaces_core._operating.control import Door

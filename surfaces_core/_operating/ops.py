@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._engine.settings import OpsSettings
+from surfaces_core._config.settings import OpsSettings
 from surfaces_core.errors import StateError
 
 PATIENCE_S = 5.0

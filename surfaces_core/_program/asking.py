@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+from surfaces_core._config.config import load
+from surfaces_core._config.discovery import make
+from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
-from surfaces_core._engine.config import load
-from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import UNFINISHED, Journal, key
-from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
 from surfaces_core._operating import control
 from surfaces_core._operating.letters import Letters

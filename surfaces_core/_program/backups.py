@@ -25,8 +25,8 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict
 
+from surfaces_core._config.config import load
 from surfaces_core._engine import log
-from surfaces_core._engine.config import load
 from surfaces_core._operating.requests import Line, Request
 from surfaces_core._program.asking import ask, guarded
 from surfaces_core._program.copying import OWN, Place, Sum, fill

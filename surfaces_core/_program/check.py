@@ -9,9 +9,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from surfaces_core._config.config import survey
+from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
-from surfaces_core._engine.config import survey
-from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
 from surfaces_core._host.examination import CONCURRENCY, CONTEXT_BASE, TIMEOUT_S, Look, Probe, examine
 from surfaces_core._program.tables import say, table

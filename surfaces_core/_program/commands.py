@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
+from surfaces_core._config.checking import validate
+from surfaces_core._config.config import load as load_config
+from surfaces_core._config.discovery import load_driver, offers
+from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
-from surfaces_core._engine.checking import validate
-from surfaces_core._engine.config import load as load_config
-from surfaces_core._engine.discovery import load_driver, offers
-from surfaces_core._engine.settings import AgentEntry, Config
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
 from surfaces_core._program import asking, backups, check, copying, init, plugins, reports, reset, roster

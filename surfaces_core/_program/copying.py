@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from surfaces_core._config.config import load
+from surfaces_core._config.discovery import make
 from surfaces_core._engine import lease, log
-from surfaces_core._engine.config import load
-from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import UNFINISHED, key
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lease import Lease

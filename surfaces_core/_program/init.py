@@ -16,10 +16,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from surfaces_core._config.config import survey
+from surfaces_core._config.discovery import HOOKS, load_driver, offers
+from surfaces_core._config.settings import AgentEntry, HostSettings
 from surfaces_core._engine import log
-from surfaces_core._engine.config import survey
-from surfaces_core._engine.discovery import HOOKS, load_driver, offers
-from surfaces_core._engine.settings import AgentEntry, HostSettings
 from surfaces_core._host import host
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import Driver, Transport

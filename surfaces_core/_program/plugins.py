@@ -9,9 +9,9 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel
 
-from surfaces_core._engine.config import load as load_config
-from surfaces_core._engine.discovery import DRIVERS, HOOKS, Hooks, Offer, contract_of, load, load_driver, offers
-from surfaces_core._engine.settings import Config
+from surfaces_core._config.config import load as load_config
+from surfaces_core._config.discovery import DRIVERS, HOOKS, Hooks, Offer, contract_of, load, load_driver, offers
+from surfaces_core._config.settings import Config
 from surfaces_core._host import host
 from surfaces_core._program import scaffold
 from surfaces_core._program.tables import say

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from surfaces_core._engine.config import load
-from surfaces_core._engine.discovery import load_driver
+from surfaces_core._config.config import load
+from surfaces_core._config.discovery import load_driver
 from surfaces_core._operating.requests import Request
 from surfaces_core._program import asking
 from surfaces_core._program.arguments import Parser, add_config

@@ -9,11 +9,11 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from surfaces_core._config.config import load
+from surfaces_core._config.discovery import make
+from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
-from surfaces_core._engine.config import load
-from surfaces_core._engine.discovery import make
 from surfaces_core._engine.journal import Journal
-from surfaces_core._engine.settings import Config
 from surfaces_core._host import host
 from surfaces_core._program.tables import say, shown
 from surfaces_core.contracts import Context, Storage

@@ -11,12 +11,12 @@ from functools import partial
 
 import structlog
 
+from surfaces_core._config.discovery import Hooks, Offer
+from surfaces_core._config.settings import HostSettings, Registry
+from surfaces_core._config.sources import Source
 from surfaces_core._engine import basics
-from surfaces_core._engine.discovery import Hooks, Offer
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.languages import Languages
-from surfaces_core._engine.settings import HostSettings, Registry
-from surfaces_core._engine.sources import Source
 from surfaces_core._engine.store import InstanceStore
 from surfaces_core._host.lifecycle import Drivers, Engine
 from surfaces_core.contracts import Command, Files, Pace, Storage, SurfaceContext, Transport

@@ -17,10 +17,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from surfaces_core import Driver, Transport, cli
-from surfaces_core._engine import basics, config, settings
-from surfaces_core._engine.discovery import DRIVERS, GROUPS, HOOKS, Hooks, Offer
-from surfaces_core._engine.inlet import PushSettings, PushToken
-from surfaces_core._engine.settings import OpsSettings
+from surfaces_core._config import config, settings
+from surfaces_core._config.discovery import DRIVERS, GROUPS, HOOKS, Hooks, Offer
+from surfaces_core._config.settings import OpsSettings, PushSettings, PushToken
+from surfaces_core._engine import basics
 from tools.documents.parts import GENERATED, ROOT, Page, table
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from surfaces_commands_context import chats, context
 from surfaces_core import AgentRequest, End, Observed, Postponed, Text, Unavailable, hookimpl
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._config.settings import HostSettings
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
 from surfaces_core.testing.memory_storage import MemoryStorage

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from surfaces_core._engine.discovery import Offer
+from surfaces_core._config.discovery import Offer
 
 Level = Literal["ok", "note", "wrong"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from surfaces_core._engine.discovery import Offer
+from surfaces_core._config.discovery import Offer
 from surfaces_core._program.checkup.findings import Finding, Subject, about
 from surfaces_core._program.checkup.probe import MARK
 

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from surfaces_core._engine.discovery import GROUPS, Offer
+from surfaces_core._config.discovery import GROUPS, Offer
 from surfaces_core._program.checkup.findings import Finding, Subject
 from surfaces_core.errors import ConfigError
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from surfaces_core._engine.discovery import DRIVERS, Hooks, Offer, check_driver, contract_of
+from surfaces_core._config.discovery import DRIVERS, Hooks, Offer, check_driver, contract_of
 from surfaces_core._program.checkup import schema
 from surfaces_core._program.checkup.findings import Finding, about
 from surfaces_core.contracts import Driver, Transport

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from surfaces_core._engine.discovery import Offer
+from surfaces_core._config.discovery import Offer
 from surfaces_core._program.checkup.findings import Finding, Subject, about
 from surfaces_core._program.checkup.imports import environment
 

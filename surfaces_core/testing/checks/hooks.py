@@ -22,8 +22,8 @@ from unittest import SkipTest
 import pluggy
 from pydantic import BaseModel
 
+from surfaces_core._config.discovery import Hooks, Offer, check_hooks
 from surfaces_core._engine import basics
-from surfaces_core._engine.discovery import Hooks, Offer, check_hooks
 from surfaces_core.contracts import AgentTool, Command, ToolPolicy
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import AgentRequest

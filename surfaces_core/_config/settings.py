@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from surfaces_core._engine.inlet import PushSettings
-from surfaces_core._engine.listening import check_listen, parted
-from surfaces_core._engine.sources import Place, Source
+from surfaces_core._config.listening import check_listen, parted
+from surfaces_core._config.sources import Place, Source
 from surfaces_core.contracts import Settings
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
@@ -47,6 +46,27 @@ class OpsSettings(Settings):
     def address(self) -> tuple[str, int]:
         """Host and port."""
         return parted(self.listen)
+
+
+class PushToken(Settings):
+    """One of `push.tokens`."""
+
+    secret: SecretStr = Field(min_length=16, description="What its holder sends as `Authorization: Bearer …`.")
+    agents: tuple[str, ...] = Field((), description="Ids of the agents in whose conversations it may speak; none: all.")
+
+
+class PushSettings(Settings):
+    """`push:` in the config."""
+
+    listen: str = Field("127.0.0.1:9401", description="Where `POST /v1/push` is taken, as address:port.")
+    tokens: Mapping[str, PushToken] = Field(min_length=1, description="Who may push, each under a name of your own.")
+    per_minute: int = Field(120, ge=1, description="How many pushes of one token are taken in a minute.")
+    max_bytes: int = Field(65_536, ge=1024, le=1_048_576, description="The largest push.")
+
+    @field_validator("listen")
+    @classmethod
+    def _address_and_port(cls, value: str) -> str:
+        return check_listen(value)
 
 
 class HostSettings(Settings):

@@ -15,10 +15,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from surfaces_core._engine.checking import check_keys, each, together, validate
-from surfaces_core._engine.inlet import PushSettings
-from surfaces_core._engine.settings import AgentEntry, Config, HostSettings, Instance, OpsSettings, Registry
-from surfaces_core._engine.sources import Place, Source, dotenv, read
+from surfaces_core._config.checking import check_keys, each, together, validate
+from surfaces_core._config.settings import (
+    AgentEntry,
+    Config,
+    HostSettings,
+    Instance,
+    OpsSettings,
+    PushSettings,
+    Registry,
+)
+from surfaces_core._config.sources import Place, Source, dotenv, read
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
 

@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from stevedore import DriverManager
 from stevedore.exception import MultipleMatches, NoMatches
 
-from surfaces_core._engine.checking import all_of, validate
-from surfaces_core._engine.settings import AgentEntry, Config, Instance, Registry
-from surfaces_core._engine.sources import dotted
+from surfaces_core._config.checking import all_of, validate
+from surfaces_core._config.settings import AgentEntry, Config, Instance, Registry
+from surfaces_core._config.sources import dotted
 from surfaces_core.contracts import CONTRACTS, AgentTool, Command, Driver, Files, Shaper, Storage, Surface, Transport
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent

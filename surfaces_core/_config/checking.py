@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from surfaces_core._engine.sources import Place, Source
+from surfaces_core._config.sources import Place, Source
 from surfaces_core.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
