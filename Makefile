@@ -9,6 +9,8 @@ empty :=
 space := $(empty) $(empty)
 
 export PYTHON
+# Where the machine asks for no bytecode, each process of the tests would compile all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Plugins are namespaces of their own: each folder is a root for imports.
 TYPES := MYPYPATH=$(subst $(space),:,$(PLUGIN_FOLDERS)) $(BIN)/mypy
 # Tests say with their sentence what they return: nothing. Whatever they do annotate is checked.
