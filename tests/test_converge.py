@@ -15,7 +15,8 @@ import yarl
 from surfaces_core import Address, Agent, Binding, Command, Opening, Reconciled
 from surfaces_core._config.settings import Registry
 from surfaces_core._config.sources import Source
-from surfaces_core._engine.conversations import BINDINGS, Book
+from surfaces_core._engine.bindings import BINDINGS
+from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._engine.people import People
 from surfaces_core.testing.memory_storage import MemoryDisk, MemoryStorage
@@ -176,7 +177,7 @@ class Intake:
     async def restore(
         self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
     ) -> Reconciled:
-        result = await self.book.restore("work", found)
+        result = await self.book.reconciling.restore("work", found)
         self.life = Life({}, result, rooms_seen or 0, dict(skipped or {}), ())
         return result
 

@@ -305,7 +305,7 @@ async def test_what_lanes_did_meanwhile_is_newer_than_the_messengers_snapshot() 
         await bot.pop(room)
         await bot.push("!new", conversation=room)
         await bot.pop(room)
-        await bot.engine.book.restore("memory", [old], since=tick)
+        await bot.engine.book.reconciling.restore("memory", [old], since=tick)
         await bot.push("hello", conversation=room)
         await bot.pop(room)
         assert transport.requests[0].context != old.context

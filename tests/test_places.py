@@ -226,7 +226,7 @@ async def test_a_conversation_goes_on_where_it_was_moved_to() -> None:
         assert await bot.pop("new") == "two"
         book = bot.engine.book
         assert book.live(NAME, "@ann") == [replace(old, address=replace(old.address, conversation="new"))]
-        assert (await book.usage(Address(surface=NAME, conversation="new"))).messages == 2
+        assert (await book.usages.of(Address(surface=NAME, conversation="new"))).messages == 2
 
 
 async def test_what_shows_elsewhere_under_the_same_context_has_moved() -> None:
@@ -287,7 +287,7 @@ async def test_a_conversation_that_lost_its_memory_gets_a_fresh_one() -> None:
     assert max(one.number for one in bot.messenger.rooms.values()) == 8
     bot.messenger.rooms["old"] = bare
     async with bot.running():
-        result = await bot.engine.book.restore(NAME, [bare], complete=False)
+        result = await bot.engine.book.reconciling.restore(NAME, [bare], complete=False)
         assert result.completed == (whole,)
         assert bot.engine.book.at(bare.address) == whole
 
@@ -305,7 +305,7 @@ async def test_without_an_agent_nothing_is_completed() -> None:
         created_at=1.0,
     )
     async with bot.running():
-        result = await bot.engine.book.restore(NAME, [bare], complete=False)
+        result = await bot.engine.book.reconciling.restore(NAME, [bare], complete=False)
     assert result.conflicts == {"old": "NO_AGENT"}
     assert bot.engine.book.at(bare.address) is None
 

@@ -199,7 +199,7 @@ class AgentTurns:
         outcome = judge(work, gathered, refused, self._log)
         changes = {**lasts.row(message, _files(work.entry, waiting))}
         if outcome.kind == "answered":
-            changes |= await self._book.used(message.address, gathered.tokens)
+            changes |= await self._book.usages.used(message.address, gathered.tokens)
         changes |= self._used(work.entry, waiting, failed=outcome.kind == "failed")
         return replace(outcome, changes=changes)
 

@@ -9,8 +9,9 @@ from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine import words
 from surfaces_core._engine.basics import listing
+from surfaces_core._engine.bindings import context_id
 from surfaces_core._engine.calls import Calls
-from surfaces_core._engine.conversations import Book, context_id
+from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.desk import DeskAt
 from surfaces_core._engine.drafts import show
 from surfaces_core._engine.journal import Entry

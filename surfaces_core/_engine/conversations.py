@@ -7,49 +7,27 @@ the messenger first, and what was cut short by a crash is done again by its inbo
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from surfaces_core._engine import words
+from surfaces_core._engine.bindings import BINDINGS, Bindings, context_id
 from surfaces_core._engine.journal import Changes, Journal, Rows, key, place, turn_id
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.people import People
-from surfaces_core.contracts import Conversations, Reconciled, Surface, Transport, Tx
+from surfaces_core._engine.reconciling import Reconciling
+from surfaces_core._engine.usages import Usage, Usages, stored
+from surfaces_core.contracts import Conversations, Surface, Transport, Tx
 from surfaces_core.errors import CommandError, Rejected
 from surfaces_core.events import Address, Binding, Inbound, Opening
 
-BINDINGS = Rows(Binding)
 OPENINGS = Rows(Opening)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a conversation has used in its present context."""
-
-    messages: int = 0
-    tokens: int = 0
-    last_active: float = 0.0
-    since: float = 0.0
-    """When it began, Unix seconds; 0 where it began with the conversation."""
-
-
-USAGES = Rows(Usage)
-
-
-def context_id(owner: str, cause: str) -> str:
-    """A context's name: decimal digits below 2**53, so that agents may read it as a number.
-
-    It is made from what caused it, so a repeat after a crash names the same context.
-    """
-    digest = hashlib.sha256(f"{owner}\0{cause}".encode()).digest()
-    return str(int.from_bytes(digest[:8]) >> 11)
-
-
-class Book:
-    """All bindings, in memory and in the journal."""
+class Book(Bindings):
+    """All bindings, in memory, in the journal and in the messenger."""
 
     def __init__(
         self,
@@ -59,53 +37,26 @@ class Book:
         people: People,
         contact: str,
     ) -> None:
+        super().__init__()
+        self.usages = Usages(journal)
+        self.reconciling = Reconciling(journal, self, people, contact)
         self._journal = journal
         self._surfaces = surfaces
         self._transports = transports
         self._people = people
         self._contact = contact
-        self._bindings: dict[Address, Binding] = {}
-        self._usages: dict[Address, Usage] = {}
         self._binding = asyncio.Lock()
         self._welcoming: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._making: dict[str, Opening] = {}
         """Conversations that are being made, by what caused them."""
-        self._touched: dict[Address, int] = {}
-        """When each binding was last changed here, in ticks."""
-        self.tick = 0
-        """Counts changes."""
 
     async def open(self, undone: Container[str]) -> None:
         """Read all bindings, and what the turns that are not done had begun to make."""
-        for value in (await self._journal.scan("conv")).values():
-            binding = BINDINGS.load(value)
-            self._bindings[binding.address] = binding
+        self.load((await self._journal.scan("conv")).values())
         for row, value in (await self._journal.scan("opening")).items():
             cause = row.split(b"\0")[1].decode()
             if cause in undone:  # else it was given up, and waits among the dead letters
                 self._making[cause] = OPENINGS.load(value)
-
-    def at(self, address: Address) -> Binding | None:
-        """The binding of a conversation."""
-        return self._bindings.get(address)
-
-    def asker(self, message: Inbound) -> str:
-        """Whom an answer to a message is for, where several people talk; empty where only one does."""
-        binding = self.at(message.address)
-        return message.sender if binding is not None and binding.shared else ""
-
-    def all(self, surface: str) -> list[Binding]:
-        """Every conversation of a surface that was ever bound."""
-        return [binding for binding in self._bindings.values() if binding.address.surface == surface]
-
-    def all_live(self) -> list[Binding]:
-        """Everybody's conversations that can be talked in."""
-        return [binding for binding in self._bindings.values() if binding.live]
-
-    def live(self, surface: str, owner: str) -> list[Binding]:
-        """A person's conversations that can be talked in, by number."""
-        mine = [b for b in self._bindings.values() if b.live and (b.address.surface, b.owner) == (surface, owner)]
-        return sorted(mine, key=lambda binding: binding.number)
 
     def door(self, surface: str) -> Conversations | None:
         """How a surface manages conversations, if it does."""
@@ -138,11 +89,11 @@ class Book:
 
     async def _found(self, found: Binding, door: Conversations) -> Binding:
         """Take over what a messenger shows of one conversation that was not known."""
-        binding = self._whole(found)
+        binding = self.reconciling.whole(found)
         if binding != found:
             await door.record(binding)
-        moved = [b for b in self._bindings.values() if _is_same(b, binding) and not b.left]
-        await self.restore(binding.address.surface, [binding], complete=False)
+        moved = [b for b in self.all(binding.address.surface) if _is_same(b, binding) and not b.left]
+        await self.reconciling.restore(binding.address.surface, [binding], complete=False)
         for old in moved:
             await self.move(old.address, binding)
         return binding
@@ -176,7 +127,7 @@ class Book:
             async with self._journal.changing() as tx:
                 binding = _binding(await self._next(tx, cause, address.surface, message.sender), address)
                 await tx.put(key("conv", *place(address)), BINDINGS.dump(binding))
-            self._remember(binding)
+            self.changed(binding)
         return binding
 
     async def create(self, cause: str, surface: str, owner: str, owner_name: str, name: str = "") -> Binding:
@@ -289,9 +240,8 @@ class Book:
 
     async def _fresh(self, binding: Binding, agent: str, context: str) -> Binding:
         usage = Usage(since=self._journal.now())
-        rows = {key("stat", *place(binding.address)): USAGES.dump(usage)}
-        given = await self.change(binding, rows, agent=agent, context=context)
-        self._usages[binding.address] = usage
+        given = await self.change(binding, stored(binding.address, usage), agent=agent, context=context)
+        self.usages.know(binding.address, usage)
         return given
 
     async def rest(self, binding: Binding) -> None:
@@ -315,141 +265,19 @@ class Book:
 
     async def move(self, old: Address, binding: Binding) -> None:
         """A conversation goes on elsewhere: same number, agent and context, and what it has used."""
-        rows: dict[bytes, bytes | None] = {}
-        usage = await self.usage(old)
-        if usage != Usage():
-            rows = {key("stat", *place(old)): None, key("stat", *place(binding.address)): USAGES.dump(usage)}
-            self._usages[binding.address] = self._usages.pop(old)
+        rows = dict(await self.usages.moved(old, binding.address))
         left = self.at(old)
         if left is not None and not left.left:
             rows[key("conv", *place(old))] = BINDINGS.dump(replace(left, left=True))
-            self._remember(replace(left, left=True))
+            self.changed(replace(left, left=True))
         await self._keep(binding, rows)
 
     async def _keep(self, binding: Binding, changes: Changes) -> None:
-        if self._bindings.get(binding.address) == binding and not changes:
+        if self.at(binding.address) == binding and not changes:
             return
         rows = {**changes, key("conv", *place(binding.address)): BINDINGS.dump(binding)}
         await self._journal.write(rows)
-        self._remember(binding)
-
-    def _remember(self, binding: Binding) -> None:
-        self._bindings[binding.address] = binding
-        self.tick += 1
-        self._touched[binding.address] = self.tick
-
-    # Reconciling
-
-    async def restore(
-        self, surface: str, found: Sequence[Binding], *, complete: bool = True, since: int | None = None
-    ) -> Reconciled:
-        """Bring the book in step with what the messenger shows; `complete` when `found` is all there is.
-
-        What was changed here after the tick `since` is newer than what the messenger was asked for, and stays.
-        """
-        rows: dict[bytes, bytes | None] = {}
-        restored = repaired = unchanged = 0
-        taken: dict[tuple[str, int], Address] = {}
-        conflicts: dict[str, str] = {}
-        completed: list[Binding] = []
-        for shown in found:
-            if self._is_newer(shown.address, since):
-                unchanged += 1
-                continue
-            try:
-                binding = self._whole(shown)
-            except Rejected as error:
-                conflicts[shown.address.conversation] = error.code
-                continue
-            if binding != shown:
-                completed.append(binding)
-            other = taken.setdefault((binding.owner, binding.number), binding.address)
-            if other != binding.address:
-                conflicts[binding.address.conversation] = "NUMBER_TAKEN"
-            known = self.at(binding.address)
-            restored += known is None
-            repaired += known is not None and known != binding
-            unchanged += known == binding
-            if known != binding:
-                rows[key("conv", *place(binding.address))] = BINDINGS.dump(binding)
-                self._bindings[binding.address] = binding
-        if complete:
-            repaired += self._mark_left(surface, {binding.address for binding in found}, since, rows)
-        await self._raise_numbers(surface, found, rows)
-        return Reconciled(
-            restored=restored,
-            repaired=repaired,
-            unchanged=unchanged,
-            conflicts=conflicts,
-            completed=tuple(completed),
-        )
-
-    def _whole(self, shown: Binding) -> Binding:
-        """A binding with agent and context. Where the messenger lost them the book's are taken, else fresh ones."""
-        if shown.agent and shown.context:
-            return shown
-        known = self.at(shown.address)
-        if known is not None:
-            return replace(shown, agent=known.agent, context=known.context)
-        agent = self._people.of(shown.address.surface, shown.owner)
-        if agent is None:
-            raise Rejected(f"{shown.owner} has no agent", code="NO_AGENT", public=words.no_agent(self._contact))
-        fresh = context_id(shown.owner, f"found {shown.address.conversation}")
-        return replace(shown, agent=agent.id, context=fresh)
-
-    def _is_newer(self, address: Address, since: int | None) -> bool:
-        return since is not None and self._touched.get(address, 0) > since
-
-    def _mark_left(self, surface: str, found: set[Address], since: int | None, rows: dict[bytes, bytes | None]) -> int:
-        missing = [b for a, b in self._bindings.items() if a.surface == surface and a not in found and not b.left]
-        gone = [binding for binding in missing if not self._is_newer(binding.address, since)]
-        for binding in gone:
-            self._bindings[binding.address] = replace(binding, left=True)
-            rows[key("conv", *place(binding.address))] = BINDINGS.dump(self._bindings[binding.address])
-        return len(gone)
-
-    async def _raise_numbers(self, surface: str, found: Sequence[Binding], rows: dict[bytes, bytes | None]) -> None:
-        highest: dict[str, int] = {}
-        for binding in found:
-            highest[binding.owner] = max(highest.get(binding.owner, 0), binding.number)
-        counters = {owner: key("number", surface, owner) for owner in highest}
-        async with self._journal.changing() as tx:
-            stored = await tx.get_many(list(counters.values())) if counters else ()
-            for (owner, counter), value in zip(counters.items(), stored, strict=True):
-                if int(value or 0) < highest[owner]:
-                    rows[counter] = str(highest[owner]).encode()
-            for row, new in rows.items():
-                if new is not None:
-                    await tx.put(row, new)
-
-    # What they have used
-
-    async def usage(self, address: Address) -> Usage:
-        """What a conversation has used in its present context."""
-        if address not in self._usages:
-            async with self._journal.storage.transaction() as tx:
-                value = await tx.get(key("stat", *place(address)))
-            self._usages[address] = Usage() if value is None else USAGES.load(value)
-        return self._usages[address]
-
-    async def used(self, address: Address, tokens: int) -> Changes:
-        """Count an answered turn; the rows to store with its answer."""
-        return await self._count(address, messages=1, tokens=tokens)
-
-    async def spent(self, address: Address, tokens: int) -> Changes:
-        """Count what the agent used for the host; the rows to store with what came of it."""
-        return await self._count(address, messages=0, tokens=tokens)
-
-    async def _count(self, address: Address, *, messages: int, tokens: int) -> Changes:
-        before = await self.usage(address)
-        now = replace(
-            before,
-            messages=before.messages + messages,
-            tokens=before.tokens + tokens,
-            last_active=self._journal.now(),
-        )
-        self._usages[address] = now
-        return {key("stat", *place(address)): USAGES.dump(now)}
+        self.changed(binding)
 
 
 def _is_same(one: Binding, other: Binding) -> bool:

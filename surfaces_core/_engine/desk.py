@@ -78,7 +78,7 @@ class DeskAt:
         return self._doors.book.at(self._binding.address) or self._binding
 
     async def _overview(self, binding: Binding) -> Overview:
-        usage = await self._doors.book.usage(binding.address)
+        usage = await self._doors.book.usages.of(binding.address)
         here = self._binding is not None and binding.address == self._binding.address
         waiting = self._doors.questions.waiting(self._message)
         return Overview(
@@ -197,7 +197,7 @@ class DeskAt:
         turn = turn_id(self._message.address.surface, f"{self.cause}\0consult{self._consulted}")
         here = self._here()
         answer = await self._doors.consults.ask(turn, self._message, here, prompt)
-        changes = await self._doors.book.spent(here.address, answer.tokens)
+        changes = await self._doors.book.usages.spent(here.address, answer.tokens)
         self._deferred.append(lambda: Effect(changes=changes))
         return answer.text
 

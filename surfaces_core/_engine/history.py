@@ -23,7 +23,7 @@ class History:
         limit = self._transports[agent.transport].history(agent)
         if limit <= 0:
             return ()
-        surface, since = self._surfaces[message.address.surface], (await self._book.usage(message.address)).since
+        surface, since = self._surfaces[message.address.surface], (await self._book.usages.of(message.address)).since
         with contained():
             said = await surface.history(message.address, before=message.event_id, limit=limit, thread=message.thread)
         return tuple(one for one in said if one.at >= since)[-limit:]

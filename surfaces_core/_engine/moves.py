@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from surfaces_core._engine import words
-from surfaces_core._engine.conversations import Book, context_id
+from surfaces_core._engine.bindings import context_id
+from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.journal import Entry, Journal
 from surfaces_core._engine.people import People
 from surfaces_core._engine.work import Outcome, Say

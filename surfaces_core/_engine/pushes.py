@@ -96,7 +96,7 @@ class Pushes:
             raise Refused(HTTPStatus.NOT_FOUND, "no conversation is so for this token")
         if len(found) > 1 and not push.person:
             raise Refused(HTTPStatus.CONFLICT, "several conversations are so; name the person or the surface")
-        used = [((await self._book.usage(one.address)).last_active or one.created_at, one.number) for one in found]
+        used = [((await self._book.usages.of(one.address)).last_active or one.created_at, one.number) for one in found]
         return found[used.index(max(used))]
 
     def handle(self, entry: Entry) -> Outcome:

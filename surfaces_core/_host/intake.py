@@ -36,7 +36,7 @@ class SurfaceIntake:
         self, found: Sequence[Binding], *, rooms_seen: int | None = None, skipped: Mapping[str, str] | None = None
     ) -> Reconciled:
         """Bring the book in step."""
-        result = await self._engine.book.restore(self._name, found, since=self._since)
+        result = await self._engine.book.reconciling.restore(self._name, found, since=self._since)
         await self._engine.settle(self._name)
         self._engine.release(self._name)
         seen = len(found) if rooms_seen is None else rooms_seen
