@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +11,12 @@ import pytest_asyncio
 import structlog
 
 from surfaces_demo.synapse import Synapse
+
+
+def pytest_configure() -> None:
+    """Keep bytecode even where the machine asks for none: else each process of a test compiles all its modules."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

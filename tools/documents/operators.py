@@ -195,7 +195,7 @@ def _parser(title: str, parser: argparse.ArgumentParser, about: str = "") -> Pag
     plain = [action for action in actions if not isinstance(action.choices, dict)]
     yield from table(("argument", "meaning"), *((_argument(action), _meaning(action)) for action in plain))
     for action in actions:
-        if isinstance(action.choices, dict):
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             helps = {choice.dest: choice.help for choice in action._get_subactions()}  # noqa: SLF001 - as above
             for name, inner in action.choices.items():
                 yield from _parser(f"{title} {name}", inner, helps[name] or "")
