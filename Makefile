@@ -42,8 +42,8 @@ demo: setup synapse ## show a person talking to their agent, on this machine alo
 	@trap : INT; if [ -t 0 ] && [ -t 1 ]; then $(BIN)/surfaces demo; else $(BIN)/surfaces demo --once; fi
 
 .PHONY: test
-test: setup ## run everything: lint, types, layers, all tests
-	@$(MAKE) --no-print-directory $(BESIDE) lint synapse web
+test: setup ## run everything: lint, types, layers, the docs site, all tests
+	@$(MAKE) --no-print-directory $(BESIDE) lint synapse web site
 	$(BIN)/pytest -n 3 --dist loadgroup # tests that wait for a process or a server leave a core to others
 
 .PHONY: quick
@@ -54,6 +54,7 @@ quick: lint ## run lint and the tests that need no server
 pictures: setup synapse web ## make the pictures of the chat page that the documents show
 	mkdir -p docs/images
 	SURFACES_PICTURES=docs/images $(BIN)/pytest plugins/demo/tests/test_chat_page.py
+	$(BIN)/python tools/pictures.py
 
 .PHONY: crash
 crash: setup ## prove the delivery promise with kills everywhere, at length, and write proof.json
@@ -74,6 +75,16 @@ bench: setup .bench/.stamp ## measure against a plain nio loop and write the tab
 docs: setup ## write the generated pages of docs/reference
 	$(BIN)/python tools/docs.py
 
+.PHONY: site
+site: .site/.stamp ## build the docs site into site/; any warning fails
+	rm -rf site
+	.site/bin/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -d .site/doctrees -c docs -b html . site
+	.site/bin/python tools/site.py check site
+
+.PHONY: look
+look: site ## show the docs site at http://127.0.0.1:8020/
+	.site/bin/python -m http.server --bind 127.0.0.1 --directory site 8020
+
 .PHONY: words
 words: setup ## bring the translations in step with the code, and say what is missing
 	$(BIN)/python tools/words.py
@@ -91,6 +102,7 @@ lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer ve
 	$(COMPILE) -o requirements/bench.txt requirements/bench.in
 	$(COMPILE) -o requirements/node.txt requirements/node.in
 	$(COMPILE) -o requirements/build.txt requirements/build.in
+	$(COMPILE) -o requirements/docs.txt requirements/docs.in
 	mkdir -p requirements/run
 	$(COMPILE) -o requirements/run/core.txt -c requirements/dev.txt pyproject.toml
 	for folder in $(filter-out plugins/demo plugins/testing,$(PLUGIN_FOLDERS)); do \
@@ -99,7 +111,7 @@ lock: ## pin what the environments are made of; UPGRADE=--upgrade takes newer ve
 
 .PHONY: clean
 clean: ## remove everything that make made
-	rm -rf .venv .uv .synapse .bench .node .chromium node_modules $(PAGE) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .synapse .bench .site site .node .chromium node_modules $(PAGE) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp: requirements/dev.txt requirements/uv.txt tools/environment tools/uv pyproject.toml $(PLUGINS)
@@ -128,4 +140,8 @@ node_modules/.stamp: package.json package-lock.json .npmrc tools/node .node/.sta
 
 .bench/.stamp: requirements/bench.txt requirements/uv.txt tools/environment tools/uv
 	tools/environment .bench requirements/bench.txt
+	@touch $@
+
+.site/.stamp: requirements/docs.txt requirements/uv.txt tools/environment tools/uv
+	tools/environment .site requirements/docs.txt
 	@touch $@

@@ -22,9 +22,11 @@ import surfaces_core
 from surfaces_core._config.config import TOP
 from surfaces_core.hooks import HookSpecs
 from surfaces_core.testing.bot import TestBot
+from tools import pictures
+from tools.documents import contents
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+PAGES = [ROOT / page for page in contents.pages()]
 FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ENVIRONMENT = {
@@ -89,6 +91,16 @@ def test_generated_pages_are_current() -> None:
     """What `make docs` would write stands in the repository already."""
     checked = run(ROOT, "tools/docs.py", "--check")
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+
+
+def test_every_page_has_one_place_in_the_order() -> None:
+    """Whoever adds a page names it in the list of its folder's index, and so on the site."""
+    assert (contents.orphans(), contents.named_twice()) == (set(), [])
+
+
+def test_pictures_show_the_page_as_it_is() -> None:
+    """The chat page was not changed after its pictures were taken: after a change, run `make pictures`."""
+    assert pictures.noted() == pictures.made_of()
 
 
 def headings(page: Path) -> set[str]:

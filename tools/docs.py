@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
 from surfaces_core._program import scaffold
-from tools.documents import contracts, failures, figures, measures, operators, promised, testing
+from tools.documents import contracts, drawings, failures, figures, measures, operators, promised, testing
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
 
@@ -23,6 +24,18 @@ def decisions_page() -> Page:
     for path in sorted((DOCS / "explanation/decisions").glob("0*.md")):
         title = path.read_text().splitlines()[0].removeprefix("# ")
         yield f"- [{title}]({path.name})"
+
+
+def plugins_page() -> Page:
+    """The list of plugins, with what each says of itself."""
+    yield from ("# Plugins", "", GENERATED, "")
+    yield "Everything but the host itself is a plugin: a distribution of its own, with a page of its own. The config"
+    yield "names what is used; what is installed but not named is never imported."
+    yield ""
+    for path in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        project = tomllib.loads(path.read_text())["project"]
+        link = f"../../plugins/{path.parent.name}/README.md"
+        yield f"- [{project['name']}]({link}): {project['description']}."
 
 
 PAGES: Mapping[str, Callable[[], Page]] = {
@@ -39,6 +52,11 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/log-events.md": failures.logs_page,
     "reference/metrics.md": measures.metrics_page,
     "explanation/decisions/README.md": decisions_page,
+    "plugins/index.md": plugins_page,
+}
+DRAWINGS: Mapping[str, Callable[[], str]] = {
+    "images/architecture.svg": drawings.architecture,
+    "images/message.svg": drawings.message,
 }
 INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```([^\n]*)\n(?:.*?\n)?```\n", re.DOTALL)
 
@@ -65,6 +83,7 @@ def included(page: Path) -> str:
 def pages() -> dict[Path, str]:
     """Every page as it should be."""
     made = {DOCS / name: "\n".join(make()).rstrip() + "\n" for name, make in PAGES.items()}
+    made |= {DOCS / name: draw() for name, draw in DRAWINGS.items()}
     by_hand = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
     return made | {page: included(page) for page in by_hand if page not in made}
 

@@ -76,12 +76,12 @@ def values_page() -> Page:
     yield "All are imported from `surfaces_core`, frozen, and made with keyword arguments (`Text` takes its one also"
     yield from ("by position).", "")
     for name, node, doc in public(parsed(module)):
-        yield from described(name, node, doc)
+        yield from described(name, node, doc, "#")
 
 
-def described(name: str, node: ast.stmt, doc: str) -> Page:
-    """One public name."""
-    yield from (f"### `{name}`", "")
+def described(name: str, node: ast.stmt, doc: str, under: str = "##") -> Page:
+    """One public name, under a heading of that level."""
+    yield from (f"{under}# `{name}`", "")
     if isinstance(node, ast.ClassDef):
         yield from (doc, "")
         bases = [base for base in map(ast.unparse, node.bases) if base in surfaces_core.__all__]
@@ -130,7 +130,7 @@ def hooks_page() -> Page:
     yield "are marked with `hookimpl`. [Write a command](../tutorial/commands.md) shows a whole one."
     yield ""
     for name, node, doc in public(parsed(module)):
-        yield from described(name, node, doc)
+        yield from described(name, node, doc, "#")
     specs = next(node for node in parsed(module).body if isinstance(node, ast.ClassDef) and node.name == "HookSpecs")
     for member, doc in documented(specs.body):
         if isinstance(member, ast.FunctionDef):
@@ -142,4 +142,4 @@ def languages_page() -> Page:
     module = import_module("surfaces_core.i18n")
     yield from ("# Languages", "", GENERATED, "", inspect.getdoc(module) or "", "")
     for name, node, doc in public(parsed(module)):
-        yield from described(name, node, doc)
+        yield from described(name, node, doc, "#")
