@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,18 +88,30 @@ hooks: [ping]
 """
 
 
-def run(*command: object, cwd: Path) -> str:
+BUILD = """
+import sys
+from hatchling.builders.wheel import WheelBuilder
+for folder in sys.argv[2:]:
+    list(WheelBuilder(folder).build(directory=sys.argv[1]))
+"""
+ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+def run(*command: object, cwd: Path, env: Mapping[str, str] = os.environ) -> str:
     """What a program prints, away from the checkout; fails with all it said when it fails."""
-    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    outside = {name: value for name, value in env.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run([str(word) for word in command], cwd=cwd, env=outside, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 @cache
-def has_uv() -> bool:
-    """Whether environments can be made the quick way."""
-    return subprocess.run([UV, "--version"], capture_output=True, check=False).returncode == 0
+def uv() -> dict[str, str]:
+    """The variables that uv is started with, itself in `UV`, asked once; nothing where it cannot be had."""
+    asked = [UV, "run", "--quiet", "--no-project", "--python", sys.executable, "python", "-c", ENVIRONMENT]
+    told = subprocess.run(asked, capture_output=True, check=False)
+    found: dict[str, str] = json.loads(told.stdout) if told.returncode == 0 else {}
+    return found
 
 
 @dataclass(frozen=True)
@@ -105,31 +119,40 @@ class Clean:
     """An environment with nothing in it but what is installed here, and a folder to work in."""
 
     folder: Path
+    env: Path
     wheels: Path
 
     def install(self, *what: object) -> None:
-        """Make the environment, and install distributions by name."""
-        if has_uv():
-            run(UV, "venv", "--quiet", "--python", sys.executable, self.folder, cwd=ROOT)
-        else:
-            run(sys.executable, "-m", "venv", self.folder, cwd=ROOT)
-        self.add(*what)
+        """Have these distributions, by name, and what they need; whatever else was there goes."""
+        if not uv():
+            run(sys.executable, "-m", "venv", "--clear", self.env, cwd=ROOT)
+            self.add(*what)
+            return
+        if not self.env.exists():
+            run(uv()["UV"], "venv", "--quiet", "--python", sys.executable, self.env, cwd=ROOT, env=uv())
+        self.add("--exact", *what)
 
     def add(self, *what: object) -> None:
         """Install more of them: ours from their wheels, others as they are pinned."""
-        options = ["--quiet", "--find-links", self.wheels, "--constraint", self.folder.parent / "pins.txt"]
-        if has_uv():
-            run(UV, "pip", "install", "--python", self.folder / "bin/python", *options, *what, cwd=ROOT)
+        options = ["--quiet", "--find-links", self.wheels, "--constraint", self.folder / "pins.txt"]
+        if uv():
+            python = self.env / "bin/python"
+            run(uv()["UV"], "pip", "install", "--python", python, *options, *what, cwd=ROOT, env=uv())
         else:
-            run(self.folder / "bin/pip", "install", *options, *what, cwd=ROOT)
+            run(self.env / "bin/pip", "install", *options, *what, cwd=ROOT)
 
-    def python(self, code: str, *arguments: object) -> str:
-        """Run a piece of Python in the environment."""
-        return run(self.folder / "bin/python", "-c", code, *arguments, cwd=self.folder)
+    def python(self, *arguments: object, cwd: Path | None = None) -> str:
+        """Run Python in the environment."""
+        return run(self.env / "bin/python", *arguments, cwd=cwd or self.folder, env=self.variables)
 
     def program(self, name: str, *arguments: object) -> str:
         """Run an installed program."""
-        return run(self.folder / "bin" / name, *arguments, cwd=self.folder)
+        return run(self.env / "bin" / name, *arguments, cwd=self.folder, env=self.variables)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Bytecode is kept elsewhere: of what is taken away no folder stays that could still be imported."""
+        return {**os.environ, "PYTHONPYCACHEPREFIX": str(self.env.parent / "bytecode")}
 
     def states(self, *arguments: str) -> dict[str, str]:
         """What `surfaces plugins list` says of each entry point."""
@@ -141,18 +164,24 @@ class Clean:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel of every distribution."""
     out = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    builds = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) for folder in [ROOT, *PLUGINS]]
-    assert [build.wait() for build in builds] == [0] * len(builds)
+    run(sys.executable, "-c", BUILD, out, ROOT, *PLUGINS, cwd=ROOT)
     return out
 
 
+@pytest.fixture(scope="session")
+def env(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tests in turn have their environment: what each of them installs takes away what others did."""
+    return tmp_path_factory.mktemp("clean") / "env"
+
+
 @pytest.fixture
-def clean(tmp_path: Path, wheels: Path) -> Clean:
-    """An environment that is still empty."""
+def clean(tmp_path: Path, env: Path, wheels: Path) -> Clean:
+    """An environment of which nothing was installed yet."""
+    folder = tmp_path / "work"
+    folder.mkdir()
     pins = (ROOT / "requirements/dev.txt").read_text().splitlines()
-    (tmp_path / "pins.txt").write_text("\n".join(line.rstrip("\\") for line in pins if "==" in line))
-    return Clean(tmp_path / "env", wheels)
+    (folder / "pins.txt").write_text("\n".join(line.rstrip("\\") for line in pins if "==" in line))
+    return Clean(folder, env, wheels)
 
 
 def entry_points(folder: Path, group: str) -> list[str]:
@@ -172,7 +201,7 @@ def test_the_host_works_alone(clean: Clean) -> None:
     clean.install("surfaces-core")
     assert clean.program("surfaces", "version").startswith("surfaces-core ")
     assert "sqlite" not in clean.program("surfaces", "plugins", "list")
-    clean.python(IMPORT_ALL, "surfaces_core")
+    clean.python("-c", IMPORT_ALL, "surfaces_core")
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
@@ -188,7 +217,7 @@ def test_plugins_work_alone(clean: Clean, plugin: Path) -> None:
     extras = extras_of(plugin)
     if extras:
         clean.add(f"{package.replace('_', '-')}[{','.join(extras)}]")
-    clean.python(IMPORT_ALL, package)
+    clean.python("-c", IMPORT_ALL, package)
 
 
 def test_the_demo_brings_its_chat_page(wheels: Path) -> None:
@@ -227,7 +256,7 @@ async def main():
 
 asyncio.run(main())
 """
-    assert clean.python(code).splitlines() == ["1 None", "2 b'value'"]
+    assert clean.python("-c", code).splitlines() == ["1 None", "2 b'value'"]
 
 
 @pytest.fixture
@@ -250,7 +279,7 @@ async def test_a_strangers_plugin_answers_in_the_room(clean: Clean, ping: Path) 
         (clean.folder / "matrix.yaml").write_text(MATRIX_CONFIG.format(url=homeserver.url, password=PASSWORD))
         ann = homeserver.person("@ann:hs.test", display_name="Ann")
         host = await asyncio.create_subprocess_exec(
-            clean.folder / "bin/surfaces", "run", "-c", "matrix.yaml", cwd=clean.folder, stdout=quiet, stderr=quiet
+            clean.env / "bin/surfaces", "run", "-c", "matrix.yaml", cwd=clean.folder, stdout=quiet, stderr=quiet
         )
         try:
             room = ann.create_dm("@bot:hs.test")
@@ -283,5 +312,5 @@ def test_a_new_plugin_is_built_installed_and_enabled(clean: Clean, tmp_path: Pat
     (clean.folder / "surfaces.yaml").write_text(CONFIG.replace("use: sqlite", "use: lines").replace("[ping]", "[]"))
     assert clean.states()["lines"] == "enabled"
     (project / "surfaces_lines.py").unlink()  # so that it is the installed one that is tested
-    passed = run(clean.folder / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+    passed = clean.python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
     assert re.search(r"^\d\d passed", passed, re.MULTILINE)
