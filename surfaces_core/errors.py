@@ -25,8 +25,8 @@ _ = Catalogue("surfaces_core")
 class SurfacesError(Exception):
     """Base of all errors that the host expects.
 
-    `str(error)` is for the log and may name hosts and paths; `public` may be shown to a person, in the
-    language of the turn it was raised in.
+    `str(error)` is for the log: it may name hosts and places of the operator's, never what people or agents say
+    or how their files are called. `public` may be shown to a person, in the language of the turn it was raised in.
     """
 
     code: str = "ERROR"

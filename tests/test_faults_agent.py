@@ -130,7 +130,7 @@ class World:
     def codes(self, person: Person) -> list[str]:
         """The codes in the log of what went wrong with somebody's questions, oldest first."""
         turns = {shown.turn for shown in self.house.hs.shown(person.room) if shown.turn}
-        return [line["code"] for line in logged(self.host) if line.get("turn") in turns and "code" in line]
+        return [line["code"] for line in logged(self.host) if line.get("turn_id") in turns and "code" in line]
 
 
 def logged(host: Program) -> Iterator[dict[str, Any]]:

@@ -346,7 +346,13 @@ async def test_logs_hold_no_text_and_no_secrets(house: House) -> None:
     tokens = [device.token for device in house.hs.world.devices.values()]
     for secret in (MARKER, PASSWORD, *tokens):
         assert [line for line in host.log().splitlines() if secret in line] == []
-    assert "turn.ended" in host.log()
+    by_turn: dict[str, list[str]] = {}
+    for line in map(json.loads, host.log().splitlines()):
+        by_turn.setdefault(line.get("turn_id", ""), []).append(line["event"])
+    for shown in house.hs.shown(person.room):
+        if shown.sender == BOT and shown.turn:
+            assert {"turn.accepted", "turn.ended", "part.shown"} <= set(by_turn[shown.turn]), by_turn
+    assert {"turn.accepted", "turn.ended", "part.shown", "part.postponed"} & set(by_turn[""]) == set()
 
 
 COMMANDS = [

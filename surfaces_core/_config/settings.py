@@ -124,6 +124,9 @@ class HostSettings(Settings):
         description="How long after its last sign of life a host is taken for dead, where the storage lets several in.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_content: bool = Field(
+        False, description="Log what people and agents say, the names of files, and what unexpected errors quote."
+    )
 
 
 class AgentEntry(BaseModel):

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._engine.foreign import contained
+from surfaces_core._engine.journal import Entry
 from surfaces_core._engine.lanes import Lanes
+from surfaces_core._engine.log import about
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import DriverError
 from surfaces_core.events import Inbound
@@ -24,6 +26,7 @@ MOST = 1000
 @dataclass(frozen=True, slots=True)
 class _Due:
     message: Inbound
+    turn: str
     waiting: bool
 
 
@@ -36,12 +39,17 @@ class Acknowledgements:
         self._broken: set[str] = set()
         self.lanes: Lanes[_Due] = Lanes(self._show, AT_ONCE)
 
-    def put(self, message: Inbound, *, waiting: bool) -> None:
+    def put(self, entry: Entry, *, waiting: bool) -> None:
         """Acknowledge a message some time soon, if that works."""
+        message = entry.message
         if len(self.lanes) < MOST and message.address.surface not in self._broken:
-            self.lanes.put(message.address, _Due(message, waiting))
+            self.lanes.put(message.address, _Due(message, entry.turn, waiting))
 
     async def _show(self, due: _Due) -> None:
+        with about(due.turn):
+            await self._acknowledge(due)
+
+    async def _acknowledge(self, due: _Due) -> None:
         name = due.message.address.surface
         try:
             async with asyncio.timeout(LONGEST_S):

@@ -130,7 +130,7 @@ class AgentTurns:
             with contained():
                 await self._staging.remove(files.values())
         except Exception:  # noqa: BLE001 - what a plugin raises ends nothing here
-            self._log.exception("turn.bug", turn=redaction.turn, kind=message.kind.value)
+            self._log.exception("turn.bug", turn_id=redaction.turn, kind=message.kind.value)
         return changes
 
     def away(self, address: Address) -> bool:

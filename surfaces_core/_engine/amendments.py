@@ -125,9 +125,9 @@ class Amendments:
     def _note(self, amendment: Entry, reason: str) -> None:
         kind = amendment.message.kind.value
         if reason:
-            self._log.info("amendment.ignored", turn=amendment.turn, kind=kind, reason=reason)
+            self._log.info("amendment.ignored", turn_id=amendment.turn, kind=kind, reason=reason)
         else:
-            self._log.info("amendment.taken", turn=amendment.turn, kind=kind)
+            self._log.info("amendment.taken", turn_id=amendment.turn, kind=kind)
 
 
 def amended(entry: Entry, amendment: Entry) -> Entry:

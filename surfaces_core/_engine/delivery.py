@@ -18,6 +18,8 @@ from surfaces_core._engine.gate import LEAST_WAIT_S, PATIENCE_S, Gate, Trouble, 
 from surfaces_core._engine.journal import Changes, Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
+from surfaces_core._engine.log import about
+from surfaces_core._engine.redaction import Said
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
 from surfaces_core.events import Address, Delivered, Observed, Outbound, Postponed, Receipt
@@ -77,6 +79,10 @@ class Delivery:
         return self._failures.get(part.seq, (0, ""))
 
     async def _send(self, part: Part) -> tuple[Part, float] | None:
+        with about(part.outbound.turn):
+            return await self._try(part)
+
+    async def _try(self, part: Part) -> tuple[Part, float] | None:
         self._speak(part.outbound.address)
         await self._gate.enter()
         began = asyncio.get_running_loop().time()
@@ -101,6 +107,7 @@ class Delivery:
             self._log.info("delivery.back")
         self._failures.pop(part.seq, None)
         await self._journal.delivered(part, self._shown(part.outbound, receipt))
+        self._log.info("part.shown", key=part.outbound.key, text=Said(part.outbound.text))
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 
@@ -130,6 +137,7 @@ class Delivery:
         self._failures[part.seq] = tries, error.code
         took = asyncio.get_running_loop().time() - began
         wait = max(error.retry_after or 0.0, LEAST_WAIT_S, backoff(tries, base_s=1.0, cap_s=PATIENCE_S) - took)
+        self._log.info("part.postponed", key=out.key, code=error.code, error=str(error), tries=tries, wait_s=wait)
         self._observe(
             Postponed(turn=out.turn, address=out.address, part=out.part, reason=error.code, tries=tries, wait_s=wait)
         )

@@ -49,7 +49,7 @@ def judge(work: Work, gathered: Gathered, refused: Sequence[Say], log: Filtering
     if failure is not None:
         # one that has spoken has the question, so what it calls a matter of later is none
         line = words.CUT_OFF() if isinstance(failure, Unavailable) else failure.public
-        log.info("turn.failed", turn=work.entry.turn, code=failure.code, error=str(failure))
+        log.info("turn.failed", code=failure.code, error=str(failure))
         return Outcome(says=[_cut(text, line), *rest], kind="failed")
     if text.strip():
         return Outcome(says=[Say(text=text, notice=False), *rest], kind="answered")

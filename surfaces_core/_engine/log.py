@@ -1,4 +1,4 @@
-"""Logs as events with keys: for people on a terminal, JSON lines elsewhere; secrets cut out by type.
+"""Logs as events with keys: for people on a terminal, JSON lines elsewhere; secrets and content cut out by type.
 
 A log that cannot be written ends nothing: who cannot be told must not stop what works.
 """
@@ -11,24 +11,16 @@ import re
 import select
 import stat
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from typing import TextIO
 
 import structlog
-from pydantic import SecretBytes, SecretStr
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from structlog.typing import FilteringBoundLogger, WrappedLogger
 
-
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut out what is secret or content by its type."""
-    for name, value in event.items():
-        if isinstance(value, SecretStr | SecretBytes):
-            event[name] = "[secret]"
-        elif isinstance(value, bytes):
-            event[name] = f"[{len(value)} bytes]"
-    return event
-
+from surfaces_core._engine.redaction import traceback_of, without_content, without_secrets
 
 FULL_S = 0.1
 """So long a reader that is behind is waited for, once until it has caught up."""
@@ -105,38 +97,86 @@ class _Libraries(logging.Handler):
             self._said.clear()
         self._said[what] = now
         with suppress(Exception):  # a record that cannot be put into words
-            logger(library=record.name).log(
-                record.levelno, "library.log", message=record.getMessage(), exc_info=record.exc_info
+            logger(library=record.name, where=f"{record.module}:{record.lineno}").log(
+                record.levelno, "library.log", message=_words(record), exc_info=record.exc_info
             )
 
 
-def configure(level: str = "info", stream: TextIO | None = None) -> None:
-    """Send all logs to a stream, standard error unless said otherwise; those of libraries too."""
+def _words(record: logging.LogRecord) -> str:
+    """What a library says, as far as it cannot hold what people say: what it puts in is of unknown origin."""
+    if shown.content or record.name == "py.warnings":
+        return record.getMessage()
+    template = str(record.msg)
+    return template if record.args else template.partition("\n")[0] if record.name == "asyncio" else "[cut]"
+
+
+@dataclass(slots=True)
+class _Shown:
+    content: bool = True
+    """What is said may be shown; of a host that runs only when its operator wants that."""
+
+
+shown = _Shown()
+
+
+def configure(level: str = "info", stream: TextIO | None = None, *, content: bool = False) -> None:
+    """Send all logs to a stream, standard error unless said otherwise; those of libraries too.
+
+    `content`: with what people and agents say.
+    """
     stream = sys.stderr if stream is None else stream
+    shown.content = content
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
     logging.getLogger("stevedore").setLevel(logging.CRITICAL)  # what it warns of ends in an error that says more
-    last: list[structlog.typing.Processor]
+    last: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if stream.isatty():
-        # without the values of variables, among which are texts of people
-        last = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        last = [_printable, structlog.dev.ConsoleRenderer()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            redact,
+            without_secrets if content else without_content,
+            structlog.processors.ExceptionRenderer(_formatted),
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(Sink(stream)),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
+    threading.excepthook = _thread_bug
+    sys.unraisablehook = _unraisable_bug
 
 
 def logger(**keys: object) -> FilteringBoundLogger:
     """A logger with keys bound."""
     bound: FilteringBoundLogger = structlog.get_logger(**keys)
     return bound
+
+
+def about(turn: str) -> AbstractContextManager[None]:
+    """Everything that is logged in the block, by whomever, is about one turn."""
+    return structlog.contextvars.bound_contextvars(turn_id=turn)
+
+
+def _formatted(exc_info: structlog.typing.ExcInfo) -> str:
+    return traceback_of(exc_info[1], content=shown.content)
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Nothing that comes from outside may move a terminal's cursor."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception" and not value.isprintable():
+            event[name] = repr(value)
+    return event
+
+
+def _thread_bug(hook: threading.ExceptHookArgs) -> None:
+    name = "" if hook.thread is None else hook.thread.name
+    if hook.exc_value is not None:
+        logger().error("thread.bug", thread=name, exc_info=hook.exc_value)
+
+
+def _unraisable_bug(hook: sys.UnraisableHookArgs) -> None:
+    logger().error("unraisable.bug", where=getattr(hook.object, "__qualname__", ""), exc_info=hook.exc_value)

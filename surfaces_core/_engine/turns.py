@@ -34,13 +34,15 @@ from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.limits import Limits
+from surfaces_core._engine.log import about
 from surfaces_core._engine.moves import Moves
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.redaction import Said
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Surface
-from surfaces_core.errors import Rejected, StateError, SurfacesError, Unavailable
+from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Inbound, Kind, Observed, Postponed, TurnEnded
 from surfaces_core.i18n import translated
 
@@ -132,7 +134,7 @@ class Turns:
         if self._is_counted(entry):
             self._limits.came(entry.message)
         if entry.message.kind is Kind.MESSAGE and lanes.depth(spot) > 1:
-            self._acknowledgements.put(entry.message, waiting=True)
+            self._acknowledgements.put(entry, waiting=True)
 
     def _is_counted(self, entry: Entry) -> bool:
         """Whether it is one of the messages of a person that wait."""
@@ -245,10 +247,14 @@ class Turns:
     async def leave(self) -> None:
         """Store what is deaf to being cut short as what it is, so that it is not taken for what killed the process."""
         for work in list(self._works.values()):
-            self._log.warning("turn.deaf", turn=work.entry.turn)
+            self._log.warning("turn.deaf", turn_id=work.entry.turn)
             await self._journal.suspend(work.entry)
 
     async def _work(self, entry: Entry) -> tuple[Entry, float] | None:
+        with about(entry.turn):
+            return await self._try(entry)
+
+    async def _try(self, entry: Entry) -> tuple[Entry, float] | None:
         self._languages.speak_to(entry.message, self._book.at(entry.message.address))
         if entry.message.kind in AMENDING:
             await self._amendments.settle(entry)
@@ -269,7 +275,7 @@ class Turns:
             if entry.state != "running":  # else it was counted when it came
                 work.entry = await self._journal.begin(entry)
             if entry.message.kind is Kind.MESSAGE and not (entry.withdrawn or entry.failures):
-                self._acknowledgements.put(entry.message, waiting=False)
+                self._acknowledgements.put(entry, waiting=False)
             try:
                 outcome = await self._settled(work)
             except Unavailable as error:
@@ -341,10 +347,12 @@ class Turns:
         except StateError:
             raise
         except SurfacesError as error:
-            self._log.info("turn.failed", turn=entry.turn, code=error.code, error=str(error))
+            self._log.info(
+                "turn.failed", code=error.code, error=Said(error) if isinstance(error, CommandError) else error
+            )
             return Outcome(says=[Say(text=error.public)], kind="failed")
         except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone
-            self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
+            self._log.exception("turn.bug", kind=entry.message.kind.value)
             return Outcome(says=[Say(text=words.GENERAL())], kind="failed")
 
     def _worth_another(self, entry: Entry, error: Unavailable) -> bool:
@@ -359,7 +367,7 @@ class Turns:
         tries = entry.failures + 1
         wait = backoff(tries, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
         wait = max(wait, self._settings.retry_base_s / 2, min(error.retry_after or 0.0, LONGEST_WAIT_S))
-        self._log.info("turn.postponed", turn=entry.turn, code=error.code, error=str(error), tries=tries, wait_s=wait)
+        self._log.info("turn.postponed", code=error.code, error=str(error), tries=tries, wait_s=wait)
         work.entry = await self._journal.postpone(entry, self._journal.now() + wait, error)
         where = entry.message.address
         self._observe(Postponed(turn=entry.turn, address=where, part=None, reason=error.code, tries=tries, wait_s=wait))
@@ -392,7 +400,7 @@ class Turns:
             with contained():
                 answer = await self._answers.freeze(entry, outcome.says)
         except Exception:  # noqa: BLE001 - a plugin said what is no text, or its surface cannot cut it
-            self._log.exception("turn.bug", turn=entry.turn, kind=entry.message.kind.value)
+            self._log.exception("turn.bug", kind=entry.message.kind.value)
             outcome = replace(outcome, kind="failed")
             answer = [self._answers.part(entry, 0, Say(text=words.GENERAL()), words.GENERAL())]
         effect = outcome.effect
@@ -407,7 +415,7 @@ class Turns:
             self.put(after)
         self._book.settled(entry.turn)
         ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
-        self._log.info("turn.ended", turn=entry.turn, outcome=outcome.kind, seconds=round(seconds, 4))
+        self._log.info("turn.ended", outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
         if self._asks(entry):  # who wanted to stop it came too late, and meant no later one
             self._stop_next.discard(Spot.of(entry.message))

@@ -12,12 +12,13 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._engine import log
 from surfaces_core._engine.log import Sink
+from surfaces_core._engine.redaction import traceback_of
 from surfaces_core._operating import stacks
 from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
 
@@ -59,7 +60,7 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
     cause = first(error)
     stderr = Sink(sys.stderr)
     if debug and isinstance(cause, SurfacesError):
-        stderr.write("".join(traceback.format_exception(error)))
+        stderr.write(traceback_of(error, content=log.shown.content) + "\n")
     if isinstance(cause, SurfacesError):
         stderr.write(f"surfaces: {cause.code}: {cause}\n")
     elif isinstance(cause, BrokenPipeError):
@@ -67,7 +68,7 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
     elif isinstance(cause, OSError):
         stderr.write(f"surfaces: {cause}\n")
     elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
-        stderr.write("".join(traceback.format_exception(error)))
+        stderr.write(traceback_of(error, content=log.shown.content) + "\n")
         stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
     return exit_code(cause)
 

@@ -39,6 +39,7 @@ from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
+from surfaces_core._engine.redaction import Said
 from surfaces_core._engine.snapshots import Snapshots
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.staging import Staging
@@ -421,8 +422,23 @@ class Engine:
             entries = await self.journal.accept(name, batch, cursor, self.turns.admission())
             for entry in entries:
                 self.turns.put(entry)
+                self._log_accepted(entry)
                 self.observe(Accepted(message=entry.message, turn=entry.turn))
         return len(entries)
+
+    def _log_accepted(self, entry: Entry) -> None:
+        message = entry.message
+        files = Said([file.name for file in message.attachments])
+        where, kind = message.address, message.kind.value
+        self.log.info(
+            "turn.accepted",
+            turn_id=entry.turn,
+            surface=where.surface,
+            conversation=where.conversation,
+            kind=kind,
+            text=Said(message.text),
+            files=files,
+        )
 
     async def take_push(self, name: str, token: PushToken, push: Push) -> bool:
         """Store what an agent says by itself, then queue it; False where it is known. Raises `Refused`."""

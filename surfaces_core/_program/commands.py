@@ -39,7 +39,7 @@ def dispatch(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """`surfaces run`."""
     config = _chosen(options)
-    log.configure("debug" if options.debug else config.host.log_level)
+    log.configure("debug" if options.debug else config.host.log_level, content=config.host.log_content)
     deadline, code = Deadline(log.logger()), os.EX_OK
     try:
         asyncio.run(host.run(config, deadline))

@@ -77,7 +77,12 @@ def logs_page() -> Page:
     """Every event in the log."""
     yield from ("# Log events", "", GENERATED, "")
     yield "Logs go to standard error: for people on a terminal, JSON lines elsewhere. `host.log_level` says how much."
-    yield "Every event has `level` and `timestamp`; message texts and secrets are never in it."
+    yield "Every event has `level` and `timestamp`; what is about one turn also has its `turn_id`, whatever part of the"
+    yield "host or plugin logs it: from `turn.accepted` to `part.shown`, retries and restarts between them included."
+    yield "It is what the messages of the answer carry (on Matrix in `io.surfaces.id`)."
+    yield ""
+    yield "Message texts, names of files and secrets are not in it, nor what unexpected errors and libraries quote: of"
+    yield "these their kind and place are logged. `host.log_content: true` adds all of that but the secrets."
     yield ""
     found = sorted({entry for package in PACKAGES for entry in _events(package)})
     yield from table(("event", "level", "keys", "from"), *found)

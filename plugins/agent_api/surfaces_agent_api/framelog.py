@@ -14,6 +14,8 @@ SWITCH = "SURFACES_DEBUG_WS"
 _HIDDEN = "[cut]"
 _MAX_DEPTH = 6
 _MAX_CHARS = 2000
+_CHUNK = "AGENT_EVENT_TEXT_CHUNK"
+_LOOKS_BACK = 300
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?\b|secret|credential|authori[sz]ation|cookie|bearer|private|signature|"
     r"(?<![a-z])(api|access|refresh|id|auth|bot|session|csrf|_)?[_-]?(token|key)\b(?!s)",
@@ -22,8 +24,12 @@ _SECRET_NAME = re.compile(
 _SECRET_TEXT = re.compile(
     r"""
       (?P<bearer> \b(?:bearer|basic)\s+ ) [\w.~+/=-]{6,}
-    | (?P<login> \b[a-z][a-z0-9+.-]*:// ) [^\s/@:]*:[^\s/@]+@
-    | (?P<named> \b[\w-]*(?:password|passwd|secret|token|api[_-]?key|apikey)["']?\s*[:=]\s*["']? ) [^\s"',;&]+
+    | (?P<login> \b[a-z][a-z0-9+.-]*:// ) [^\s/@]+@
+    | (?P<named> \b[\w-]*
+        (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key|credentials?|signature)
+        ["']?\s*[:=]\s*["']? ) [^\s"',;&]+
+    | (?P<short> \b(?:key|sig|session|auth|cookie)= ) [^\s"',;&]+
+    | (?P<cookie> \b(?:set-)?cookie:\s* ) [^\r\n]+
     | \b(?:sk|pk|rk|ghp|gho|ghs|ghu|glpat|xox[abprs]|syt|hf|AKIA)[-_]?[\w-]{12,}
     | \beyJ[\w-]{8,}\.[\w-]+\.[\w-]*
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
@@ -32,13 +38,28 @@ _SECRET_TEXT = re.compile(
 )
 
 
-def frame_logger(log: structlog.typing.FilteringBoundLogger, *, agent: str, context: str) -> Callable[[str, str], None]:
-    """What is to see every frame of a socket: a log of them where the environment asks for it, else nothing."""
+def frame_logger(
+    log: structlog.typing.FilteringBoundLogger, *, agent: str, context: str, turn: Callable[[], str]
+) -> Callable[[str, str], None]:
+    """What is to see every frame of a socket: a log of them where the environment asks for it, else nothing.
+
+    `turn` is whose socket it is at that time; empty while it rests.
+    """
     if os.environ.get(SWITCH) != "1":
         return _nothing
 
+    streams = {"in": _Stream(), "out": _Stream()}
+
     def write(direction: str, frame: str) -> None:
-        log.info("agent_frame", agent=agent, context=context, direction=direction, size=len(frame), frame=shown(frame))
+        log.info(
+            "agent_frame",
+            turn_id=turn(),
+            agent=agent,
+            context=context,
+            direction=direction,
+            size=len(frame),
+            frame=streams[direction].shown(frame),
+        )
 
     return write
 
@@ -70,8 +91,34 @@ def without_secrets(value: object, depth: int = 0) -> object:
 
 
 def _hide(match: re.Match[str]) -> str:
-    kept = match.group("bearer") or match.group("login") or match.group("named") or ""
-    return kept + _HIDDEN
+    return _kept(match) + _HIDDEN
+
+
+def _kept(match: re.Match[str]) -> str:
+    """The beginning of what was found that says what it is."""
+    return next((group for group in match.groups() if group), "")
+
+
+class _Stream:
+    """Cuts secrets out of a text that comes in chunks: what a chunk is may stand in the one before."""
+
+    def __init__(self) -> None:
+        self._before = ""
+
+    def shown(self, frame: str) -> object:
+        """A frame as it may stand in a log."""
+        value = shown(frame)
+        if not (isinstance(value, dict) and value.get("type") == _CHUNK):
+            self._before = ""
+            return value
+        text = str(load_object(frame).get("text", ""))[:_MAX_CHARS]
+        whole, begins = self._before + text, len(self._before)
+        self._before = whole[-_LOOKS_BACK:]
+        spans = [(match.start() + len(_kept(match)), match.end()) for match in _SECRET_TEXT.finditer(whole)]
+        for start, end in reversed(spans):
+            if end > begins:
+                whole = whole[: max(start, begins)] + _HIDDEN + whole[end:]
+        return {**value, "text": whole[begins:]}
 
 
 def _nothing(direction: str, frame: str) -> None:

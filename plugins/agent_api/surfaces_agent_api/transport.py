@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, aclosing
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import ClassVar, Self
 from weakref import WeakValueDictionary
 
 import aiohttp
 from pydantic import BaseModel
+from structlog.contextvars import unbind_contextvars
 
 from surfaces_agent_api import failures
 from surfaces_agent_api.address import socket_address
@@ -76,6 +79,8 @@ class AgentApi(Transport):
         self._connections: dict[Key, Connection] = {}
         """Those of conversations, for the next turn."""
         self._turns: dict[Key, Turn] = {}
+        self._whose: dict[Key, str] = {}
+        """The turn that each socket is used for, from connecting on."""
         self._crowd = Crowd()
         self._deaf: dict[str, float] = {}
         """Until when, in the loop's time, the sockets of an agent are not kept: it left a ping unanswered."""
@@ -100,8 +105,12 @@ class AgentApi(Transport):
         key = (request.agent.id, request.context)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock, aclosing(self._ask(key, request)) as events:
-            async for event in events:
-                yield event
+            self._whose[key] = request.turn
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                del self._whose[key]
 
     async def answer(self, request: AgentRequest, question: str, approved: bool) -> None:
         """Answer a `Confirm` of a running turn. `Rejected` when it is no longer open."""
@@ -201,8 +210,14 @@ class AgentApi(Transport):
         if self._open is None:
             socket.drop()
             raise failures.unavailable(failures.UNREACHABLE, "the driver was closed while connecting")
-        tap = frame_logger(self.context.log, agent=agent, context=context)
-        connection = Connection(socket, address=address, spawn=self._open.group.create_task, tap=tap, crowd=self._crowd)
+
+        def turn() -> str:
+            return self._whose.get((agent, context), "")
+
+        tap = frame_logger(self.context.log, agent=agent, context=context, turn=turn)
+        connection = Connection(
+            socket, address=address, spawn=partial(_apart, self._open.group), tap=tap, crowd=self._crowd
+        )
         self._alive.add(connection)
         connection.start(lambda: self._gone((agent, context), connection))
         return connection
@@ -250,6 +265,13 @@ class AgentApi(Transport):
         if kind not in self._types and len(self._types) < _MAX_TYPES:
             self._types.add(kind)
             self.context.log.debug("agent.frame_skipped", type=kind)
+
+
+def _apart(group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> object:
+    """Start what outlives the turn that needs it first: what it logs is not about that one."""
+    context = copy_context()
+    context.run(unbind_contextvars, "turn_id")
+    return group.create_task(work, context=context)
 
 
 def _options(agent: Agent) -> AgentOptions:

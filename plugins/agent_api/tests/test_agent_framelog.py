@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
-from surfaces_agent_api.framelog import shown, without_secrets
+from surfaces_agent_api.framelog import frame_logger, shown, without_secrets
 from surfaces_agent_api.reference.faults import END, Fault, sends
 
 SECRET = "hunter2-9f8e7d6c5b4a"
@@ -30,6 +31,9 @@ SECRET = "hunter2-9f8e7d6c5b4a"
         {"text": f"password={SECRET} and more"},
         {"text": f'{{"api_key": "{SECRET}"}}'},
         {"text": f"https://ann:{SECRET}@a.example/x"},
+        {"text": f"https://{SECRET}@a.example/x"},
+        {"text": f"https://a.example/x?b=1&X-Amz-Signature={SECRET}&key={SECRET}"},
+        {"text": f"Cookie: a=1; b={SECRET}"},
         {"text": f"sk-{SECRET}"},
         {"text": f"my syt_{SECRET} here"},
         {"text": f"eyJhbGciOiJIUzI1NiJ9.eyJ{SECRET}.x{SECRET}"},
@@ -51,6 +55,20 @@ def test_secrets(value: object):
 def test_the_rest(value: object):
     """What is no secret can be read."""
     assert value == without_secrets(value)
+
+
+def test_a_secret_in_a_text_that_streams(monkeypatch: pytest.MonkeyPatch):
+    """A chunk may hold the secret that the one before it named; both may hold half of it."""
+    monkeypatch.setenv("SURFACES_DEBUG_WS", "1")
+    with capture_logs() as logs:
+        tap = frame_logger(structlog.get_logger(), agent="a", context="1", turn=lambda: "t")
+        for piece in ("It is {", '"api_key": ', f'"{SECRET[:9]}', f'{SECRET[9:]}"}} as ', "you see."):
+            tap("in", json.dumps({"type": "AGENT_EVENT_TEXT_CHUNK", "text": piece}))
+    said = "".join(line["frame"]["text"] for line in logs)
+    assert SECRET[:9] not in said
+    assert SECRET[9:] not in said
+    assert said.endswith("as you see.")
+    assert {line["turn_id"] for line in logs} == {"t"}
 
 
 def test_unreadable():

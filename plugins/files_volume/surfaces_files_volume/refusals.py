@@ -88,11 +88,11 @@ def from_os_error(error: OSError, path: str, verb: str) -> Rejected | Unavailabl
 
 
 def _refuse(code: str, path: str, verb: str, limit: str = "") -> Rejected:
-    return Rejected(f"{code}: {verb} {path!r}", code=code, public=words.refused(verb, code, _name(path), limit))
+    return Rejected(f"{code}: {verb}", code=code, public=words.refused(verb, code, _name(path), limit))
 
 
 def _not_now(code: str, path: str, verb: str) -> Unavailable:
-    return Unavailable(f"{code}: {verb} {path!r}", code=code, public=words.refused(verb, code, _name(path), ""))
+    return Unavailable(f"{code}: {verb}", code=code, public=words.refused(verb, code, _name(path), ""))
 
 
 def _name(path: str) -> str:

@@ -135,12 +135,12 @@ class Use:
             async with asyncio.timeout(tool.timeout_s) as limit:
                 result = await tool.call(f"{self._request.turn}.{call.number}", checked, self._request, report)
         except (DriverError, CommandError) as error:
-            self._log.info("tool.refused", tool=tool.name, turn=self._request.turn, code=error.code)
+            self._log.info("tool.refused", tool=tool.name, turn_id=self._request.turn, code=error.code)
             raise Failed(error.public) from error
         except TimeoutError as error:
             if not limit.expired():
                 raise self._bug(tool) from error
-            self._log.warning("tool.timeout", tool=tool.name, turn=self._request.turn)
+            self._log.warning("tool.timeout", tool=tool.name, turn_id=self._request.turn)
             raise Failed(f"The tool took longer than {tool.timeout_s:g} s and was stopped.") from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -152,12 +152,12 @@ class Use:
         except Exception as error:
             raise self._bug(tool) from error
         if not isinstance(result, str):
-            self._log.error("tool.failed", tool=tool.name, turn=self._request.turn, returned=type(result).__name__)
+            self._log.error("tool.failed", tool=tool.name, turn_id=self._request.turn, returned=type(result).__name__)
             raise Failed(BROKEN)
         return result
 
     def _bug(self, tool: Usable) -> Failed:
-        self._log.exception("tool.failed", tool=tool.name, turn=self._request.turn)
+        self._log.exception("tool.failed", tool=tool.name, turn_id=self._request.turn)
         return Failed(BROKEN)
 
     async def _settle(self, call: Call, result: str, *, failed: bool = False) -> Call:
