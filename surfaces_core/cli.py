@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from surfaces_core._program import plugged
 from surfaces_core._program.arguments import Parser, add_config
 
 OWN = frozenset(
@@ -40,8 +41,7 @@ EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix d
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    whole = Parser(prog="surfaces", description="Connects messengers to AI agents.", epilog=EPILOG)
-    whole.add_argument("--debug", action="store_true", help="show tracebacks and log everything")
+    whole = Parser(top=True, prog="surfaces", description="Connects messengers to AI agents.", epilog=EPILOG)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     init = commands.add_parser("init", help="write a commented config, made of what is installed and a few answers")
@@ -209,21 +209,33 @@ def _check(options: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    options = argparse.Namespace(verbose=False, debug=False)
+    try:
+        return _done(arguments, options)
+    except SystemExit:  # the command line: what was to be said of it is said
+        raise
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:  # noqa: BLE001 - the outermost edge: every end gets its line and its code
+        from surfaces_core._host import ending
+
+        return ending.explain(error, verbose=options.verbose, debug=options.debug)
+
+
+def _done(arguments: Sequence[str], options: argparse.Namespace) -> int:
+    """Do what the arguments say; they are noted in the options."""
     if arguments[:1] in (["chat"], ["demo"]):  # everything behind it belongs to that program, `--help` included
-        options = argparse.Namespace(command=arguments[0], rest=arguments[1:], debug=False)
-    elif _is_driver(arguments):
-        options = argparse.Namespace(command="report", driver=arguments[0], rest=arguments[1:], debug=False)
+        return plugged.program(arguments[0], arguments[1:])
+    if _is_driver(arguments):
+        options.command, options.driver = "report", arguments[0]
+        plugged.reports_parser(arguments[0]).parse_args(arguments[1:], options)
     else:
-        options = parser().parse_args(arguments)
+        parser().parse_args(arguments, options)
         _check(options)
 
-    from surfaces_core._host import ending
     from surfaces_core._program import commands
 
-    try:
-        return commands.dispatch(options)
-    except BaseException as error:  # noqa: BLE001 - the outermost edge: every end gets its line and its code
-        return ending.explain(error, debug=options.debug)
+    return commands.dispatch(options)
 
 
 if __name__ == "__main__":

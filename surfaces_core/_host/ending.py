@@ -7,15 +7,18 @@ that nobody told to end. Everything that was acknowledged is durable, so the pro
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.plain import printable
 from surfaces_core._engine import log
 from surfaces_core._engine.log import Sink
 from surfaces_core._engine.redaction import traceback_of
@@ -24,6 +27,19 @@ from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavail
 
 LAST_S = 3.0
 """How long the process may take once nothing of the host is left to do."""
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or have the quota raised",
+    errno.EACCES: "give the user of this process the right to it",
+    errno.EPERM: "give the user of this process the right to it",
+    errno.EROFS: "name a place that may be written",
+    errno.ENOENT: "make it, or name another place",
+    errno.ENOTDIR: "a part of this path is no folder; name another place",
+    errno.EISDIR: "name a file in it",
+    errno.EBUSY: "a file that is mounted by itself cannot be replaced; mount its folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+"""What helps against what the system says."""
 
 
 def first(error: BaseException) -> BaseException:
@@ -49,28 +65,53 @@ def exit_code(error: BaseException) -> int:
             return os.EX_OK
         case KeyboardInterrupt() | asyncio.CancelledError():
             return 130
+        case PermissionError():
+            return os.EX_NOPERM
         case OSError():
             return os.EX_IOERR
         case _:
             return os.EX_SOFTWARE
 
 
-def explain(error: BaseException, *, debug: bool = False) -> int:
-    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code."""
+def explain(error: BaseException, *, verbose: bool = False, debug: bool = False) -> int:
+    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code.
+
+    With `verbose` what was behind it stands below, a line for each cause.
+    """
     cause = first(error)
     stderr = Sink(sys.stderr)
-    if debug and isinstance(cause, SurfacesError):
+    known = isinstance(cause, SurfacesError | OSError) and not isinstance(cause, BrokenPipeError)
+    if debug and known:
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
     if isinstance(cause, SurfacesError):
-        stderr.write(f"surfaces: {cause.code}: {cause}\n")
+        stderr.write(f"surfaces: {cause.code}: {printable(str(cause))}\n")
     elif isinstance(cause, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
     elif isinstance(cause, OSError):
-        stderr.write(f"surfaces: {cause}\n")
+        stderr.write(f"surfaces: FILE: {printable(_of_system(cause))}\n")
     elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
         stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
+    if verbose and known:
+        stderr.write("".join(f"  because: {printable(line)}\n" for line in _causes(cause)))
     return exit_code(cause)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, where, and what to do."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{place}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+
+
+def _causes(error: BaseException) -> Iterator[str]:
+    """What an error came of, the nearest first; of others than ours and the system's the kind alone, for their words
+    may hold what people said, or a secret.
+    """
+    while (behind := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = behind
+        said = f": {error}" if isinstance(error, SurfacesError | OSError) else ""
+        yield f"{type(error).__name__}{said}"
 
 
 class Deadline:

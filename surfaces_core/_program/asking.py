@@ -22,6 +22,7 @@ from surfaces_core._operating import control
 from surfaces_core._operating.letters import Letters
 from surfaces_core._operating.queue import stored
 from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
+from surfaces_core._program.arguments import log_level
 from surfaces_core._program.tables import cut, span, table
 from surfaces_core.contracts import Context, Storage, Surface
 from surfaces_core.errors import StateError
@@ -154,7 +155,7 @@ def _place(row: Line) -> str:
 def ask(options: argparse.Namespace, request: Request, each: Callable[[Line], None]) -> Line:
     """Ask whoever holds the state, or look into it: `each` gets every row; the end. Raises `Refusal`."""
     config = load(options.config, needed=NEEDED)
-    log.configure("debug" if options.debug else "error")
+    log.configure(log_level(options))
     storage = make(
         "surfaces.storage", Storage, config.storage, Context(name="storage", log=log.logger(instance="storage"))
     )

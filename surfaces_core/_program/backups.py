@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from surfaces_core._config.config import load
 from surfaces_core._engine import log
 from surfaces_core._operating.requests import Line, Request
+from surfaces_core._program.arguments import log_level
 from surfaces_core._program.asking import ask, guarded
 from surfaces_core._program.copying import OWN, Place, Sum, fill
 from surfaces_core._program.tables import say
@@ -136,7 +137,7 @@ def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> 
 
 def restore(options: argparse.Namespace) -> int:
     """`surfaces restore FROM`; the exit code."""
-    log.configure("debug" if options.debug else "error")
+    log.configure(log_level(options))
     with _readable(options.archive), tarfile.open(options.archive, "r:gz") as archive:
         manifest = _manifest(archive, options.archive)
         _verify(archive, manifest, options.archive)

@@ -14,6 +14,7 @@ from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
 from surfaces_core._host import host
 from surfaces_core._host.examination import CONCURRENCY, CONTEXT_BASE, TIMEOUT_S, Look, Probe, examine
+from surfaces_core._program.arguments import log_level
 from surfaces_core._program.tables import say, table
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
@@ -23,7 +24,7 @@ MARKS = {"well": "ok", "doubtful": "warning", "wrong": "ERROR"}
 
 def run(options: argparse.Namespace) -> int:
     """Look, say what was found; the exit code: 0 all is well, 78 the config is wrong, 69 something else is."""
-    log.configure("debug" if options.debug else "error")
+    log.configure(log_level(options))
     config, problems = survey(options.config)
     problems = [*problems, *(found for found in host.check(config) if not _follows(found, problems))]
     if problems:

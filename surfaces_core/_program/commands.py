@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, backups, check, copying, init, plugins, reports, reset, roster
+from surfaces_core._program import asking, backups, check, copying, init, plugged, plugins, reports, reset, roster
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
@@ -39,12 +39,13 @@ def dispatch(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """`surfaces run`."""
     config = _chosen(options)
-    log.configure("debug" if options.debug else config.host.log_level, content=config.host.log_content)
+    level = "debug" if options.debug or options.verbose else config.host.log_level
+    log.configure(level, content=config.host.log_content)
     deadline, code = Deadline(log.logger()), os.EX_OK
     try:
         asyncio.run(host.run(config, deadline))
     except BaseException as error:  # noqa: BLE001 - the process may be kept now, so what is to be said is said at once
-        code = explain(_unasked(error), debug=options.debug)
+        code = explain(_unasked(error), verbose=options.verbose, debug=options.debug)
     deadline.within(LAST_S, code)
     return code
 
@@ -77,16 +78,9 @@ def _mapping(text: str) -> dict[str, Any]:
     return value
 
 
-PROGRAMS = {"chat": "surfaces-terminal", "demo": "surfaces-demo"}
-"""Which distribution has each of the programs that are no part of this one."""
-
-
 def program(options: argparse.Namespace) -> int:
-    """`surfaces chat` and `surfaces demo`, where their distributions are installed."""
-    for entry in entry_points(group="surfaces.programs", name=options.command):
-        result: int = entry.load()(options.rest)
-        return result
-    raise ConfigError("", f"{options.command} is not installed; pip install {PROGRAMS[options.command]}")
+    """`surfaces chat` and `surfaces demo`, where something stands before their names."""
+    return plugged.program(options.command, options.rest)
 
 
 def agents(options: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from surfaces_core._engine import lease, log
 from surfaces_core._engine.journal import UNFINISHED, key
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lease import Lease
+from surfaces_core._program.arguments import log_level
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import Context, Storage, Tx
 from surfaces_core.errors import ConfigError, StateError
@@ -35,7 +36,7 @@ OWN = frozenset({lease.ROW, UNFINISHED})
 
 def run(options: argparse.Namespace) -> int:
     """`surfaces storage copy`."""
-    log.configure("debug" if options.debug else "error")
+    log.configure(log_level(options))
     source, target = Place(options.source), Place(options.target)
     if source.storage.settings == target.storage.settings and type(source.storage) is type(target.storage):
         raise ConfigError("", f"{options.source} and {options.target} name the same storage")

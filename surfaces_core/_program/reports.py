@@ -7,39 +7,16 @@ import sys
 from pathlib import Path
 
 from surfaces_core._config.config import load
-from surfaces_core._config.discovery import load_driver
 from surfaces_core._operating.requests import Request
 from surfaces_core._program import asking
-from surfaces_core._program.arguments import Parser, add_config
-from surfaces_core.contracts import Surface
 from surfaces_core.errors import ConfigError
 
-GROUP = "surfaces.surface"
 
-
-def run(asked: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print a report, of each surface that this driver has in the config; the exit code."""
-    driver: str = asked.driver
-    options = parser(driver).parse_args(asked.rest)
-    names = _surfaces(options.config, driver, options.surface)
+    names = _surfaces(options.config, options.driver, options.surface)
     codes = [_tell(options, name, several=len(names) > 1) for name in names]
     return max(codes)
-
-
-def parser(driver: str) -> argparse.ArgumentParser:
-    """The command line of one driver's reports. Raises `ConfigError`."""
-    _, found = load_driver(GROUP, driver)
-    reports = found.reports if issubclass(found, Surface) else {}
-    whole = Parser(prog=f"surfaces {driver}", description=f"What a {driver} surface tells its operator.")
-    if not reports:
-        raise ConfigError("", f"{driver} has no reports")
-    inner = whole.add_subparsers(dest="report", metavar="REPORT", required=True)
-    for name, about in reports.items():
-        report = inner.add_parser(name, help=about, description=f"Tells {about}.")
-        add_config(report)
-        report.add_argument("--surface", metavar="NAME", help="only this one of the surfaces in the config")
-    whole.set_defaults(debug=False)
-    return whole
 
 
 def _surfaces(config: Path, driver: str, wanted: str | None) -> list[str]:

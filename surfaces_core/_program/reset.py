@@ -5,38 +5,74 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from surfaces_core._config.config import load
-from surfaces_core._config.discovery import make
-from surfaces_core._config.settings import Config
+from surfaces_core._config.discovery import load_driver, make
+from surfaces_core._config.plain import printable
+from surfaces_core._config.settings import Config, Instance
 from surfaces_core._engine import log
 from surfaces_core._engine.journal import Journal
 from surfaces_core._host import host
-from surfaces_core._program.tables import say, shown
-from surfaces_core.contracts import Context, Storage
+from surfaces_core._program.arguments import log_level
+from surfaces_core._program.tables import say
+from surfaces_core.contracts import Context, Storage, Surface
 from surfaces_core.errors import ConfigError, Rejected
 
-BY_HAND = (
-    "Rooms and Spaces stay on the homeserver, for whoever is in them: each person leaves them in their own client.",
-    "What agents remember and the files in their folders are untouched.",
-    "The bot's login stays in the list of its account's sessions: log it out there.",
-)
+ALWAYS = "What agents remember and the files in their folders are untouched."
 
 
 def run(options: argparse.Namespace) -> int:
     """`surfaces reset`; the exit code."""
-    log.configure("debug" if options.debug else "error")
+    log.configure(log_level(options))
     leaves = options.mode == "server-leave-forget"
     config = load(options.config, needed=("storage", "host", *(["surfaces"] if leaves else [])))
+    traces = [_traces(instance) for instance in config.surfaces.values()]
     if not options.dry_run:
         _confirm(options, config)
     asyncio.run(_reset(config, leaves=leaves, pretend=options.dry_run))
-    for line in BY_HAND:
+    for path in dict.fromkeys(path for trace in traces for path in trace.residue):
+        _removed(path, pretend=options.dry_run)
+    for line in dict.fromkeys([ALWAYS, *(line for trace in traces for line in trace.by_hand)]):
         say(f"by hand: {line}")
     return os.EX_OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a surface leaves behind outside of the storage."""
+
+    residue: Sequence[Path] = ()
+    by_hand: Sequence[str] = ()
+
+
+def _traces(instance: Instance) -> Trace:
+    """Known from its driver. Raises `ConfigError` where that is not there."""
+    _, found = load_driver("surfaces.surface", instance.use)
+    if not issubclass(found, Surface):
+        return Trace()
+    try:
+        settings = found.Settings.model_validate(dict(instance.options))
+    except ValidationError:  # a secret that only a login needs may be missing
+        return Trace(by_hand=found.by_hand)
+    return Trace(residue=found.residue(settings), by_hand=found.by_hand)
+
+
+def _removed(path: Path, *, pretend: bool) -> None:
+    if not path.exists():
+        return
+    if pretend:
+        say(f"would remove {path.resolve()}")
+        return
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    say(f"removed {path.resolve()}")
 
 
 def _confirm(options: argparse.Namespace, config: Config) -> None:
@@ -48,7 +84,12 @@ def _confirm(options: argparse.Namespace, config: Config) -> None:
     say(
         f"This removes all state of {options.config} ({config.storage.use}) for good, with the keys of encrypted rooms."
     )
-    if input("Type yes to go on: ").strip() != "yes":
+    try:
+        answer = input("Type yes to go on: ").strip()
+    except EOFError:  # who hangs up does not agree
+        say("")
+        answer = ""
+    if answer != "yes":
         raise ConfigError("", "nothing was done")
 
 
@@ -59,9 +100,9 @@ async def _reset(config: Config, *, leaves: bool, pretend: bool) -> None:
     if leaves:
         async with aclosing(_departed(config, storage, pretend=pretend)) as lines:
             async for line in lines:
-                say(shown(line))
+                say(printable(line))
     if pretend:
-        say(f"would remove the state: {config.storage.use}")
+        say(f"would remove the state: {storage.place or config.storage.use}")
     else:
         say(f"removed the state: {await storage.erase()}")
 

@@ -1,9 +1,11 @@
-"""Tables and times for people on a terminal; nothing that comes from outside can do more there than be read."""
+"""Tables and times for people on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+
+from surfaces_core._config.plain import printable
 
 WIDTH = 100
 """Columns that a table may have."""
@@ -18,7 +20,7 @@ def say(line: str) -> None:
 
 def table(rows: Sequence[Sequence[str]], elastic: int | None = None) -> Iterator[str]:
     """Lines of a table whose first row is its head; the `elastic` column, if any, gives way where it grows too wide."""
-    cells = [[shown(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(rows[0]))]
     if elastic is not None:
         beyond = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
@@ -26,11 +28,6 @@ def table(rows: Sequence[Sequence[str]], elastic: int | None = None) -> Iterator
     for row in cells:
         fitted = (cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
         yield _GAP.join(fitted).rstrip()
-
-
-def shown(text: str) -> str:
-    """Text in which everything that a terminal might obey is a question mark."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def cut(text: str, width: int) -> str:

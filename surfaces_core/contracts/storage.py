@@ -56,6 +56,8 @@ class Storage(Driver):
     """
     control: Path | None = None
     """Where, beside the state, other commands reach the host that holds it: a UNIX socket's path."""
+    place: str = ""
+    """Where the state is, as an operator would look for it."""
     lasting: ClassVar[bool] = True
     """What is stored outlives the process; False is for demos and tests, and `surfaces check` says so."""
     remote: ClassVar[bool] = False

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from surfaces_core.contracts.commands import Command
@@ -176,6 +177,14 @@ class Surface(Driver):
 
     reports: ClassVar[Mapping[str, str]] = {}
     """What an operator may ask by `surfaces DRIVER REPORT`, each with what it tells, like `the state of …`."""
+
+    by_hand: ClassVar[Sequence[str]] = ()
+    """What `surfaces reset` leaves to a person, each in a line that says where and how."""
+
+    @classmethod
+    def residue(cls, settings: Any) -> Sequence[Path]:
+        """Files and folders on this machine, beside the storage, that `surfaces reset` is to remove."""
+        return ()
 
     @classmethod
     def account(cls, settings: Any) -> str:

@@ -192,7 +192,8 @@ def _parser(title: str, parser: argparse.ArgumentParser, about: str = "") -> Pag
         return
     yield from (sentence(about or parser.description or ""), "")
     actions = parser._actions  # noqa: SLF001 - argparse has no public way to list what it knows
-    plain = [action for action in actions if not isinstance(action.choices, dict)]
+    listed = [action for action in actions if action.help != argparse.SUPPRESS]
+    plain = [action for action in listed if not isinstance(action.choices, dict)]
     yield from table(("argument", "meaning"), *((_argument(action), _meaning(action)) for action in plain))
     for action in actions:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above

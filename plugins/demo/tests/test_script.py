@@ -6,7 +6,8 @@ import pytest
 
 from surfaces_demo.children import DemoError
 from surfaces_demo.person import NotSeen
-from surfaces_demo.program import expected, main
+from surfaces_demo.play import expected
+from surfaces_demo.program import main
 from surfaces_demo.script import NUMBERS, first_line, in_order
 
 

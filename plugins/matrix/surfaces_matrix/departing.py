@@ -8,6 +8,12 @@ from surfaces_matrix.client import Client, quote
 from surfaces_matrix.errors import Refused
 from surfaces_matrix.shapes import sequence, text
 
+BY_HAND = (
+    "Rooms and Spaces stay on the homeserver, for whoever is in them: each person leaves them in their own client.",
+    "The bot's login stays in the list of its account's sessions: log it out there.",
+)
+"""What a reset cannot do."""
+
 
 async def depart(client: Client, *, pretend: bool) -> AsyncIterator[str]:
     """A line for each room (Matrix spec, leaving rooms). Raises `Unavailable`."""

@@ -28,7 +28,7 @@ from surfaces_core import (
 from surfaces_matrix.account import Account
 from surfaces_matrix.backoff import Backoff
 from surfaces_matrix.client import Client
-from surfaces_matrix.departing import depart
+from surfaces_matrix.departing import BY_HAND, depart
 from surfaces_matrix.drafts import Drafts
 from surfaces_matrix.encryption import Encryption, machine_for
 from surfaces_matrix.errors import Refused
@@ -40,6 +40,7 @@ from surfaces_matrix.media import fetch
 from surfaces_matrix.people import People
 from surfaces_matrix.quotes import Quotes
 from surfaces_matrix.receipts import Receipts
+from surfaces_matrix.reports import REPORTS
 from surfaces_matrix.rooms import Rooms
 from surfaces_matrix.say import Say
 from surfaces_matrix.send import Sender
@@ -47,7 +48,7 @@ from surfaces_matrix.settings import MatrixSettings
 from surfaces_matrix.split import MAX_PART_BYTES, MAX_SEALED_BYTES, split
 from surfaces_matrix.sync import Sync
 from surfaces_matrix.tempo import Tempo
-from surfaces_matrix.trusted import REPORTS, Trusted
+from surfaces_matrix.trusted import Trusted
 from surfaces_matrix.waiting import Waiting
 
 
@@ -57,6 +58,7 @@ class MatrixSurface(Surface):
     Settings = MatrixSettings
     settings: MatrixSettings
     reports = REPORTS
+    by_hand = BY_HAND
 
     def __init__(self, settings: MatrixSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)

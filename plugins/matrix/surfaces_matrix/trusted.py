@@ -20,11 +20,6 @@ from surfaces_matrix.settings import MatrixSettings
 if TYPE_CHECKING:
     from surfaces_matrix.e2ee.trust import Trust
 
-REPORTS: Mapping[str, str] = {
-    "doctor": "how the encryption of the account is, and what to do where it is not well",
-    "recovery-key": "the key that brings the account's encryption back after the state was lost",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:

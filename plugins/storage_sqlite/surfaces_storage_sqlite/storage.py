@@ -39,6 +39,7 @@ class SqliteStorage(Storage):
     def __init__(self, settings: Settings, context: Context) -> None:
         super().__init__(settings, context)
         self.control = Path(f"{os.path.realpath(settings.path)}.sock")  # two names of one file have one door
+        self.place = os.path.realpath(settings.path)
 
     async def __aenter__(self) -> Self:
         self._lock = asyncio.Lock()
@@ -59,11 +60,11 @@ class SqliteStorage(Storage):
 
     async def erase(self) -> str:
         """Remove the file with what stands beside it, where no process holds it."""
+        there = await asyncio.to_thread(os.path.exists, self.place)
         async with self:  # so that nobody else has it, and that it is ours to remove
             pass
-        path = self.settings.path.resolve()
-        await asyncio.to_thread(_remove, path)
-        return str(path)
+        await asyncio.to_thread(_remove, Path(self.place))
+        return self.place if there else f"nothing, for {self.place} was not there"
 
     def transaction(self) -> BufferedTx:
         """One at a time in their bodies; their commits overlap, so many at once share an fsync.

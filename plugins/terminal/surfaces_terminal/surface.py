@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -43,8 +44,7 @@ class TerminalSurface(Surface):
     def __init__(self, settings: TerminalSettings, context: SurfaceContext) -> None:
         super().__init__(settings, context)
         self._mailbox = Mailbox(context.store, settings.keep)
-        spool = settings.socket.with_name(f"{settings.socket.name}.files")
-        self._spool = Spool(spool, settings.max_file_bytes, self._mailbox.with_files)
+        self._spool = Spool(_files(settings), settings.max_file_bytes, self._mailbox.with_files)
         self.conversations = Rooms(context.name, context.store, lambda person: self._desk.tell_chats(person))
         self._desk = Desk(context, self.conversations, self._mailbox, self._spool)
 
@@ -52,6 +52,11 @@ class TerminalSurface(Surface):
     def account(cls, settings: TerminalSettings) -> str:
         """Two surfaces cannot share a socket."""
         return str(settings.socket.absolute())
+
+    @classmethod
+    def residue(cls, settings: TerminalSettings) -> Sequence[Path]:
+        """Files that were on their way."""
+        return (_files(settings),)
 
     async def __aenter__(self) -> Self:
         await self._mailbox.open()
@@ -134,3 +139,7 @@ def _message(message: Outbound) -> Message:
         file=SentFile(name=file.name, size=file.size, mime=file.mime) if file else None,
         replaces=message.replaces,
     )
+
+
+def _files(settings: TerminalSettings) -> Path:
+    return settings.socket.with_name(f"{settings.socket.name}.files")

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from surfaces_core._config.plain import printable
 from surfaces_core._program.checkup import imports, metadata, suite
 from surfaces_core._program.checkup.findings import Finding, Subject
-from surfaces_core._program.tables import say, shown
+from surfaces_core._program.tables import say
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     for finding in judged(subject, options):
         found.append(finding)
         if not options.json:
-            say(shown(finding.line()))
+            say(printable(finding.line()))
     wrong = sum(finding.level == "wrong" for finding in found)
     if options.json:
         said = {"name": subject.name, "version": subject.version, "findings": [asdict(finding) for finding in found]}

@@ -1,0 +1,106 @@
+"""What an operator reads when something is not as it should be: one line with a code, a place and what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from surfaces_core.cli import main
+
+CONFIG = """
+storage: {use: sqlite, path: var/state.db}
+surfaces: {terminal: {socket: var/terminal.sock}}
+transports: {echo: {}}
+agents: [{id: parrot, transport: echo}]
+"""
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """Runs the program in a folder with a config: the exit code, and what it said on both."""
+    monkeypatch.chdir(tmp_path)
+    Path("surfaces.yaml").write_text(CONFIG)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [("-v", "check"), ("check", "-v"), ("check", "--verbose")], ids=" ".join)
+def test_a_line_more_for_each_cause(said: Said, arguments: Sequence[str]) -> None:
+    """`-v` stands before the command or behind it, and adds what was behind an error; without it there is one line."""
+    Path("surfaces.yaml").unlink()
+    code, _, short = said("check")
+    assert (code, len(short.splitlines())) == (os.EX_CONFIG, 1)
+    code, _, long = said(*arguments)
+    assert code == os.EX_CONFIG
+    assert long.startswith(short)
+    assert "because: FileNotFoundError" in long.removeprefix(short)
+
+
+def test_the_line_more_holds_no_secret(said: Said) -> None:
+    """What a library says of a value stays with the library."""
+    Path("surfaces.yaml").write_text(CONFIG.replace("var/terminal.sock", "{hunter2: 1}"))
+    assert "hunter2" not in said("-v", "run")[2]
+
+
+def test_a_traceback_only_when_asked(said: Said) -> None:
+    """`--debug` too is taken behind a command."""
+    Path("surfaces.yaml").unlink()
+    assert "Traceback" not in said("check")[2]
+    assert "Traceback" in said("check", "--debug")[2]
+
+
+@pytest.mark.parametrize("arguments", [("frob",), ("check", "--frob"), ("dead", "show", "\x1b[2Jx")], ids=ascii)
+def test_wrong_usage_has_its_code(said: Said, arguments: Sequence[str]) -> None:
+    """One line that names the help, and nothing in it that a terminal obeys."""
+    code, _, line = said(*arguments)
+    assert code == os.EX_USAGE
+    assert line.startswith("surfaces: USAGE: ")
+    assert line.endswith("--help\n")
+    assert "\x1b" not in line
+
+
+def test_what_the_system_refuses(said: Said) -> None:
+    """A place, the system's words and a remedy."""
+    code, _, line = said("init", "--yes", "-c", "/proc/nowhere/surfaces.yaml")
+    assert code == os.EX_IOERR
+    assert line == "surfaces: FILE: /proc/nowhere: No such file or directory; make it, or name another place\n"
+
+
+# Reset ----------------------------------------------------------------------------------------------
+
+
+def test_a_reset_takes_what_surfaces_keep_beside_the_state(said: Said) -> None:
+    """Files on their way go too, and nothing is said of rooms where no messenger has any."""
+    files = Path("var/terminal.sock.files")
+    files.mkdir(parents=True)
+    (files / "a").write_text("a")
+    code, pretended, _ = said("reset", "--mode", "local-only", "--dry-run")
+    assert (code, files.exists()) == (0, True)
+    assert f"would remove {files.resolve()}\n" in pretended
+    assert str(Path("var/state.db").resolve()) in pretended
+    code, done, _ = said("reset", "--mode", "local-only", "--yes")
+    assert (code, files.exists()) == (0, False)
+    assert "Rooms" not in done
+    assert "removed the state: nothing" in done
+
+
+def test_who_hangs_up_does_not_agree(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D at the question is a no."""
+    keyboard = io.StringIO("")
+    monkeypatch.setattr(keyboard, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", keyboard)
+    code, _, line = said("reset", "--mode", "local-only")
+    assert (code, line) == (os.EX_CONFIG, "surfaces: CONFIG: nothing was done\n")
