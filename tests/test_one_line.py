@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from surfaces_core._host.ending import explain
 from surfaces_core.cli import main
+from surfaces_core.errors import ConfigError
 
 CONFIG = """
 storage: {use: sqlite, path: var/state.db}
@@ -49,10 +51,12 @@ def test_a_line_more_for_each_cause(said: Said, arguments: Sequence[str]) -> Non
     assert "because: FileNotFoundError" in long.removeprefix(short)
 
 
-def test_the_line_more_holds_no_secret(said: Said) -> None:
+def test_the_line_more_holds_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     """What a library says of a value stays with the library."""
-    Path("surfaces.yaml").write_text(CONFIG.replace("var/terminal.sock", "{hunter2: 1}"))
-    assert "hunter2" not in said("-v", "run")[2]
+    error = ConfigError("surfaces.work.password", "must be text")
+    error.__cause__ = ValueError("input_value='hunter2'")
+    assert explain(error, verbose=True) == os.EX_CONFIG
+    assert capsys.readouterr().err.endswith("must be text\n  because: ValueError\n")
 
 
 def test_a_traceback_only_when_asked(said: Said) -> None:
