@@ -24,6 +24,7 @@ from surfaces_core.hooks import HookSpecs
 from surfaces_core.testing.bot import TestBot
 from tools import pictures
 from tools.documents import contents
+from tools.documents.parts import GENERATED
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / page for page in contents.pages()]
@@ -96,6 +97,12 @@ def test_generated_pages_are_current() -> None:
 def test_every_page_has_one_place_in_the_order() -> None:
     """Whoever adds a page names it in the list of its folder's index, and so on the site."""
     assert (contents.orphans(), contents.named_twice()) == (set(), [])
+
+
+def test_the_reference_is_generated() -> None:
+    """No page of the reference but its list is written by hand: what stands there cannot be older than the code."""
+    by_hand = [page.name for page in ROOT.glob("docs/reference/*.md") if GENERATED not in page.read_text()]
+    assert by_hand == ["index.md"]
 
 
 def test_pictures_show_the_page_as_it_is() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
 from surfaces_core._program import scaffold
-from tools.documents import contracts, drawings, failures, figures, measures, operators, promised, testing
+from tools.documents import contracts, drawings, failures, figures, measures, operators, promised, protocol, testing
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
 
 
@@ -48,6 +48,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
     "reference/testing.md": testing.testing_page,
     "reference/values.md": contracts.values_page,
     "reference/languages.md": contracts.languages_page,
+    "reference/agent-api.md": protocol.agent_api_page,
     "reference/errors.md": failures.errors_page,
     "reference/log-events.md": failures.logs_page,
     "reference/metrics.md": measures.metrics_page,

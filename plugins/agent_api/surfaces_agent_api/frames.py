@@ -67,7 +67,7 @@ def read_frame(raw: str) -> Frame:
     kind = members.get("type")
     if not isinstance(kind, str):
         raise BadFrame("a frame without a type")
-    reader = _READERS.get(kind)
+    reader = READERS.get(kind)
     return Unknown(_line(kind, _MAX_NAME)) if reader is None else reader(members)
 
 
@@ -163,7 +163,7 @@ def _error(members: Members) -> Failed:
     return Failed(code=_name(members, "code"), message=_line(members.get("message"), _MAX_LINE))
 
 
-_READERS: Mapping[str, Callable[[Members], Frame]] = {
+READERS: Mapping[str, Callable[[Members], Frame]] = {
     "STATUS": _status,
     "AGENT_EVENT_TEXT_CHUNK": _text,
     "AGENT_EVENT_TOOL_CALL_CHUNK": _tool_call,
