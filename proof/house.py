@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ class House:
 
     def host(self, command: str = "run", *options: str, name: str = "host", **env: str) -> Program:
         """The host, or another command of the program, not started yet."""
-        program = (*HOST, *options, command, "-c", str(self.config))
-        return Program(program, log=self.folder / f"{name}.log", env=env, nursery=self._nursery)
+        return self.program(*options, command, log=self.folder / f"{name}.log", env=env)
+
+    def program(self, *words: str, log: Path, env: Mapping[str, str] | None = None) -> Program:
+        """The program with any command, not started yet."""
+        return Program((*HOST, *words, "-c", str(self.config)), log=log, env=env, nursery=self._nursery)
 
     async def refused(self, code: int) -> str:
         """What a host says that ends with an exit code before it is ready: one line."""

@@ -56,7 +56,7 @@ class Agent:
 class Program:
     """One program for as long as its `async with` block; what it logs is kept in a file.
 
-    From a nursery it begins at once.
+    From a nursery it begins at once, unless it is to find modules elsewhere than the nursery did.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Program:
         self._command = command
         self._log = log
         self._env = {**os.environ, **PATH, "MATRIX_PASSWORD": PASSWORD, **(env or {})}
-        self._nursery = nursery
+        self._nursery = nursery if "PYTHONPATH" not in (env or {}) else None
         self._process: asyncio.subprocess.Process | Child
 
     async def __aenter__(self) -> Self:

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proof.house import House, Person
-from proof.processes import HOST, PASSWORD, Agent, Program, reference_agent
+from proof.nursery import Nursery
+from proof.processes import PASSWORD, Agent, Program, reference_agent
 from surfaces_core import Outbound, StateError, Unavailable
 from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import Backlog, Entry, Part
@@ -44,7 +45,16 @@ REFUSED = Status(status=403, errcode="M_FORBIDDEN")
 AWAY = Status(status=502, errcode="M_AWAY")
 FULL = "I still have 1 message from here to answer, so I did not take this one. Please send it again later."
 HEAD = ["BOX", "CONVERSATION", "DEPTH", "OLDEST", "STATE", "TRIES", "NEXT", "ERROR"]
+watched = pytest.mark.asyncio(loop_scope="module")
+"""Where the nursery is heard of."""
 LOST = "A part of this answer could not be shown here."
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nursery() -> AsyncIterator[Nursery]:
+    """Where hosts and commands come from."""
+    async with Nursery() as nursery:
+        yield nursery
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,11 +64,11 @@ async def agent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agent
         yield agent
 
 
-@pytest_asyncio.fixture(loop_scope="function")
-async def house(agent: Agent, tmp_path: Path) -> AsyncIterator[House]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(agent: Agent, nursery: Nursery, tmp_path: Path) -> AsyncIterator[House]:
     """A homeserver, and a config of a host that takes one message of a conversation at a time."""
     async with FakeHomeserver() as homeserver:
-        yield settled(House(homeserver, agent, tmp_path))
+        yield settled(House(homeserver, agent, tmp_path, nursery))
 
 
 def settled(house: House) -> House:
@@ -69,8 +79,7 @@ def settled(house: House) -> House:
 
 async def command(house: House, *words: str, code: int = os.EX_OK, env: Mapping[str, str] | None = None) -> str:
     """What a command prints; for another exit code its one line on standard error."""
-    program = Program((*HOST, *words, "-c", str(house.config)), log=house.folder / "command.log", env=env)
-    async with program:
+    async with house.program(*words, log=house.folder / "command.log", env=env) as program:
         printed = await program.rest()
         assert await program.ended() == code, program.log()
     if code == os.EX_OK:
@@ -113,6 +122,7 @@ async def talking(house: House) -> AsyncIterator[tuple[Program, Person]]:
 
 
 @pytest.mark.slow
+@watched
 async def test_letters_of_a_running_host(house: House) -> None:
     """They are listed without what was said, shown with it when asked for, answered when retried, and dropped."""
     async with talking(house) as (host, person):
@@ -139,6 +149,7 @@ async def test_letters_of_a_running_host(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_a_lost_part_of_an_answer_shows_after_a_retry(house: House) -> None:
     """The homeserver took neither the answer nor any trace of it; then it takes it once."""
     async with talking(house) as (host, person):
@@ -158,6 +169,7 @@ async def test_a_lost_part_of_an_answer_shows_after_a_retry(house: House) -> Non
 
 
 @pytest.mark.slow
+@watched
 async def test_a_letter_that_is_not_there(house: House) -> None:
     """66 and one line that names those that are; whether the host runs or not."""
     async with talking(house) as (host, person):
@@ -172,6 +184,7 @@ async def test_a_letter_that_is_not_there(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_the_queue_of_a_running_host(house: House) -> None:
     """What cannot be sent stands there with its tries, its next one and why, and nothing of what it says."""
     async with talking(house) as (host, person):
@@ -197,6 +210,7 @@ async def test_the_queue_of_a_running_host(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_an_export_of_a_running_host(house: House) -> None:
     """It holds what one of a host that rests holds: every row, and no credentials."""
     async with talking(house) as (host, person):
@@ -216,6 +230,7 @@ async def test_an_export_of_a_running_host(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_commands_need_no_secrets(house: House) -> None:
     """Who looks into the queue need not have the bot's password, only the way to its state."""
     async with talking(house) as (host, _person):
@@ -235,6 +250,7 @@ async def test_commands_need_no_secrets(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_letters_of_a_host_that_rests(house: House) -> None:
     """They are retried and dropped in its state, and what was retried is answered by its next life."""
     async with talking(house) as (host, person):
@@ -256,12 +272,14 @@ async def test_letters_of_a_host_that_rests(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_a_state_that_no_host_has_used(house: House) -> None:
     """66 and a line that hints at the folder: a queue that is empty for another reason must not be believed."""
     assert "this state is empty" in await command(house, "queue", code=os.EX_NOINPUT)
 
 
 @pytest.mark.slow
+@watched
 async def test_a_storage_without_a_door(house: House) -> None:
     """The commands work while the host rests; while it runs they end with 75 and say that it must be stopped."""
     info = house.folder / "surfaces_lines-1.0.dist-info"
@@ -282,6 +300,7 @@ async def test_a_storage_without_a_door(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 @pytest.mark.parametrize("point", ORDERED)
 @pytest.mark.parametrize("who", ["host", "command"])
 async def test_a_retry_that_is_killed_loses_and_doubles_nothing(house: House, point: str, who: str) -> None:
@@ -297,10 +316,7 @@ async def test_a_retry_that_is_killed_loses_and_doubles_nothing(house: House, po
             assert "ended or hung" in line
             assert await host.ended() == -signal.SIGKILL
     else:
-        program = Program(
-            (*HOST, "dead", "retry", "--all", "-c", str(house.config)), log=house.folder / "killed.log", env=armed
-        )
-        async with program:
+        async with house.program("dead", "retry", "--all", log=house.folder / "killed.log", env=armed) as program:
             assert await program.ended() == -signal.SIGKILL
     left = await letters(house)
     assert len(left) == (1 if point == "retry.before" else 0)
@@ -313,6 +329,7 @@ async def test_a_retry_that_is_killed_loses_and_doubles_nothing(house: House, po
 
 
 @pytest.mark.slow
+@watched
 async def test_a_command_while_the_host_starts(house: House) -> None:
     """It is answered by the host or by the state, and never told that another process holds it."""
     async with house.host() as host:
@@ -328,8 +345,7 @@ async def test_a_command_while_the_host_starts(house: House) -> None:
 
 async def _asked(house: House) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        program = Program((*HOST, "dead", "list", "-c", str(house.config)), log=Path(folder) / "log")
-        async with program:
+        async with house.program("dead", "list", log=Path(folder) / "log") as program:
             assert (await program.rest(), await program.ended()) == ("no dead letters\n", 0), program.log()
 
 
@@ -339,6 +355,7 @@ async def _outcome(host: Program) -> int:
 
 
 @pytest.mark.slow
+@watched
 async def test_a_command_waits_for_a_host_that_starts_to_open_its_door(
     house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -444,6 +461,7 @@ def test_times_are_said_in_their_largest_unit(seconds: float | None, said: str) 
 
 
 @pytest.mark.slow
+@watched
 async def test_the_door_is_private_and_goes_with_its_host(house: House) -> None:
     """It is there for the owner alone while the host runs, replaced after a kill, and removed at a clean end."""
     door = house.database.with_name("surfaces.db.sock")
@@ -462,6 +480,7 @@ async def test_the_door_is_private_and_goes_with_its_host(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_a_state_in_a_very_long_folder_has_a_door(house: House) -> None:
     """However long its path is, longer than the address of a socket may be."""
     folder = house.folder / ("long" * 20) / ("longer" * 20)
@@ -474,6 +493,7 @@ async def test_a_state_in_a_very_long_folder_has_a_door(house: House) -> None:
 
 
 @pytest.mark.slow
+@watched
 async def test_a_place_without_room_for_a_door_is_no_reason_to_have_no_host(house: House) -> None:
     """What stands there is not removed, and the log says that there is no door."""
     house.database.parent.mkdir()
