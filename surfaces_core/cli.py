@@ -29,6 +29,7 @@ OWN = frozenset(
         "queue",
         "restore",
         "run",
+        "status",
         "storage",
         "version",
     ]
@@ -61,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check the config and its plugins")
     add_config(check)
     _examining(check)
+    status = commands.add_parser("status", help="whether people are served, and if not, why and what to do")
+    add_config(status)
+    _json(status)
     queue = commands.add_parser("queue", help="what waits to be answered and to be sent, oldest first")
     add_config(queue)
     _json(queue)

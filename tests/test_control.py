@@ -29,7 +29,7 @@ from surfaces_core import Outbound, StateError, Unavailable
 from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine.journal import Backlog, Entry, Part
 from surfaces_core._engine.killpoints import ORDERED
-from surfaces_core._operating import control, queue, requests
+from surfaces_core._operating import control, queue, requests, spans
 from surfaces_core._operating.control import Door, NobodyThere
 from surfaces_core._operating.requests import Request
 from surfaces_core._program import asking, tables
@@ -454,7 +454,7 @@ def test_what_is_cut_keeps_its_ends(text: str, width: int) -> None:
 )
 def test_times_are_said_in_their_largest_unit(seconds: float | None, said: str) -> None:
     """Two of a unit are needed before it is used, so that little is lost."""
-    assert tables.span(seconds) == said
+    assert spans.span(seconds) == said
 
 
 # The door itself -------------------------------------------------------------------------------------

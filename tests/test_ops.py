@@ -124,6 +124,7 @@ async def test_a_host_that_is_well_has_no_reasons() -> None:
     assert status == 200
     assert facts.pop("loop_lag_s") >= 0
     assert facts["storage"].pop("write_s") >= 0
+    assert facts["surfaces"]["memory"].pop("exchanged_s") >= 0
     assert facts == {
         "ready": True,
         "stopping": False,

@@ -34,7 +34,8 @@ class OpsSettings(Settings):
     """`ops:` in the config."""
 
     listen: str = Field(
-        "127.0.0.1:9400", description="Where `/livez`, `/readyz` and `/metrics` answer, as address:port."
+        "127.0.0.1:9400",
+        description="Where `/` (a page for operators), `/livez`, `/readyz` and `/metrics` answer, as address:port.",
     )
 
     @field_validator("listen")

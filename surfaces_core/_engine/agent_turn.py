@@ -298,10 +298,13 @@ class AgentTurns:
                     work.task.add_done_callback(lambda _: drafts.close())
         except ExceptionGroup as several:
             # the group is ours alone: what happened decides the next step, not how the turn is built
+            self._peers.ended(request.agent.id, several.exceptions[0])
             raise several.exceptions[0] from several.exceptions[0].__cause__
         finally:
             self._showing[address] -= 1
             self._showing += Counter()  # forgets those with none
+        if not (work.stopped or work.amendments):  # what was cut says nothing of the agent
+            self._peers.ended(request.agent.id, gathered.failure)
         if isinstance(gathered.failure, Unavailable) and not gathered.heard:
             self._peers.failed(request.agent.id, work.entry.message.address, began, gathered.failure)
             raise gathered.failure

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from surfaces_core.errors import Unavailable
+from surfaces_core.errors import SurfacesError, Unavailable
 
 LEAST_WAIT_S = 0.5
 PATIENCE_S = 5.0
@@ -30,9 +30,9 @@ class Trouble:
     code: str
 
     @classmethod
-    def of(cls, error: Unavailable) -> Trouble:
+    def of(cls, error: BaseException) -> Trouble:
         """It begins now."""
-        return cls(since=time.time(), code=error.code)
+        return cls(since=time.time(), code=error.code if isinstance(error, SurfacesError) else "BUG")
 
 
 class Gate:

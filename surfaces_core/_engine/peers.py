@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,6 +21,18 @@ PROBE_S = 4.0
 """About how often an agent that somebody waits for is looked at, between the tries that count."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How the turns of one agent went since the host started."""
+
+    answered_at: float | None = None
+    """Unix seconds of its last answer."""
+    trouble: Trouble | None = None
+    """Its last failure."""
+    in_row: int = 0
+    """Failures since its last answer."""
+
+
 class Peers:
     """What is known of each agent's reachability; all of it may be forgotten at any time."""
 
@@ -31,6 +45,8 @@ class Peers:
         self._watched: set[str] = set()
         self.down: dict[str, Trouble] = {}
         """Agents that could not be reached when they were last tried."""
+        self.records: dict[str, Record] = {}
+        """Agents that were asked something."""
         self.waiting: Callable[[str], Iterable[Hashable]] = lambda agent: ()
         """Lanes whose next question waits for an agent."""
         self.wake: Callable[[Hashable], object] = lambda lane: None
@@ -65,6 +81,14 @@ class Peers:
         gate.succeeded()
         for lane in self.waiting(agent):
             self.wake(lane)
+
+    def ended(self, agent: str, failure: BaseException | None) -> None:
+        """A turn of the agent is over, or this try of it."""
+        record = self.records.get(agent, Record())
+        if failure is None:
+            self.records[agent] = replace(record, answered_at=time.time(), in_row=0)
+        else:
+            self.records[agent] = replace(record, trouble=Trouble.of(failure), in_row=record.in_row + 1)
 
     async def run(self) -> None:
         """Look at agents that are down until cancelled."""

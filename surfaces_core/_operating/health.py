@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ class SurfaceState:
     connected: bool
     admits: bool
     decrypts: bool | None
+    exchanged_s: float | None
+    """Seconds since the last exchange with the messenger that went well."""
     outbox: int
     """Parts that wait to be sent."""
     reasons: Sequence[str]
@@ -96,6 +99,8 @@ class Health:
         self._log = log
         self._new = set(surfaces)
         """Surfaces that have not had their first exchange."""
+        self._exchanged: dict[str, float] = {}
+        """When each had its last one, on the monotonic clock."""
         self._lost: dict[str, Trouble] = {}
         self._buggy: set[str] = set()
         self._storage = StorageState()
@@ -113,6 +118,7 @@ class Health:
         """A surface had an exchange with its messenger; True when with this one every surface has had its first."""
         if self._lost.pop(surface, None) is not None:
             self._log.info("surface.back", surface=surface)
+        self._exchanged[surface] = time.monotonic()
         first = surface in self._new
         self._new.discard(surface)
         return first and not self._new
@@ -178,11 +184,13 @@ class Health:
             reasons.append("there was no exchange with the messenger yet")
         if delivery.trouble is not None:
             reasons.append(f"sending fails {_since(delivery.trouble)}")
+        exchanged = self._exchanged.get(name)
         known = name not in self._lost and name not in self._new and not delivery.away
         return SurfaceState(
             connected=condition.connected and known,
             admits=condition.admits,
             decrypts=condition.decrypts,
+            exchanged_s=None if exchanged is None else round(time.monotonic() - exchanged, 1),
             outbox=len(delivery.lanes),
             reasons=[*reasons, *condition.reasons],
         )

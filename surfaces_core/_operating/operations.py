@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core._config.settings import OpsSettings
+from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.journal import Entry, Journal
 from surfaces_core._engine.peers import Peers
+from surfaces_core._engine.people import People
 from surfaces_core._engine.turns import Turns
 from surfaces_core._operating import queue
 from surfaces_core._operating.control import Door
+from surfaces_core._operating.gathering import Gathering
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.letters import Letters, Taken
 from surfaces_core._operating.ops import Answer, Page, serving
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core._operating.queue import Waiting
 from surfaces_core._operating.requests import Asked
-from surfaces_core.contracts import Reconciled, Storage, Surface
+from surfaces_core.contracts import Reconciled, Storage, Surface, Transport
 from surfaces_core.events import Observed
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ class Operations:
         storage: Storage,
         journal: Journal,
         surfaces: Mapping[str, Surface],
+        transports: Mapping[str, Transport],
+        people: People,
+        book: Book,
         deliveries: Mapping[str, Delivery],
         turns: Turns,
         held: Mapping[str, Sequence[Entry]],
@@ -71,11 +77,24 @@ class Operations:
             stopping=stopping,
             log=log,
         )
+        self._gathering = Gathering(
+            health=self.health,
+            people=people,
+            book=book,
+            peers=peers,
+            transports=transports,
+            inbox=self.inbox,
+            outbox=self.outbox,
+            folder=None if self._control is None else self._control.parent,
+            measured=settings is not None,
+            log=log,
+        )
         self.asked = Asked(
             journal=journal,
             letters=self.letters,
             lanes=lambda: [*self.inbox(), *self.outbox()],
             reasons=lambda: self.health.report().reasons,
+            overview=self._gathering.overview,
             running=True,
             taken=taken,
             surfaces=surfaces,
@@ -120,8 +139,9 @@ class Operations:
             self._metrics.reconciled(surface, result, rooms_seen, skipped, conflicts)
 
     async def run(self) -> None:
-        """Measure the loop and keep the door, as far as the config wants, until cancelled."""
+        """Look at agents, measure the loop and keep the door, as far as the config wants, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._gathering.looks.run())
             if self._settings is not None:
                 group.create_task(self._pulse.run())
             if self._control is not None:
@@ -137,8 +157,13 @@ class Operations:
 
     def pages(self) -> Mapping[str, Page]:
         """What is answered over HTTP, by path."""
-        pages: dict[str, Page] = {"/livez": _livez, "/readyz": self._readyz}
+        pages: dict[str, Page] = {"/": self._front, "/livez": _livez, "/readyz": self._readyz}
         return pages if self._metrics is None else {**pages, "/metrics": partial(self._measured, self._metrics)}
+
+    async def _front(self) -> Answer:
+        from surfaces_core._operating.page import page  # like the metrics
+
+        return page(await self._gathering.overview())
 
     async def _readyz(self) -> Answer:
         await self.health.probe()

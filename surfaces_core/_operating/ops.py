@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +26,8 @@ class Answer:
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further ones."""
 
     @classmethod
     def of(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
@@ -73,11 +75,16 @@ async def _answer(request: bytes, pages: Pages, log: FilteringBoundLogger) -> by
         answer = Answer.of({"error": f"there are {', '.join(pages)}"}, HTTPStatus.NOT_FOUND)
     else:
         answer = await _page(path, pages, log)
-    head = (
-        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {answer.content_type}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
+    headers = {
+        "Content-Type": answer.content_type,
+        "Content-Length": str(len(answer.body)),
+        "Connection": "close",
+        **answer.headers,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n{head}\r\n".encode() + (
+        b"" if method == b"HEAD" else answer.body
     )
-    return head.encode() + (b"" if method == b"HEAD" else answer.body)
 
 
 async def _page(path: str, pages: Pages, log: FilteringBoundLogger) -> Answer:

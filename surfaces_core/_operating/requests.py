@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
 from surfaces_core._operating import letters as post
 from surfaces_core._operating.export import exported, snapshot
 from surfaces_core._operating.letters import Letters, NoSuchLetter, Taken
+from surfaces_core._operating.overview import Overview
 from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import SurfacesError
@@ -29,7 +30,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    do: Literal["queue", "list", "show", "retry", "drop", "export", "backup", "report"]
+    do: Literal["queue", "list", "show", "retry", "drop", "export", "backup", "report", "status"]
     numbers: tuple[int, ...] = Field((), description="Of dead letters; without any all are meant.")
     conversation: str | None = Field(None, description="Only those of one conversation.")
     content: bool = Field(False, description="With what was said.")
@@ -62,6 +63,8 @@ class Asked:
     reasons: Callable[[], Sequence[str]]
     """Why it is not better."""
     running: bool
+    overview: Callable[[], Awaitable[Overview]] | None = None
+    """The whole of it, of one that runs."""
     taken: Callable[[Taken], None] = lambda _: None
     """Takes up what came back."""
     folder: Path | None = None
@@ -89,6 +92,8 @@ async def answer(host: Asked, request: Request) -> AsyncGenerator[Line, None]:
             lines = _backup(host)
         case "report":
             lines = _report(host, request)
+        case "status":
+            lines = _status(host)
     async for line in lines:
         yield line
 
@@ -123,6 +128,12 @@ async def _backup(host: Asked) -> AsyncIterator[Line]:
         count += 1
         yield {"row": {"key": b64encode(row).decode(), "value": b64encode(value).decode()}}
     yield {"end": {"rows": count}}
+
+
+async def _status(host: Asked) -> AsyncIterator[Line]:
+    if host.overview is None:
+        raise Refusal("the host does not run", exit_code=os.EX_UNAVAILABLE)
+    yield {"end": (await host.overview()).as_json()}
 
 
 async def _report(host: Asked, request: Request) -> AsyncIterator[Line]:

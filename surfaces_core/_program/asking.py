@@ -22,8 +22,9 @@ from surfaces_core._operating import control
 from surfaces_core._operating.letters import Letters
 from surfaces_core._operating.queue import stored
 from surfaces_core._operating.requests import Asked, Line, Refusal, Request, answer
+from surfaces_core._operating.spans import span
 from surfaces_core._program.arguments import log_level
-from surfaces_core._program.tables import cut, span, table
+from surfaces_core._program.tables import cut, table
 from surfaces_core.contracts import Context, Storage, Surface
 from surfaces_core.errors import StateError
 
@@ -48,9 +49,14 @@ def guarded(act: Callable[[], object]) -> int:
     try:
         act()
     except Refusal as error:
-        sys.stderr.write(f"surfaces: {error.code}: {error}\n")
-        return error.exit_code
+        return refused(error)
     return os.EX_OK
+
+
+def refused(error: Refusal) -> int:
+    """Say why not; the exit code."""
+    sys.stderr.write(f"surfaces: {error.code}: {error}\n")
+    return error.exit_code
 
 
 def _queue(options: argparse.Namespace) -> None:
@@ -154,11 +160,7 @@ def _place(row: Line) -> str:
 
 def ask(options: argparse.Namespace, request: Request, each: Callable[[Line], None]) -> Line:
     """Ask whoever holds the state, or look into it: `each` gets every row; the end. Raises `Refusal`."""
-    config = load(options.config, needed=NEEDED)
-    log.configure(log_level(options))
-    storage = make(
-        "surfaces.storage", Storage, config.storage, Context(name="storage", log=log.logger(instance="storage"))
-    )
+    config, storage = _storage(options)
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -177,6 +179,24 @@ def ask(options: argparse.Namespace, request: Request, each: Callable[[Line], No
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.1)  # a host that starts holds the state before it opens its door
+
+
+def ask_running(options: argparse.Namespace, request: Request) -> Line | None:
+    """Ask the host that runs; the end, or None where none does. Raises `Refusal` and `StateError`."""
+    _, storage = _storage(options)
+    if storage.control is None:
+        raise StateError("a host on this storage cannot be asked; see `ops.listen`", exit_code=os.EX_UNAVAILABLE)
+    try:
+        return _running(storage, request, lambda _: None)
+    except control.NobodyThere:
+        return None
+
+
+def _storage(options: argparse.Namespace) -> tuple[Config, Storage]:
+    config = load(options.config, needed=NEEDED)
+    log.configure(log_level(options))
+    context = Context(name="storage", log=log.logger(instance="storage"))
+    return config, make("surfaces.storage", Storage, config.storage, context)
 
 
 def _running(storage: Storage, request: Request, each: Callable[[Line], None]) -> Line:

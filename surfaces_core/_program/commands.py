@@ -22,7 +22,19 @@ from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
 from surfaces_core._host import host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first
-from surfaces_core._program import asking, backups, check, copying, init, plugged, plugins, reports, reset, roster
+from surfaces_core._program import (
+    asking,
+    backups,
+    check,
+    copying,
+    init,
+    plugged,
+    plugins,
+    reports,
+    reset,
+    roster,
+    status,
+)
 from surfaces_core._program.tables import say
 from surfaces_core.contracts import CONTRACTS, Transport
 from surfaces_core.errors import ConfigError
@@ -167,6 +179,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "reset": reset.run,
     "restore": backups.restore,
     "run": run,
+    "status": status.run,
     "storage": copying.run,
     "version": versions,
 }

@@ -1,4 +1,4 @@
-"""Tables and times for people on a terminal."""
+"""Tables for people on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from surfaces_core._config.plain import printable
 WIDTH = 100
 """Columns that a table may have."""
 _GAP = "  "
-_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
 def say(line: str) -> None:
@@ -36,13 +35,3 @@ def cut(text: str, width: int) -> str:
         return text
     end = (width - 1) // 2
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
-
-
-def span(seconds: float | None) -> str:
-    """A time in its largest unit; empty for one that is not known."""
-    if seconds is None:
-        return ""
-    for unit_s, unit in _UNITS:
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -59,7 +59,7 @@ _VIEW = View(
         stopping=False,
         storage=StorageState(),
         loop_lag_s=0.0,
-        surfaces={"x": SurfaceState(connected=True, admits=True, decrypts=None, outbox=0, reasons=())},
+        surfaces={"x": SurfaceState(connected=True, admits=True, decrypts=None, exchanged_s=0, outbox=0, reasons=())},
         agents_down=(),
         inbox=0,
         outbox=0,
