@@ -51,9 +51,9 @@ quick: lint ## run lint and the tests that need no server
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 .PHONY: pictures
-pictures: setup synapse web ## make the pictures of the chat page that the documents show
+pictures: setup synapse web ## make the pictures of pages that the documents show
 	mkdir -p docs/images
-	SURFACES_PICTURES=docs/images $(BIN)/pytest plugins/demo/tests/test_chat_page.py
+	SURFACES_PICTURES=docs/images $(BIN)/pytest plugins/demo/tests/test_chat_page.py tests/test_status_page.py
 	$(BIN)/python tools/pictures.py
 
 .PHONY: crash

@@ -235,7 +235,7 @@ async def test_a_look_that_fails_is_contained(monkeypatch: pytest.MonkeyPatch) -
     bot = TestBot()
     forever = asyncio.Event()
 
-    async def hangs(_agent: Any) -> Health:
+    async def hangs(agent: Any) -> Health:
         await forever.wait()
         raise ZeroDivisionError
 
@@ -250,16 +250,21 @@ async def test_work_is_told_for_each_agent() -> None:
     """What runs and what waits behind it, with the age of the oldest."""
     gate = asyncio.Event()
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: [gate]))
+
+    async def working() -> tuple[int, int]:
+        (row,) = (await look(bot)).agents
+        return row.running, row.waiting
+
     async with bot.running():
         await bot.push("one")
         await bot.push("two")
         async with asyncio.timeout(5):
-            while (row := (await look(bot)).agents[0]) and (row.running, row.waiting) != (1, 1):  # noqa: ASYNC110
-                await asyncio.sleep(0)  # what is waited for has no event of its own
+            while await working() != (1, 1):  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0)
         gate.set()
         await bot.pop()
         await bot.pop()
-        assert (await look(bot)).agents[0].waiting == 0
+        assert await working() == (0, 0)
 
 
 async def test_a_surface_that_admits_nobody_serves_nobody() -> None:

@@ -30,7 +30,9 @@ header{padding:1rem;border-left:.5rem solid var(--good)}
 header.degraded{border-left-color:var(--fair)}
 header.not-served{border-left-color:var(--bad)}
 ul{margin:.8rem 0 0;padding-left:1.2rem;overflow-wrap:anywhere}
-li small{display:block;color:var(--soft)}
+small{display:block;color:var(--soft);font-size:.9rem}
+header p{margin:.5rem 0 0}
+code{background:var(--paper);border-radius:.25rem;padding:0 .25rem;font-family:ui-monospace,monospace}
 section div{overflow-x:auto}
 table{width:100%;border-collapse:collapse;font-size:.92rem}
 th,td{padding:.45rem .7rem;text-align:left;white-space:nowrap}
@@ -79,11 +81,14 @@ def _html(told: Overview) -> str:
 
 
 def _verdict(told: Overview) -> str:
-    reasons = "".join(f"<li>{escape(why.problem)}<small>{_code(why.remedy)}</small></li>" for why in told.reasons)
-    return (
-        f'<header class="{told.state.replace(" ", "-")}"><h1>{escape(told.verdict)}</h1>'
-        f"{f'<ul>{reasons}</ul>' if reasons else ''}</header>"
-    )
+    return f'<header class="{told.state.replace(" ", "-")}"><h1>{escape(told.verdict)}</h1>{_reasons(told)}</header>'
+
+
+def _reasons(told: Overview) -> str:
+    if len(told.reasons) < 2:  # the verdict says it already
+        return "".join(f"<p><small>{_code(why.remedy)}</small></p>" for why in told.reasons)
+    items = (f"<li>{escape(why.problem)}<small>{_code(why.remedy)}</small></li>" for why in told.reasons)
+    return f"<ul>{''.join(items)}</ul>"
 
 
 def _code(text: str) -> str:

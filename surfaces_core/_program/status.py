@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 def _lines(told: Line) -> Iterator[str]:
     yield shown(told["verdict"])
     for why in told["reasons"]:
-        yield shown(f"! {why['problem']}: {why['remedy']}")
+        yield shown(f"! {why['problem']}: {why['remedy']}" if len(told["reasons"]) > 1 else f"! {why['remedy']}")
     yield ""
     yield from table(_surfaces(told))
     yield ""
