@@ -358,7 +358,7 @@ async def test_logs_hold_no_text_and_no_secrets(house: House) -> None:
 COMMANDS = [
     *[(), ("run",), ("plugins",), ("plugins", "list"), ("plugins", "show"), ("check",), ("queue",), ("export",)],
     *[("dead",), ("dead", "list"), ("dead", "show"), ("dead", "retry"), ("dead", "drop"), ("version",)],
-    *[("init",), ("agents", "move"), ("backup",), ("restore",), ("reset",), ("storage", "copy")],
+    *[("init",), ("agents", "move"), ("backup",), ("restore",), ("reset",), ("storage", "copy"), ("status",)],
     *[("chat",), ("demo",), ("matrix",), ("matrix", "doctor")],
 ]
 HEAVY = {"pydantic", "aiohttp", "yaml", "structlog", "pluggy", "stevedore"}

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 
+from surfaces_core._config.plain import printable
 from surfaces_core._operating.requests import Line, Refusal, Request
 from surfaces_core._operating.spans import span
 from surfaces_core._program import asking
-from surfaces_core._program.tables import say, shown, table
+from surfaces_core._program.tables import say, table
 
 NOBODY = "no host runs on this state; start it, or wait until it is open"
 
@@ -34,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(told: Line) -> Iterator[str]:
-    yield shown(told["verdict"])
+    yield printable(told["verdict"])
     for why in told["reasons"]:
-        yield shown(f"! {why['problem']}: {why['remedy']}" if len(told["reasons"]) > 1 else f"! {why['remedy']}")
+        yield printable(f"! {why['problem']}: {why['remedy']}" if len(told["reasons"]) > 1 else f"! {why['remedy']}")
     yield ""
     yield from table(_surfaces(told))
     yield ""
