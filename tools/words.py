@@ -11,7 +11,7 @@ import string
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -125,6 +125,7 @@ def translations() -> list[Translation]:
     return [Translation(package, language) for package in packages() for language in LANGUAGES]
 
 
+@cache
 def extracted(package: Path) -> Catalog:
     """Every sentence that stands in the code of a package."""
     catalog = Catalog()

@@ -29,7 +29,8 @@ WALKED = [
     error
     for module in (exceptions, httpx2, openai)
     for name in (module.__all__ if module is exceptions else dir(module))
-    if inspect.isclass(error := getattr(module, name))
+    if name.lstrip("_")[:1].isupper()  # the others may be doors to more of a library, which open when they are looked at
+    and inspect.isclass(error := getattr(module, name))
     and issubclass(error, Exception)
     and not issubclass(error, Warning)
     and error not in NEVER
