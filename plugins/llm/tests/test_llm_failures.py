@@ -29,7 +29,7 @@ WALKED = [
     error
     for module in (exceptions, httpx2, openai)
     for name in (module.__all__ if module is exceptions else dir(module))
-    if name.lstrip("_")[:1].isupper()  # the others may be doors to more of a library, which open when they are looked at
+    if name.lstrip("_")[:1].isupper()  # other names may be doors to more, which open when looked at
     and inspect.isclass(error := getattr(module, name))
     and issubclass(error, Exception)
     and not issubclass(error, Warning)
