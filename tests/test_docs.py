@@ -105,8 +105,8 @@ def test_the_reference_is_generated() -> None:
     assert by_hand == ["index.md"]
 
 
-def test_pictures_show_the_page_as_it_is() -> None:
-    """The chat page was not changed after its pictures were taken: after a change, run `make pictures`."""
+def test_pictures_show_pages_as_they_are() -> None:
+    """No page was changed after its pictures were taken: after a change, run `make pictures`."""
     assert pictures.noted() == pictures.made_of()
 
 

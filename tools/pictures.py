@@ -1,6 +1,6 @@
-"""Knows whether the pictures of the chat page show the page as it is now.
+"""Knows whether the pictures of pages show them as they are now.
 
-`python tools/pictures.py` notes, beside the pictures, what the page was made of when they were taken.
+`python tools/pictures.py` notes, beside the pictures, what the pages were made of when they were taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/images"
 NOTE = PICTURES / "made-of.json"
+PAGES = {"chat page": "plugins/demo/web/src/*", "status page": "surfaces_core/_operating/page.py"}
+"""What decides how each looks; words of the bot in them are not looked at."""
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -23,10 +25,9 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def made_of() -> dict[str, str]:
-    """The page's source, and each picture."""
-    sources = (ROOT / "plugins/demo/web/src").iterdir()
-    pictures = sorted(PICTURES.glob("page-*.png"))
-    return {"page": _digest(sources), **{path.name: _digest([path]) for path in pictures}}
+    """The sources of each page, and each picture."""
+    pages = {name: _digest(ROOT.glob(sources)) for name, sources in PAGES.items()}
+    return pages | {path.name: _digest([path]) for path in sorted(PICTURES.glob("*.png"))}
 
 
 def noted() -> dict[str, str]:
