@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from surfaces_core.contracts import AgentTool as AgentTool
     from surfaces_core.contracts import Command as Command
     from surfaces_core.contracts import CommandCall as CommandCall
+    from surfaces_core.contracts import Companion as Companion
     from surfaces_core.contracts import Condition as Condition
     from surfaces_core.contracts import Context as Context
     from surfaces_core.contracts import Conversations as Conversations
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from surfaces_core.events import Pushed as Pushed
     from surfaces_core.events import Receipt as Receipt
     from surfaces_core.events import Said as Said
+    from surfaces_core.events import StepEnded as StepEnded
     from surfaces_core.events import Text as Text
     from surfaces_core.events import Tool as Tool
     from surfaces_core.events import TurnEnded as TurnEnded
@@ -95,15 +97,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "surfaces_core.buffered": "BufferedStorage BufferedTx Changes Database Page Queue",
     "surfaces_core.contracts": (
-        "AgentTool CONTRACTS Command CommandCall Condition Context Conversations Desk Driver Files Finding Health "
-        "Intake OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage Store "
-        "Surface SurfaceContext ToolCall ToolPolicy Transport TransportContext Tx"
+        "AgentTool CONTRACTS Command CommandCall Companion Condition Context Conversations Desk Driver Files Finding "
+        "Health Intake OpenFile Overview Pace Question Reconciled SavePoint Section Settings Shaper Staged Storage "
+        "Store Surface SurfaceContext ToolCall ToolPolicy Transport TransportContext Tx"
     ),
     "surfaces_core.errors": ("CommandError ConfigError DriverError Rejected StateError SurfacesError Unavailable"),
     "surfaces_core.events": (
         "Accepted Address Agent AgentEvent AgentRequest Attachment Binding Confirm Delivered Draft End File "
-        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Said Text Tool "
-        "TurnEnded TurnEvent"
+        "FileKind FileRef Inbound Kind Observed Opening Outbound Postponed Progress Pushed Receipt Said StepEnded Text "
+        "Tool TurnEnded TurnEvent"
     ),
     "surfaces_core.filenames": "clean_name file_ref numbered_name path_inside",
     "surfaces_core.hooks": "hookimpl",

@@ -381,6 +381,12 @@ class TurnEnded:
     outcome: str
     """`answered`, `command`, `refused`, `failed`, `stopped`, `dead`, or `done` where nothing was asked."""
     seconds: float
+    came_at: float = 0.0
+    """Unix seconds when its message was stored, in whichever life of the host."""
+    attempts: int = 1
+    """Times that work on it began, in all lives."""
+    agent: Agent | None = None
+    """The agent of the conversation, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,4 +412,30 @@ class Postponed:
     wait_s: float
 
 
-Observed = Accepted | TurnEvent | TurnEnded | Postponed | Delivered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnded:
+    """Observed: a piece of the work on a turn is over, well or not; it is observed at its end."""
+
+    turn: str
+    address: Address
+    step: Literal["wait", "files_in", "ask", "file_out", "store", "send"]
+    """`wait`: from when the message was stored until work on it began, once a turn. `files_in`: its files are fetched
+    and stored. `ask`: the agent, from the question to the end of the answer. `file_out`: a file of the agent's is
+    looked at. `store`: a transaction of the journal. `send`: one try to hand a part to the messenger.
+    """
+    seconds: float
+    attempt: int = 1
+    """Which try: of the turn, or (`send`) of the part in this life of the host."""
+    error: str = ""
+    """The code of the failure; or `STOPPED` by the person, `CHANGED` by them, `CANCELLED` as the host ends."""
+    agent: Agent | None = None
+    """Who is asked (`ask`)."""
+    first_s: float | None = None
+    """Seconds until the first piece of the answer's text came (`ask`)."""
+    part: int | None = None
+    """Which part of the answer (`send`)."""
+    files: int = 0
+    """How many files it was about."""
+
+
+Observed = Accepted | TurnEvent | TurnEnded | StepEnded | Postponed | Delivered

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from surfaces_core.contracts import AgentTool, Command, Shaper
+from surfaces_core.contracts import AgentTool, Command, Companion, Shaper
 from surfaces_core.events import Inbound, Observed
 
 PROJECT = "surfaces"
@@ -42,6 +42,11 @@ class HookSpecs:
     @hookspec
     def surfaces_tools() -> Sequence[AgentTool]:  # type: ignore[empty-body]
         """Contribute tools for agents; called once at start. Two tools of one name stop the start."""
+
+    @staticmethod
+    @hookspec
+    def surfaces_companions() -> Sequence[Companion]:  # type: ignore[empty-body]
+        """Contribute what has a lifetime, like a thread that sends what was observed; called once at start."""
 
     @staticmethod
     @hookspec(firstresult=True)

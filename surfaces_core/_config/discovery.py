@@ -22,7 +22,18 @@ from stevedore.exception import MultipleMatches, NoMatches
 from surfaces_core._config.checking import all_of, validate
 from surfaces_core._config.settings import AgentEntry, Config, Instance, Registry
 from surfaces_core._config.sources import dotted
-from surfaces_core.contracts import CONTRACTS, AgentTool, Command, Driver, Files, Shaper, Storage, Surface, Transport
+from surfaces_core.contracts import (
+    CONTRACTS,
+    AgentTool,
+    Command,
+    Companion,
+    Driver,
+    Files,
+    Shaper,
+    Storage,
+    Surface,
+    Transport,
+)
 from surfaces_core.errors import ConfigError
 from surfaces_core.events import Agent
 from surfaces_core.hooks import PROJECT, HookSpecs
@@ -198,6 +209,7 @@ class Hooks:
         self._own: dict[str, dict[str, Command]] = {}
         """By the surface's name: with those that it alone has."""
         self.shapers: list[Shaper] = []
+        self.companions: list[Companion] = []
         self.tools: dict[str, AgentTool] = {}
         """By name: what agents may use."""
 
@@ -227,13 +239,15 @@ class Hooks:
         shapers = [shaper for some in callers["surfaces_shapers"]() for shaper in some]
         commands = [command for some in callers["surfaces_commands"]() for command in some]
         tools = [tool for some in callers["surfaces_tools"]() for tool in some]
+        companions = [companion for some in callers["surfaces_companions"]() for companion in some]
         for odd in (
-            *(found for found in shapers if not callable(found)),
+            *(found for found in (*shapers, *companions) if not callable(found)),
             *(found for found in commands if not isinstance(found, Command)),
             *(found for found in tools if not isinstance(found, AgentTool)),
         ):
-            raise TypeError(f"{odd!r} is no command, shaper or tool")
+            raise TypeError(f"{odd!r} is no command, shaper, tool or companion")
         self.shapers += shapers
+        self.companions += companions
         return [*commands, *tools]
 
     def _others(self, plugin: object) -> list[object]:
@@ -270,7 +284,7 @@ def _add_tool(tools: dict[str, AgentTool], whose: str, tool: AgentTool) -> None:
     tools[tool.name] = tool
 
 
-_CONTRIBUTE = ("surfaces_commands", "surfaces_shapers", "surfaces_tools")
+_CONTRIBUTE = ("surfaces_commands", "surfaces_shapers", "surfaces_tools", "surfaces_companions")
 
 
 def check_hooks(offer: Offer, plugin: object) -> None:

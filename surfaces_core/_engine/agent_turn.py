@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -25,7 +26,8 @@ from surfaces_core._engine.people import People
 from surfaces_core._engine.prompt import is_question, prompt
 from surfaces_core._engine.questions import LONGEST_S, YES, Open, Questions
 from surfaces_core._engine.staged_line import StagedLines
-from surfaces_core._engine.staging import Staging, Waiting
+from surfaces_core._engine.staging import Staging, Taken, Waiting
+from surfaces_core._engine.steps import stepping
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Files, Shaper, Surface, Transport
 from surfaces_core.errors import DriverError, Rejected, Unavailable
@@ -133,6 +135,11 @@ class AgentTurns:
             self._log.exception("turn.bug", turn_id=redaction.turn, kind=message.kind.value)
         return changes
 
+    def at(self, address: Address) -> Agent | None:
+        """The agent of a conversation."""
+        binding = self._book.at(address)
+        return None if binding is None else self._people.agents.get(binding.agent)
+
     def away(self, address: Address) -> bool:
         """Whether the agent of a conversation is known to be away."""
         binding = self._book.at(address)
@@ -149,15 +156,19 @@ class AgentTurns:
         if agent is None:
             return [Say(text=words.AGENT_GONE())]
         message = entry.message
-        taken = await self._staging.take_in(entry, self._surfaces[message.address.surface], agent)
+        taken = await self._fetch(entry, agent)
         in_all = self._staging.waiting(message.address, message.sender).values()
         here = sum(file.thread == message.thread for file in in_all)
         return self._staged_lines.say(entry, taken, here=here, in_all=len(in_all))
 
+    async def _fetch(self, entry: Entry, agent: Agent) -> Taken:
+        address, files = entry.message.address, len(entry.message.attachments)
+        with stepping(self._observe, "files_in", entry.turn, address, attempt=entry.attempts, files=files):
+            return await self._staging.take_in(entry, self._surfaces[address.surface], agent)
+
     async def _take_in(self, entry: Entry, agent: Agent) -> tuple[Sequence[str], list[Say]]:
         """The names of what was stored for a question, and what to say of the rest."""
-        message = entry.message
-        taken = await self._staging.take_in(entry, self._surfaces[message.address.surface], agent)
+        message, taken = entry.message, await self._fetch(entry, agent)
         says = [Say(text=line) for line in taken.lines]
         if taken.surplus:
             waiting = len(self._staging.waiting(message.address, message.sender))
@@ -189,7 +200,7 @@ class AgentTurns:
         history = await self._history.before(message, agent)
         if not work.amendments:
             request = self._request(work.entry, binding, agent, stored, waiting, history)
-            gathered = await self._converse(work, request, transport)
+            gathered = await self._ask(work, request, transport)
         if work.amendments:  # it begins anew, with the same files
             return Outcome()
         failure = gathered.failure
@@ -275,6 +286,21 @@ class AgentTurns:
 
     # The conversation with the agent
 
+    async def _ask(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
+        """Have the conversation, and tell observers how long it took. Raises like `_converse`."""
+        entry = work.entry
+        with stepping(
+            self._observe, "ask", entry.turn, entry.message.address, attempt=entry.attempts, agent=request.agent
+        ) as step:
+            gathered = await self._converse(work, request, transport)
+            if work.amendments or work.stopped:
+                step.error = "CHANGED" if work.amendments else "STOPPED"
+            elif gathered.failure is not None:
+                step.error = gathered.failure.code
+            if gathered.pieces:
+                step.first_s = gathered.first_at - step.began
+        return gathered
+
     async def _converse(self, work: Work, request: AgentRequest, transport: Transport) -> Gathered:
         """Gather what comes. Raises `Unavailable` while the agent has seen nothing."""
         gathered, drafts = Gathered(), self._drafts(work)
@@ -355,6 +381,7 @@ class AgentTurns:
         gathered, drafts = talk.gathered, talk.drafts
         match event:
             case Text(text):
+                gathered.first_at = gathered.first_at or time.perf_counter()
                 gathered.pieces.append(storable(text))
                 if drafts is not None:
                     drafts.add(gathered.pieces[-1], talk.doing.lines())
@@ -363,7 +390,7 @@ class AgentTurns:
                 if status is not None:
                     drafts.status(status)
             case File():
-                gathered.files.append(await self._check_file(event, talk.request.agent))
+                gathered.files.append(await self._check_file(event, talk))
             case Confirm():
                 await self._confirm(event, talk)
             case End(tokens=tokens):
@@ -371,10 +398,12 @@ class AgentTurns:
             case _:
                 pass
 
-    async def _check_file(self, event: File, agent: Agent) -> Say:
+    async def _check_file(self, event: File, talk: Talk) -> Say:
+        turn, attempt, workspace = talk.entry.turn, talk.entry.attempts, talk.request.agent.workspace
         try:
-            async with await self._files.open(agent.workspace, event.path) as opened:
-                return Say(text=storable(event.caption), file=opened.ref, notice=False)
+            with stepping(self._observe, "file_out", turn, talk.address, attempt=attempt, files=1):
+                async with await self._files.open(workspace, event.path) as opened:
+                    return Say(text=storable(event.caption), file=opened.ref, notice=False)
         except DriverError as error:
             return Say(text=error.public)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +22,7 @@ from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.log import about
 from surfaces_core._engine.redaction import Said
+from surfaces_core._engine.steps import Step, stepping
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
 from surfaces_core.events import Address, Delivered, Observed, Outbound, Postponed, Receipt
@@ -88,7 +91,7 @@ class Delivery:
         began = asyncio.get_running_loop().time()
         try:
             point("send.before")
-            with contained():
+            with self._step("send", part), contained():
                 receipt = await self._surface.send(part.outbound)
             point("send.after")
         except Unavailable as error:
@@ -105,11 +108,24 @@ class Delivery:
             return await self._give_up(part, f"BUG: {type(error).__name__}")
         if self._gate.succeeded():
             self._log.info("delivery.back")
+        with self._step("store", part):
+            await self._journal.delivered(part, self._shown(part.outbound, receipt))
         self._failures.pop(part.seq, None)
-        await self._journal.delivered(part, self._shown(part.outbound, receipt))
         self._log.info("part.shown", key=part.outbound.key, text=Said(part.outbound.text))
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
+
+    def _step(self, name: Literal["send", "store"], part: Part) -> AbstractContextManager[Step]:
+        out, attempt = part.outbound, self.failures(part)[0] + 1
+        return stepping(
+            self._observe,
+            name,
+            out.turn,
+            out.address,
+            attempt=attempt,
+            part=out.part,
+            files=int(out.file is not None),
+        )
 
     async def _give_up(self, part: Part, reason: str) -> tuple[Part, float] | None:
         """Keep a part as a dead letter, and say in its place that something is missing."""

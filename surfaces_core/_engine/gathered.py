@@ -17,6 +17,8 @@ class Gathered:
     """What came back so far."""
 
     pieces: list[str] = field(default_factory=list)
+    first_at: float = 0.0
+    """When the first of them came, as `time.perf_counter` has it."""
     files: list[Say] = field(default_factory=list)
     tokens: int = 0
     notes: list[Say] = field(default_factory=list)

@@ -40,10 +40,11 @@ from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.redaction import Said
 from surfaces_core._engine.spots import Spot
+from surfaces_core._engine.steps import stepping
 from surfaces_core._engine.work import Effect, Outcome, Say, Work
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
-from surfaces_core.events import Inbound, Kind, Observed, Postponed, TurnEnded
+from surfaces_core.events import Inbound, Kind, Observed, Postponed, StepEnded, TurnEnded
 from surfaces_core.i18n import translated
 
 MAX_CRASHES = 3
@@ -272,8 +273,7 @@ class Turns:
         started = time.perf_counter()
         work = self._works[urgent, spot] = Work(entry=entry, stopped=stopped, worker=asyncio.current_task())
         try:
-            if entry.state != "running":  # else it was counted when it came
-                work.entry = await self._journal.begin(entry)
+            await self._begin(work)
             if entry.message.kind is Kind.MESSAGE and not (entry.withdrawn or entry.failures):
                 self._acknowledgements.put(entry, waiting=False)
             try:
@@ -293,6 +293,16 @@ class Turns:
         if self._is_counted(entry):
             self._limits.done(entry.message)
         return None
+
+    async def _begin(self, work: Work) -> None:
+        """Count the try before its work starts, unless it was counted when the entry came."""
+        entry, address, counted = work.entry, work.entry.message.address, work.entry.state == "running"
+        if entry.attempts == counted:
+            waited_s = max(0.0, self._journal.now() - entry.came_at)
+            self._observe(StepEnded(turn=entry.turn, address=address, step="wait", seconds=waited_s))
+        if not counted:
+            with stepping(self._observe, "store", entry.turn, address, attempt=entry.attempts + 1):
+                work.entry = await self._journal.begin(entry)
 
     def _wait(self, entry: Entry) -> tuple[float, Entry]:
         """Seconds until the next try of an entry, which then need not be waited for once more.
@@ -407,14 +417,25 @@ class Turns:
         changes = {**self._questions.finished(entry), **outcome.changes, **effect.changes}
         if not outcome.dead and self._book.is_making(entry.turn):  # refused in the middle: nobody will go on with it
             changes = {**changes, **self._book.finished(entry.turn)}
-        parts, following = await self._journal.complete(entry, answer, changes, dead=outcome.dead, follow=effect.follow)
+        with stepping(self._observe, "store", entry.turn, entry.message.address, attempt=entry.attempts):
+            parts, following = await self._journal.complete(
+                entry, answer, changes, dead=outcome.dead, follow=effect.follow
+            )
         effect.then()
         for part in parts:
             self._deliveries[part.outbound.address.surface].put(part)
         for after in following:
             self.put(after)
         self._book.settled(entry.turn)
-        ended = TurnEnded(turn=entry.turn, address=entry.message.address, outcome=outcome.kind, seconds=seconds)
+        ended = TurnEnded(
+            turn=entry.turn,
+            address=entry.message.address,
+            outcome=outcome.kind,
+            seconds=seconds,
+            came_at=entry.came_at,
+            attempts=entry.attempts,
+            agent=self._agents.at(entry.message.address),
+        )
         self._log.info("turn.ended", outcome=outcome.kind, seconds=round(seconds, 4))
         self._observe(ended)
         if self._asks(entry):  # who wanted to stop it came too late, and meant no later one

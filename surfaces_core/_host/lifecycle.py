@@ -309,6 +309,9 @@ class Engine:
         """Open everything, work until `stop`, close everything. Raises what ended it."""
         language.set(self.settings.locale)
         async with AsyncExitStack() as stack:
+            for companion in self.hooks.companions:
+                with contained():
+                    await stack.enter_async_context(companion())
             await stack.enter_async_context(self.drivers.storage)
             backlog = await self.journal.open()
             await stack.enter_async_context(self.journal.lease.kept(self.on_failure))

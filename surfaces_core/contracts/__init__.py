@@ -13,6 +13,7 @@ from __future__ import annotations
 from surfaces_core.contracts.commands import Answered as Answered
 from surfaces_core.contracts.commands import Command as Command
 from surfaces_core.contracts.commands import CommandCall as CommandCall
+from surfaces_core.contracts.commands import Companion as Companion
 from surfaces_core.contracts.commands import Desk as Desk
 from surfaces_core.contracts.commands import Handler as Handler
 from surfaces_core.contracts.commands import Overview as Overview

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -229,3 +230,9 @@ class Command:
 
 Shaper = Callable[[AgentRequest, Inbound], AgentRequest]
 """Changes a request before the agent gets it; quick, without I/O."""
+
+Companion = Callable[[], AbstractAsyncContextManager[object]]
+"""Makes what lives beside a host: a block that is entered before the drivers are opened and left after they are closed.
+
+What it raises as it is entered ends the start, as a `ConfigError` in one line. Leaving it may take two seconds.
+"""

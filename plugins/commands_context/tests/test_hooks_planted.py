@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -178,6 +180,17 @@ def keeps_a_diary(monkeypatch: pytest.MonkeyPatch) -> None:
     hook(monkeypatch, "surfaces_observe", surfaces_observe)
 
 
+def leaves_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A companion that begins something and does not end it."""
+
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        asyncio.get_running_loop().create_task(asyncio.sleep(0.05))
+        yield
+
+    hook(monkeypatch, "surfaces_companions", lambda: [beside])
+
+
 test_planted = planted.are_caught(
     contract.hooks(context),
     {
@@ -201,6 +214,7 @@ test_planted = planted.are_caught(
         refuses_with_a_bool: "refusals",
         answers_when_watching: "observing",
         keeps_a_diary: "quick",
+        leaves_a_task: "companions",
     },
 )
 

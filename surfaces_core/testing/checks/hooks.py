@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from dataclasses import replace
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ from surfaces_core.testing.watching import watched
 HooksCheck = Callable[[Any], Awaitable[None]]
 _OFFER = Offer(group="surfaces.hooks", name="checked", value="checked", distribution="the plugin", version="0")
 _TOOL_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+LONGEST_S = 10.0
+"""A companion that has nothing to do is entered and left in this time."""
 _WHO = ("owner", "anyone", "operator")
 _IMPORT = """
 import importlib, sys
@@ -69,7 +72,7 @@ async def check_import(plugin: Any) -> None:
 
 
 async def check_made_again(plugin: Any) -> None:
-    """A host that starts anew gets the same commands and tools, and as many shapers."""
+    """A host that starts anew gets the same commands and tools, and as many shapers and companions."""
     first, again = ([*map(repr, _described(plugin))] for _ in range(2))
     _promise(first == again, f"what is contributed must be the same each time, not {first} and then {again}")
 
@@ -194,12 +197,27 @@ async def check_observing(plugin: Any) -> None:
         _promise(given == event, "surfaces_observe must not change what it sees")
 
 
+async def check_companions(plugin: Any) -> None:
+    """What lives beside a host can be entered and left, again and again, and leaves no task behind."""
+    for made in _contributed(plugin, "surfaces_companions"):
+        _promise(callable(made), f"surfaces_companions must give functions that make a block, not {made!r}")
+        for _ in range(2):
+            before = asyncio.all_tasks()
+            block = made()
+            right = isinstance(block, AbstractAsyncContextManager)
+            _promise(right, f"a companion must make an async context manager, not {block!r}")
+            async with asyncio.timeout(LONGEST_S), block:
+                pass
+            _promise(asyncio.all_tasks() <= before, "a companion must leave no task behind")
+
+
 async def check_quick(plugin: Any) -> None:
     """Hooks do no input or output: they neither wait nor connect, and open nothing."""
     manager = _manager(plugin)
     with watched() as deeds:
         shapers = [shape for some in manager.hook.surfaces_shapers() for shape in some]
         manager.hook.surfaces_commands()
+        manager.hook.surfaces_companions()
         for message, request in zip(MESSAGES, REQUESTS, strict=True):
             manager.hook.surfaces_refuse(message=message)
             for shape in shapers:
@@ -224,6 +242,7 @@ HOOKS_CHECKS: tuple[HooksCheck, ...] = (
     check_shapers_keep_the_turn,
     check_refusals,
     check_observing,
+    check_companions,
     check_quick,
 )
 """Every check; a hooks plugin keeps the contract when it passes all of them."""
@@ -271,6 +290,7 @@ def _described(plugin: Any) -> Iterator[object]:
     for tool in _tools(plugin):
         yield tool.name, tool.description, tool.policy, tool.timeout_s
     yield len(_shapers(plugin))
+    yield len(list(_contributed(plugin, "surfaces_companions")))
 
 
 def _in_language(code: str, text: object) -> str:

@@ -1,0 +1,40 @@
+"""OpenTelemetry traces: the hooks plugin `otel`, which shows each turn as one trace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from surfaces_core import Companion, Observed, hookimpl
+from surfaces_otel.sending import otlp, providing
+from surfaces_otel.spans import Spans
+
+
+class Traces:
+    """The plugin: makes spans of what it is shown while its host lives."""
+
+    def __init__(self, exporter: Callable[[], SpanExporter] = otlp) -> None:
+        self._exporter = exporter
+        self._spans: Spans | None = None
+
+    @hookimpl
+    def surfaces_companions(self) -> Sequence[Companion]:
+        """What sends the spans."""
+        return [self._alive]
+
+    @hookimpl
+    def surfaces_observe(self, event: Observed) -> None:
+        """Make a span of what is over."""
+        if self._spans is not None:
+            self._spans.observe(event)
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[None]:
+        async with providing(self._exporter) as provider:
+            self._spans = Spans(provider)
+            try:
+                yield
+            finally:
+                self._spans = None
