@@ -24,6 +24,8 @@ CUT = ("STOPPED", "CHANGED", "CANCELLED")
 """What ends a step early and is no failure."""
 FAILED = ("failed", "dead")
 NS = 1_000_000_000
+ROUNDED = NS // 2_000
+"""When a message was stored is kept to the millisecond; no step may seem to begin before it."""
 
 Attributes = dict[str, AttributeValue]
 
@@ -54,7 +56,7 @@ class Spans:
 
     def _turn(self, event: TurnEnded, root: SpanContext) -> None:
         ended = time.time_ns()
-        began = round(event.came_at * NS) if event.came_at else ended - round(event.seconds * NS)
+        began = round(event.came_at * NS) - ROUNDED if event.came_at else ended - round(event.seconds * NS)
         attributes: Attributes = {
             "surfaces.turn_id": event.turn,
             "surfaces.outcome": event.outcome,

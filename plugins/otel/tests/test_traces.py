@@ -9,15 +9,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from structlog.testing import capture_logs
 
 from surfaces_core import AgentRequest, End, File, Rejected, Text, Unavailable
-from surfaces_core._engine.settings import HostSettings
+from surfaces_core._config.settings import HostSettings
 from surfaces_core.testing import contract
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.faulty_storage import Crash, FaultyStorage
@@ -46,7 +47,7 @@ class Kept:
     def spans(self) -> list[ReadableSpan]:
         """All spans, in the order in which they began."""
         found = [span for exporter in self.exporters for span in exporter.get_finished_spans()]
-        return sorted(found, key=lambda span: (span.start_time, -(span.end_time or 0)))
+        return sorted(found, key=lambda span: (span.start_time or 0, -(span.end_time or 0)))
 
     def of(self, name: str) -> list[ReadableSpan]:
         """Those of one name."""
@@ -68,6 +69,20 @@ def said(span: ReadableSpan) -> dict[str, Any]:
     return {name: value for name, value in (span.attributes or {}).items() if name != "surfaces.turn_id"}
 
 
+def context_of(span: ReadableSpan) -> SpanContext:
+    """Its ids."""
+    context = span.get_span_context()
+    assert context is not None
+    return context
+
+
+def times(span: ReadableSpan) -> tuple[int, int]:
+    """When it began and ended."""
+    assert span.start_time is not None
+    assert span.end_time is not None
+    return span.start_time, span.end_time
+
+
 def tree(spans: Sequence[ReadableSpan]) -> list[str]:
     """Names as they hang below each other, siblings in the order in which they began."""
 
@@ -75,7 +90,7 @@ def tree(spans: Sequence[ReadableSpan]) -> list[str]:
         for span in spans:
             if (span.parent.span_id if span.parent else None) == parent:
                 yield "  " * depth + span.name
-                yield from below(span.get_span_context().span_id, depth + 1)
+                yield from below(context_of(span).span_id, depth + 1)
 
     return list(below(None, 0))
 
@@ -119,9 +134,9 @@ async def test_a_turn_is_one_trace_with_a_span_for_each_step() -> None:
         bot.surface.sent[0].turn
     }
     assert [span.status.status_code for span in kept.spans] == [StatusCode.UNSET] * 7
-    for span in kept.spans:
-        assert root.start_time <= span.start_time <= span.end_time
-    assert kept.one("wait").start_time - root.start_time < 2_000_000_000, "both begin when the message was stored"
+    came_at = times(root)[0]
+    assert all(came_at <= began <= ended for began, ended in map(times, kept.spans))
+    assert all(ended <= times(root)[1] for began, ended in map(times, kept.of("invoke_agent agent-0")))
 
 
 async def test_each_turn_has_a_trace_of_its_own() -> None:
@@ -133,11 +148,11 @@ async def test_each_turn_has_a_trace_of_its_own() -> None:
             await bot.push(text)
             assert await bot.pop() == text
     first, second = kept.of("process memory")
-    assert first.get_span_context().trace_id != second.get_span_context().trace_id
+    assert context_of(first).trace_id != context_of(second).trace_id
     for span in kept.spans:
         if span.name != "first text":
             root = root_of("surfaces", str((span.attributes or {})["surfaces.turn_id"]))
-            assert span.get_span_context().trace_id == root.trace_id
+            assert context_of(span).trace_id == root.trace_id
 
 
 async def test_a_failing_agent_shows_as_an_error_by_its_code() -> None:
@@ -176,7 +191,8 @@ async def test_a_stopped_turn_says_so_and_is_no_error() -> None:
 
 async def test_an_agent_that_comes_back_shows_each_try() -> None:
     """A try is a span with its number; waiting in the lane is shown once."""
-    kept, tries = Kept(), iter([Unavailable("away", code="AGENT_UNREACHABLE"), End()])
+    kept = Kept()
+    tries: Iterator[Step] = iter([Unavailable("away", code="AGENT_UNREACHABLE"), End()])
     transport = ScriptedTransport.answering(lambda _request: [next(tries)])
     bot = TestBot(hooks=[Traces(kept)], transport=transport, settings=QUICK)
     async with bot.running():
@@ -220,9 +236,9 @@ async def test_a_turn_that_a_crash_cut_goes_on_in_the_same_trace() -> None:
         assert await bot.pop() == "also"
     root = kept.one("process memory")
     assert said(root)["surfaces.attempts"] == 2
-    assert {span.get_span_context().trace_id for span in kept.spans} == {root.get_span_context().trace_id}
+    assert {context_of(span).trace_id for span in kept.spans} == {context_of(root).trace_id}
     parents = {span.parent.span_id for span in before if span.parent and span.name != "first text"}
-    assert parents == {root.get_span_context().span_id}
+    assert parents == {context_of(root).span_id}
     assert [said(span)["surfaces.attempt"] for span in kept.of("invoke_agent agent-0")] == [1, 2]
 
 
@@ -238,7 +254,7 @@ class Collector(HTTPServer):
         self.headers: list[dict[str, str]] = []
 
     @property
-    def requests(self) -> Iterable[ExportTraceServiceRequest]:
+    def requests(self) -> Sequence[ExportTraceServiceRequest]:
         """What came, decoded."""
         return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
 
@@ -278,7 +294,7 @@ async def test_a_collector_gets_protobuf_in_which_nothing_is_that_was_said(
     monkeypatch.setenv("OTEL_SERVICE_NAME", "bot-of-ours")
     files = MemoryFiles()
     files.contents["/agents/0"]["hidden-chart.png"] = b"hidden-bytes"
-    steps = [
+    steps: list[Step] = [
         Text("hidden-answer"),
         File(path="hidden-chart.png", caption="hidden-caption"),
         File(path="hidden-missing.txt"),
@@ -364,15 +380,22 @@ async def test_a_collector_that_hangs_holds_neither_the_loop_nor_the_end(monkeyp
     stuck.over.set()
 
 
+class Wavering(SpanExporter):
+    """Fails twice, then succeeds, and so on."""
+
+    def __init__(self) -> None:
+        self.results = iter([SpanExportResult.FAILURE, SpanExportResult.FAILURE, SpanExportResult.SUCCESS] * 2)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """What is next."""
+        return next(self.results)
+
+
 async def test_a_collector_that_is_back_is_said_once() -> None:
     """One line says how much was lost; the next loss is told again."""
-    kept = Kept()
     with capture_logs() as logs:
-        log = sending.structlog.get_logger()
-        results = iter([SpanExportResult.FAILURE, SpanExportResult.FAILURE, SpanExportResult.SUCCESS] * 2)
-        inner = kept()
-        inner.export = lambda _spans: next(results)  # type: ignore[method-assign]
-        outlet = sending.Outlet(inner, sending.SdkLog(log), log)
+        log = structlog.get_logger()
+        outlet = sending.Outlet(Wavering(), sending.SdkLog(log), log)
         for _ in range(6):
             outlet.export([ReadableSpan(name="lost")])
     assert [line["event"] for line in logs] == ["traces.down", "traces.back"] * 2
