@@ -20,10 +20,8 @@ OWN = frozenset(
     [
         "agents",
         "backup",
-        "chat",
         "check",
         "dead",
-        "demo",
         "export",
         "plugins",
         "queue",
@@ -35,6 +33,15 @@ OWN = frozenset(
     ]
 )
 """Commands that no plugin is asked for."""
+PROGRAMS = {
+    "chat": "talk to the agents of a config in this terminal",
+    "demo": "show everything on this machine with nothing prepared",
+    "supervise": "run the host and start it again when it dies; `supervise status` says how it is",
+    "releases": "which configs and versions have run well under the supervisor",
+    "rollback": "bring back the last of these",
+    "resume": "let a host that is held start again",
+}
+"""Commands that distributions of their own have; everything behind one belongs to it."""
 KINDS = ("commands", "hooks", "storage", "files", "transport", "surface")
 """Of what a new plugin may be."""
 EPILOG = "Some surfaces have reports for their operator, like `surfaces matrix doctor`; each has a --help."
@@ -54,10 +61,10 @@ def parser() -> argparse.ArgumentParser:
     add_config(run)
     run.add_argument("--surfaces", metavar="YAML", help="run these in the place of the config's surfaces")
     run.add_argument("--agent", metavar="ID", help="give everybody this agent")
-    chat = commands.add_parser("chat", help="talk to the agents of a config in this terminal", add_help=False)
-    chat.add_argument("rest", nargs=argparse.REMAINDER)
-    demo = commands.add_parser("demo", help="show everything on this machine with nothing prepared", add_help=False)
-    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    run.add_argument("--hold", metavar="REASON", help="open the state for operators, and start nothing else")
+    for name, about in PROGRAMS.items():
+        program = commands.add_parser(name, help=about, add_help=False)
+        program.add_argument("rest", nargs=argparse.REMAINDER)
     _plugins(commands.add_parser("plugins", help="what is installed, and how to write more"))
     check = commands.add_parser("check", help="check the config and its plugins")
     add_config(check)
@@ -228,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _done(arguments: Sequence[str], options: argparse.Namespace) -> int:
     """Do what the arguments say; they are noted in the options."""
-    if arguments[:1] in (["chat"], ["demo"]):  # everything behind it belongs to that program, `--help` included
+    if arguments and arguments[0] in PROGRAMS:  # everything behind it belongs to that program, `--help` included
         return plugged.program(arguments[0], arguments[1:])
     if _is_driver(arguments):
         options.command, options.driver = "report", arguments[0]

@@ -128,6 +128,7 @@ async def test_a_host_that_is_well_has_no_reasons() -> None:
     assert facts == {
         "ready": True,
         "stopping": False,
+        "held": "",
         "storage": {"writable": True, "problem": ""},
         "surfaces": {"memory": {"connected": True, "admits": True, "decrypts": None, "outbox": 0, "reasons": []}},
         "agents_down": [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ class Source:
 
     file: str
     lines: Mapping[Place, int] = field(default_factory=dict)
+    digest: str = ""
+    """Of its bytes as they were read (SHA-256)."""
 
     def error(self, place: Place, problem: str) -> ConfigError:
         """An error at a place, or at the nearest place around it that has a line."""
@@ -64,8 +67,8 @@ def read(
 ) -> tuple[Source, dict[str, Any], list[ConfigError]]:
     """A YAML file with its values filled in, where each stands, and what the environment should have given."""
     try:
-        text = path.read_text("utf8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = path.read_bytes()
+        root = yaml.compose(content.decode("utf8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
     except yaml.MarkedYAMLError as error:
@@ -76,7 +79,7 @@ def read(
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError("", "is no valid YAML", file=str(path)) from error
     lines: dict[Place, int] = {}
-    source = Source(file=str(path), lines=lines)
+    source = Source(file=str(path), lines=lines, digest=hashlib.sha256(content).hexdigest())
     if root is None:
         raise source.error((), "the file is empty")
     reader = _Reader(source, lines, environment, needed)

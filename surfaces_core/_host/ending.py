@@ -22,6 +22,7 @@ from surfaces_core._config.plain import printable
 from surfaces_core._engine import log
 from surfaces_core._engine.log import Sink
 from surfaces_core._engine.redaction import traceback_of
+from surfaces_core._host.notify import tell
 from surfaces_core._operating import stacks
 from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
 
@@ -114,6 +115,20 @@ def _causes(error: BaseException) -> Iterator[str]:
         yield f"{type(error).__name__}{said}"
 
 
+def say_why(error: BaseException) -> None:
+    """Tell a supervisor what ends the host, in one line in which nothing of a message can be."""
+    cause = first(error)
+    if isinstance(cause, SurfacesError):
+        others = len(cause.others) if isinstance(cause, ConfigError) else 0
+        more = f" (and {others} more problems)" if others else ""
+        reason = f"{cause.code}: {printable(str(cause))}{more}"
+    elif isinstance(cause, OSError):
+        reason = f"FILE: {printable(_of_system(cause))}"
+    else:  # what a bug says of itself may be anything
+        reason = f"BUG: {type(cause).__qualname__}; its log has the rest"
+    tell("STATUS=" + " ".join(reason.split()))
+
+
 class Deadline:
     """Ends the process when it has not ended by itself in time; needs no memory for that but what it has."""
 
@@ -146,5 +161,6 @@ class Deadline:
             self._log.warning("host.kept", tasks=tasks, threads=stacks.of_others())
             if isinstance(self._end, BaseException):
                 code = explain(self._end)
+                say_why(self._end)
         finally:  # whatever went wrong with that, for want of memory perhaps
             os._exit(code)

@@ -24,7 +24,7 @@ from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.store import InstanceStore, NoFiles
 from surfaces_core._host.ending import LAST_S, Deadline
 from surfaces_core._host.lifecycle import Drivers, Engine
-from surfaces_core._host.notify import beating, tell
+from surfaces_core._host.notify import beating, tell, tell_files
 from surfaces_core._host.reloading import Reloading
 from surfaces_core._operating import stacks
 from surfaces_core._operating.watchdog import watching
@@ -191,8 +191,7 @@ async def run(config: Config, deadline: Deadline) -> None:
         Path(config.source.file), config.registry, partial(check_registry, engine.drivers.transports), log.logger()
     )
     engine.on_failure = lambda error: deadline.within(UNWIND_S, error)
-    facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
-    engine.on_ready = lambda: announce({**facts, "seconds": round(time.monotonic() - started, 3)})
+    _tell_of(engine, config, started)
     try:
         with watching(log.logger()), beating(loop):
             await engine.run()
@@ -207,6 +206,19 @@ async def run(config: Config, deadline: Deadline) -> None:
         if left:
             log.logger().warning("host.left_behind", tasks=left)
             deadline.within(LAST_S)
+
+
+def _tell_of(engine: Engine, config: Config, started: float) -> None:
+    """Have a host say when it is ready, and by which files it lives."""
+
+    def ready() -> None:
+        facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
+        announce({**facts, "seconds": round(time.monotonic() - started, 3)})
+        tell_files(config.source, config.registry.source)
+
+    engine.on_ready = ready
+    if config.registry.source.file != config.source.file:  # else there is more in the file than was taken up now
+        engine.on_registry = lambda registry: tell_files(config.source, registry.source)
 
 
 def announce(facts: dict[str, object]) -> None:

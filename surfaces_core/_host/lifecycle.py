@@ -95,6 +95,8 @@ class Engine:
     on_ready: Callable[[], None] = lambda: None
     on_failure: Callable[[BaseException], None] = lambda error: None
     """Told what ends the host before everything else has ended, which plugins may keep it from."""
+    on_registry: Callable[[Registry], None] = lambda registry: None
+    """Told what was taken up while the host runs."""
     book: Book = field(init=False)
     people: People = field(init=False)
     moves: Moves = field(init=False)
@@ -466,6 +468,7 @@ class Engine:
     async def reload(self, registry: Registry) -> None:
         """Take another registry, and bring people's conversations to the agents that they have now."""
         self.people.replace(registry)
+        self.on_registry(registry)
         for name in list(self._released):
             await self.settle(name)
 

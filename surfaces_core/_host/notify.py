@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from surfaces_core._config.sources import Source
 
 MICROSECONDS = 1_000_000
 
@@ -19,6 +23,13 @@ def tell(state: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
         notify.connect("\0" + address[1:] if address.startswith("@") else address)
         notify.sendall(state.encode())
+
+
+def tell_files(source: Source, registry: Source) -> None:
+    """Say which files the host lives by, and their digests as it has read them: what a supervisor may bring back."""
+    found = {"config": source, "registry": registry}
+    told = {name: [str(Path(one.file).resolve()), one.digest] for name, one in found.items() if one.digest}
+    tell(f"X_SURFACES_FILES={json.dumps(told)}")
 
 
 @contextmanager

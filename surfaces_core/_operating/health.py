@@ -14,7 +14,6 @@ from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Trouble
 from surfaces_core._engine.journal import Journal, key
-from surfaces_core._engine.peers import Peers
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core.contracts import Condition, Surface
 from surfaces_core.errors import StateError, Unavailable
@@ -58,6 +57,8 @@ class Report:
 
     ready: bool
     """It takes messages in, answers them and can store what it must."""
+    held: str = ""
+    """Why it takes nothing in and sends nothing until an operator lets it; empty: it does."""
     stopping: bool
     storage: StorageState
     loop_lag_s: float
@@ -83,20 +84,22 @@ class Health:
         journal: Journal,
         surfaces: Mapping[str, Surface],
         deliveries: Mapping[str, Delivery],
-        peers: Peers,
+        agents_down: Mapping[str, Trouble],
         pulse: Pulse,
         waiting: Callable[[], int],
         stopping: Callable[[], bool],
         log: FilteringBoundLogger,
+        held: str = "",
     ) -> None:
         self._journal = journal
         self._surfaces = surfaces
         self._deliveries = deliveries
-        self._peers = peers
+        self._agents_down = agents_down
         self._pulse = pulse
         self._waiting = waiting
         self._stopping = stopping
         self._log = log
+        self._held = held
         self._new = set(surfaces)
         """Surfaces that have not had their first exchange."""
         self._exchanged: dict[str, float] = {}
@@ -149,12 +152,13 @@ class Health:
         reasons = [f"{name}: {reason}" for name, state in surfaces.items() for reason in state.reasons]
         connected = all(state.connected for state in surfaces.values())
         return Report(
-            ready=connected and self._storage.writable and not self._stopping(),
+            ready=connected and self._storage.writable and not self._held and not self._stopping(),
+            held=self._held,
             stopping=self._stopping(),
             storage=self._storage,
             loop_lag_s=round(self._pulse.lag_s, 4),
             surfaces=surfaces,
-            agents_down=list(self._peers.down),
+            agents_down=list(self._agents_down),
             inbox=self._waiting(),
             outbox=sum(state.outbox for state in surfaces.values()),
             dead_letters=self._journal.dead,
@@ -163,6 +167,7 @@ class Health:
 
     def _own_reasons(self) -> list[str]:
         reasons = {
+            f"held: {self._held}": bool(self._held),
             "the host is stopping": self._stopping(),
             f"storage: {self._storage.problem}": not self._storage.writable,
             f"the event loop was {self._pulse.lag_s:.1f} s late": self._pulse.lag_s > LATE_S,
@@ -170,7 +175,7 @@ class Health:
         return [reason for reason, holds in reasons.items() if holds]
 
     def _agents(self) -> list[str]:
-        down = list(self._peers.down.items())
+        down = list(self._agents_down.items())
         reasons = [f"agent {agent} cannot be reached {_since(trouble)}" for agent, trouble in down[:MOST_AGENTS]]
         more = len(down) - len(reasons)
         return [*reasons, f"{more} more agents cannot be reached"] if more else reasons

@@ -92,6 +92,11 @@ READINGS = (
     ),
     Reading(name="surfaces_ready", help="1 when /readyz answers 200.", read=lambda view: _one(view.report.ready)),
     Reading(
+        name="surfaces_held",
+        help="1 when surfaces are held: nothing is taken in or sent until an operator resumes; /readyz says why.",
+        read=lambda view: _one(bool(view.report.held)),
+    ),
+    Reading(
         name="surfaces_surface_connected",
         help="1 when the messenger of a surface takes and gives messages.",
         labels=("surface",),

@@ -24,7 +24,7 @@ from surfaces_core._operating.control import Door
 from surfaces_core._operating.gathering import Gathering
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.letters import Letters, Taken
-from surfaces_core._operating.ops import Answer, Page, serving
+from surfaces_core._operating.ops import Answer, Page, livez, serving
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core._operating.queue import Waiting
 from surfaces_core._operating.requests import Asked
@@ -71,7 +71,7 @@ class Operations:
             journal=journal,
             surfaces=surfaces,
             deliveries=deliveries,
-            peers=peers,
+            agents_down=peers.down,
             pulse=self._pulse,
             waiting=lambda: sum(lane.depth for lane in self.inbox()),
             stopping=stopping,
@@ -157,7 +157,7 @@ class Operations:
 
     def pages(self) -> Mapping[str, Page]:
         """What is answered over HTTP, by path."""
-        pages: dict[str, Page] = {"/": self._front, "/livez": _livez, "/readyz": self._readyz}
+        pages: dict[str, Page] = {"/": self._front, "/livez": livez, "/readyz": self._readyz}
         return pages if self._metrics is None else {**pages, "/metrics": partial(self._measured, self._metrics)}
 
     async def _front(self) -> Answer:
@@ -173,7 +173,3 @@ class Operations:
     async def _measured(self, metrics: Metrics) -> Answer:
         await self.health.probe()
         return Answer(body=metrics.text(), content_type=metrics.content_type)
-
-
-async def _livez() -> Answer:
-    return Answer.of({"live": True})  # the loop turns, or nobody would say so

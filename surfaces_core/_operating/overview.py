@@ -172,6 +172,9 @@ def _oldest(lanes: Sequence[Waiting]) -> float:
 
 def _own(facts: Facts) -> Iterator[Why]:
     report = facts.report
+    if report.held:
+        remedy = "mend it and call `surfaces resume`, or `surfaces rollback`; nothing is lost meanwhile"
+        yield Why(problem=f"the host is held: {report.held}", remedy=remedy, fatal=True)
     if report.stopping:
         yield Why(problem="the host is stopping", remedy="wait until it runs again, or start it", fatal=True)
     if not report.storage.writable:

@@ -20,8 +20,8 @@ from surfaces_core._config.config import load as load_config
 from surfaces_core._config.discovery import load_driver, offers
 from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
-from surfaces_core._host import host
-from surfaces_core._host.ending import LAST_S, Deadline, explain, first
+from surfaces_core._host import holding, host
+from surfaces_core._host.ending import LAST_S, Deadline, explain, first, say_why
 from surfaces_core._program import (
     asking,
     backups,
@@ -50,14 +50,20 @@ def dispatch(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """`surfaces run`."""
-    config = _chosen(options)
+    try:
+        config = holding.load(options.config) if options.hold else _chosen(options)
+    except ConfigError as error:
+        say_why(error)
+        raise
     level = "debug" if options.debug or options.verbose else config.host.log_level
     log.configure(level, content=config.host.log_content)
     deadline, code = Deadline(log.logger()), os.EX_OK
+    living = holding.hold(config, options.hold, deadline) if options.hold else host.run(config, deadline)
     try:
-        asyncio.run(host.run(config, deadline))
+        asyncio.run(living)
     except BaseException as error:  # noqa: BLE001 - the process may be kept now, so what is to be said is said at once
         code = explain(_unasked(error), verbose=options.verbose, debug=options.debug)
+        say_why(_unasked(error))
     deadline.within(LAST_S, code)
     return code
 
@@ -167,10 +173,8 @@ def versions(options: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "agents": agents,
     "backup": backups.backup,
-    "chat": program,
     "check": check.run,
     "dead": asking.run,
-    "demo": program,
     "export": asking.run,
     "init": init.run,
     "plugins": plugins.run,

@@ -9,12 +9,20 @@ from importlib.metadata import entry_points
 from surfaces_core._program.arguments import Parser, add_config
 from surfaces_core.errors import ConfigError
 
-PROGRAMS = {"chat": "surfaces-terminal", "demo": "surfaces-demo"}
+SUPERVISOR = "surfaces-supervisor"
+PROGRAMS = {
+    "chat": "surfaces-terminal",
+    "demo": "surfaces-demo",
+    "supervise": SUPERVISOR,
+    "releases": SUPERVISOR,
+    "rollback": SUPERVISOR,
+    "resume": SUPERVISOR,
+}
 """Which distribution has each of the programs that are no part of this one."""
 
 
 def program(name: str, arguments: Sequence[str]) -> int:
-    """`surfaces chat` and `surfaces demo`, where their distributions are installed; the exit code."""
+    """A program of another distribution, where that is installed; the exit code."""
     for entry in entry_points(group="surfaces.programs", name=name):
         result: int = entry.load()(arguments)
         return result

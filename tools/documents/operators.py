@@ -187,8 +187,9 @@ def cli_page() -> Page:
 
 def _parser(title: str, parser: argparse.ArgumentParser, about: str = "") -> Page:
     yield from (f"## `{title}`", "")
-    if title == "surfaces demo":  # everything behind it belongs to the demo, so it explains itself
-        yield from _help("-m", "surfaces_core.cli", "demo")
+    program = title.removeprefix("surfaces ")
+    if program in cli.PROGRAMS:  # everything behind it belongs to that program, so it explains itself
+        yield from _help("-m", "surfaces_core.cli", program)
         return
     yield from (sentence(about or parser.description or ""), "")
     actions = parser._actions  # noqa: SLF001 - argparse has no public way to list what it knows
