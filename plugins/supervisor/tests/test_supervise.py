@@ -1,0 +1,218 @@
+"""The supervisor with a real host under it that dies, hangs, is misconfigured and is brought back.
+
+The messenger is a file of what people said and one of what they were told, so that nothing else has to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from proof.processes import HOST, Program
+
+pytestmark = pytest.mark.slow
+MARKER = "xylophone"
+"""Said by people, and nowhere else."""
+
+FEED = """
+import asyncio, json
+from pathlib import Path
+from surfaces_core import Address, Inbound, Receipt, Settings, Surface
+
+class FeedSettings(Settings):
+    folder: Path
+
+class Feed(Surface):
+    Settings = FeedSettings
+
+    async def run(self, intake):
+        intake.ready()
+        done = int(await intake.cursor() or 0)
+        while True:
+            lines = (self.settings.folder / "said").read_text().splitlines()
+            for line in lines[done:]:
+                done += 1
+                message = Inbound(
+                    address=Address(surface=self.context.name, conversation="home"),
+                    event_id=f"e{done}", sender="@ann", sent_at=float(done), text=line,
+                )
+                await intake.accept([message], str(done))
+            await asyncio.sleep(0.02)
+
+    async def send(self, message):
+        path = self.settings.folder / "told"
+        told = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if message.key not in [key for key, _ in told]:
+            with path.open("a") as file:
+                file.write(json.dumps([message.key, message.text]) + "\\n")
+        return Receipt(remote_id=message.key)
+"""
+DEADLY = """
+import os, signal
+from surfaces_core import hookimpl
+
+seen = []
+
+@hookimpl
+def surfaces_refuse(message):
+    seen.append(message.event_id)
+    if len(seen) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class Site:
+    """A config with its state, distributions of its own, and the supervisor of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "surfaces.yaml"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        (folder / "said").touch()
+        self.install("feed", FEED, "surfaces.surface", "feed:Feed")
+        self.install("deadly", DEADLY, "surfaces.hooks", "deadly")
+        self.configure()
+
+    def install(self, module: str, source: str, group: str, target: str) -> None:
+        """Install one module as a distribution with one entry point."""
+        (self.folder / f"{module}.py").write_text(dedent(source))
+        info = self.folder / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{module} = {target}\n")
+
+    def configure(self, **changes: Any) -> None:
+        """Write the config anew."""
+        config = {
+            "storage": {"use": "sqlite", "path": str(self.folder / "state" / "s.db")},
+            "surfaces": {"feed": {"folder": str(self.folder)}},
+            "transports": {"echo": {}},
+            "agents": [{"id": "a", "transport": "echo"}],
+            "ops": {"listen": f"127.0.0.1:{self.port}"},
+            "hooks": [],
+        }
+        self.config.write_text(json.dumps(config | changes))
+
+    def program(self, *words: str, name: str = "", **env: str) -> Program:
+        """A command of the `surfaces` program, not started yet."""
+        path = os.pathsep.join([str(self.folder), str(Path(__file__).parents[3])])
+        command = (*HOST, *words, "-c", str(self.config))
+        return Program(command, log=self.folder / f"{name or words[0]}.log", env={"PYTHONPATH": path, **env})
+
+    def supervisor(self, *words: str, name: str = "supervise", **env: str) -> Program:
+        """A supervisor that loses no time."""
+        quick = ("--wait-s", "0.01", "--longest-wait-s", "0.05", "--settle-s", "0.01")
+        return self.program("supervise", *quick, *words, name=name, **env)
+
+    async def run(self, *words: str) -> tuple[int, str]:
+        """The exit code of a command, and everything that it says."""
+        async with self.program(*words, name="command") as program:
+            said = await program.rest()
+            return await program.ended(), said + program.log()
+
+    async def status(self) -> dict[str, Any]:
+        """How the supervisor is."""
+        code, said = await self.run("supervise", "status", "--json")
+        return dict(json.loads(said)) if code == 0 else {}
+
+    def say(self, *texts: str) -> None:
+        """A person says something."""
+        with (self.folder / "said").open("a") as file:
+            file.writelines(f"{text}\n" for text in texts)
+
+    @property
+    def told(self) -> list[str]:
+        """What the person was told, but for the greeting."""
+        path = self.folder / "told"
+        texts = [json.loads(line)[1] for line in path.read_text().splitlines()] if path.exists() else []
+        return [text for text in texts if not text.startswith("Hello")]
+
+    async def until(self, condition: Any) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - a file has no event for this
+                await asyncio.sleep(0.02)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """What the host answers over HTTP."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        return int(head.split()[1]), body
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A place with a host that is well."""
+    return Site(tmp_path)
+
+
+def words(first: int, last: int) -> list[str]:
+    """What people say."""
+    return [f"{MARKER} {number}" for number in range(first, last + 1)]
+
+
+async def test_a_host_that_dies_every_second_message(site: Site) -> None:
+    """Nothing is lost, doubled or out of order, through deaths, a hold after a crash loop, and a resume."""
+    site.configure(hooks=["deadly"])
+    site.say(*words(1, 2))
+    async with site.supervisor("--crashes", "100", "--settle-s", "600", name="patient") as supervisor:
+        await site.until(lambda: len(site.told) == 2)
+        assert supervisor.log().count('"how": "killed by SIGKILL"') == 1
+        assert await supervisor.stop() == 0
+    assert site.told == words(1, 2)
+
+    site.say(*words(3, 6))
+    async with site.supervisor("--settle-s", "600") as supervisor:
+        await supervisor.logged("host.held")
+        told = list(site.told)
+        assert await site.get("/livez") == (200, '{"live": true}\n')
+        code, ready = await site.get("/readyz")
+        assert (code, json.loads(ready)["held"]) == (503, (await site.status())["reason"])
+        assert "3 unclean ends" in json.loads(ready)["reasons"][0]
+        assert "surfaces_held 1.0" in (await site.get("/metrics"))[1]
+        code, queue = await site.run("queue")
+        assert code == 0
+        assert "held: 3 unclean ends" in queue
+        assert "killed by SIGKILL" in queue
+        assert site.told == told, "a held host said something"
+
+        site.configure()
+        assert (await site.run("resume"))[0] == 0
+        await site.until(lambda: len(site.told) == 6)
+        assert await supervisor.stop() == 0
+    assert site.told == words(1, 6)
+    written = [*site.folder.rglob("*.log"), *(site.folder / "surfaces.supervisor").rglob("*")]
+    assert [path for path in written if path.is_file() and MARKER in path.read_text()] == []
+
+
+async def test_a_bad_config_is_rolled_back(site: Site) -> None:
+    """What cannot start is held with its reason; the last config that ran comes back, and the bad one is kept."""
+    good = site.config.read_text()
+    async with site.supervisor() as supervisor:
+        await supervisor.logged("supervise.recorded")
+        assert await supervisor.stop() == 0
+    site.config.write_text(good.replace('"echo"}', '"nobody"}'))
+    async with site.supervisor(name="bad") as supervisor:
+        await supervisor.logged("supervise.held")
+        code, said = await site.run("supervise", "status")
+        assert code == 0
+        assert "exit code 78 (configuration or revoked credentials): CONFIG: agents[0].transport" in said
+        code, said = await site.run("rollback", "--dry-run")
+        assert (code, f"{site.config}: 1 lines in, 1 out" in said) == (0, True), said
+        code, said = await site.run("rollback")
+        assert (code, "ready since" in said) == (0, True), said
+        assert site.config.read_text() == good
+        (rejected,) = site.folder.glob("surfaces.yaml.rejected-*")
+        assert "nobody" in rejected.read_text()
+        assert await supervisor.stop() == 0
