@@ -11,6 +11,7 @@ from typing import Any
 from surfaces_agent_api import failures, frames
 from surfaces_agent_api.address import socket_address
 from surfaces_core import Agent, AgentRequest
+from surfaces_core._engine import words
 from tools.documents.parts import DOCS, GENERATED, Page, table
 
 MEANINGS = {
@@ -31,8 +32,8 @@ OURS = {
     "CANCEL": "stop the turn; only where `supports_cancel: true`, else the socket is closed",
 }
 FAILS = {
-    failures.UNREACHABLE: "refuses the connection, or answers the upgrade with 4xx or 5xx; tried again",
-    failures.NO_STATUS: "sends no `STATUS` in `status_timeout_s`; tried again",
+    failures.UNREACHABLE: "refuses the connection, or answers the upgrade with 4xx or 5xx",
+    failures.NO_STATUS: "sends no `STATUS` in `status_timeout_s`",
     failures.TIMEOUT: "is silent for `idle_timeout_s` in a turn; pings and unknown types are silence",
     failures.OVERTIME: "goes on for `turn_timeout_s`, however much comes; while a person is asked no time counts",
     failures.CUT_OFF: "drops the socket in a turn",
@@ -81,7 +82,10 @@ def _ours() -> Page:
 
 def _fails() -> Page:
     _same(FAILS, failures.PUBLIC)
-    rows = [(FAILS[code], failures.PUBLIC[code](), f"`{code}`") for code in failures.PUBLIC]
+    waiting = f"{words.WAITING()} In the end: {words.GAVE_UP()}"
+    said = {code: sentence() for code, sentence in failures.PUBLIC.items()}
+    said |= dict.fromkeys((failures.UNREACHABLE, failures.NO_STATUS), waiting)  # asked again by itself
+    rows = [(FAILS[code], said[code], f"`{code}`") for code in failures.PUBLIC]
     yield from table(("the agent…", "the person reads, behind what came", "code"), *rows)
 
 
