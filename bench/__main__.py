@@ -49,10 +49,10 @@ async def rounds(folder: Path, count: int, scale: float, only: set[str]) -> dict
     bots = [
         nio(),
         bare(),
-        surfaces(folder, "surfaces", "Surfaces", "echo"),
+        surfaces(folder, "surfaces", "Surfaces", "bench_echo"),
         surfaces(folder, "surfaces_agent", "Surfaces, agent in a process of its own", "agent_api", AGENT),
     ]
-    mute = surfaces(folder, "surfaces_mute", "", "mute")
+    mute = surfaces(folder, "surfaces_mute", "", "bench_mute")
     found: dict[str, dict[str, list[float]]] = {}
     for number in range(count):
         for bot in [bot for bot in bots if not only or bot.name in only]:

@@ -71,5 +71,5 @@ def _install_transports(folder: Path) -> None:
     meta.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROGRAMS / "bench_transports.py", folder / "path")
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: surfaces-bench\nVersion: 0\n")
-    points = "echo = bench_transports:Echo\nmute = bench_transports:Mute\n"
+    points = "bench_echo = bench_transports:Echo\nbench_mute = bench_transports:Mute\n"
     (meta / "entry_points.txt").write_text(f"[surfaces.transport]\n{points}")

@@ -51,11 +51,14 @@ class Showing:
         """Note what rooms show, as a snapshot has them."""
         listed = {child: space.room for space in snapshot.spaces.values() for child in space.children}
         stored = await self._store.scan(_ROWS)
-        for binding in snapshot.found:
-            row = _ROWS + binding.address.conversation
-            shown = _Shown(name=binding.name, space=listed.get(binding.address.conversation))
-            if stored.get(row) != shown.model_dump_json().encode():
-                await self._store.put(row, shown.model_dump_json().encode())
+        rooms = {binding.address.conversation: binding.name for binding in snapshot.found}
+        seen = {
+            _ROWS + room: _Shown(name=name, space=listed.get(room)).model_dump_json().encode()
+            for room, name in rooms.items()
+        }
+        # In one go: an account with an empty store may have thousands of rooms.
+        if fresh := {row: shown for row, shown in seen.items() if stored.get(row) != shown}:
+            await self._store.write(fresh)
 
     async def renamed(self, room: str, name: str) -> None:
         """A person gave a room another name: that is what it shows now."""

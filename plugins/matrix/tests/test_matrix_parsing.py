@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surfaces_matrix import parsing
+from surfaces_matrix import breath, parsing
 from surfaces_matrix.parsing import LARGEST_PIECE, parse
 
 from .conftest import patient
@@ -27,12 +27,13 @@ VALUES: Any = st.recursive(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _in_pieces():
-    """Nothing is small enough to be parsed at once."""
-    whole, parsing.WHOLE_BYTES = parsing.WHOLE_BYTES, -1
+@pytest.fixture(scope="module", autouse=True, params=[64, parsing.SMALL_PIECE])
+def _in_pieces(request: pytest.FixtureRequest):
+    """Nothing is small enough to be parsed at once; parts of it may be."""
+    whole, small = parsing.WHOLE_BYTES, parsing.SMALL_PIECE
+    parsing.WHOLE_BYTES, parsing.SMALL_PIECE = -1, request.param
     yield
-    parsing.WHOLE_BYTES = whole
+    parsing.WHOLE_BYTES, parsing.SMALL_PIECE = whole, small
 
 
 def parsed(raw: bytes) -> Any:
@@ -100,8 +101,9 @@ def test_padding_costs_nothing():
     assert parsed(b'{"pad": "%s", "next_batch": "s1"}' % (b"x" * 20_000_000)) == {"next_batch": "s1"}
 
 
-async def test_others_run_meanwhile():
+async def test_others_run_meanwhile(monkeypatch: pytest.MonkeyPatch):
     """A big answer is worked on in small slices."""
+    monkeypatch.setattr(breath, "LONGEST_S", 0.001)  # else it would have to be bigger
     event = {"type": "m.room.message", "content": {"body": "x" * 100}}
     raw = orjson.dumps({"rooms": {"join": {f"!{n}:hs": {"timeline": {"events": [event] * 50}} for n in range(200)}}})
     turns = 0

@@ -34,8 +34,9 @@ class Members:
 
     def notice(self, response: Mapping[str, Any]) -> None:
         """Learn from a sync response where somebody came or went, or may have."""
+        rooms = joined_rooms(response)
         for room_id, events in joined_state(response).items():
-            timeline = mapping(mapping(joined_rooms(response)[room_id]).get("timeline"))
+            timeline = mapping(mapping(rooms[room_id]).get("timeline"))
             moved = any(mapping(event).get("type") == "m.room.member" for event in events)
             if moved or timeline.get("limited") is True:
                 self._changes[room_id] = self._changes.get(room_id, 0) + 1

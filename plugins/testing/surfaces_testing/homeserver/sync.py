@@ -146,7 +146,7 @@ class Sync:
         """Members only of those who speak here and were not told before (as Synapse does)."""
         known = self._device.known_members
         if self._full:
-            known -= {pair for pair in known if pair[0] == room.room_id}
+            known -= {(room.room_id, user_id) for user_id in room.members}
         speakers = {event.sender for event in events} | ({self._user.user_id} if self._full else set())
         wanted = {user_id for user_id in speakers if (room.room_id, user_id) not in known and user_id in room.members}
         known |= {(room.room_id, user_id) for user_id in wanted}
