@@ -68,8 +68,9 @@ lint: setup ## check style, types and which package imports which
 	$(BIN)/lint-imports
 
 .PHONY: bench
-bench: setup .bench/.stamp ## measure against a plain nio loop and write the table
+bench: setup .bench/.stamp ## measure against plain loops, and write the figures, tables and pictures
 	$(BIN)/python -m bench
+	$(BIN)/python tools/docs.py
 
 .PHONY: docs
 docs: setup ## write the generated pages of docs/reference

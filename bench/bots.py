@@ -11,55 +11,68 @@ from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
 CHECKOUT = Path(__file__).resolve().parents[1]
-AGENT = "echo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bot:
-    """One of the compared programs; `agent` says that it needs the echo agent beside it."""
+    """One of the compared programs; `socket` says that it needs the echo agent beside it."""
 
     name: str
-    title: str
     command: Sequence[str]
     env: Mapping[str, str]
-    agent: bool = False
+    socket: bool = False
+    agents: int = 1
+    """How many its config lists."""
+
+
+def person_id(number: int) -> str:
+    """Who talks to the bot."""
+    return f"@ann{number}:hs.test"
+
+
+def agent_id(number: int) -> str:
+    """What an agent of the config is called; a person has the one of their number, or the only one."""
+    return f"echo{number}"
 
 
 def nio() -> Bot:
     """The yardstick, in an environment of its own where `make bench` made one."""
     own = CHECKOUT / ".bench/bin/python"
     python = str(own if own.exists() else sys.executable)
-    return Bot(name="nio", title="plain matrix-nio", command=[python, str(PROGRAMS / "nio_echo.py")], env={})
+    return Bot(name="nio", command=[python, str(PROGRAMS / "nio_echo.py")], env={})
 
 
 def bare() -> Bot:
     """The least."""
-    command = [sys.executable, str(PROGRAMS / "bare_echo.py")]
-    return Bot(name="bare", title="bare aiohttp loop", command=command, env={})
+    return Bot(name="bare", command=[sys.executable, str(PROGRAMS / "bare_echo.py")], env={})
 
 
-def surfaces(folder: Path, name: str, title: str, transport: str, agent: Mapping[str, object] | None = None) -> Bot:
+def surfaces(folder: Path, *, transport: str = "bench_echo", agents: int = 1) -> Bot:
     """The host with Matrix, SQLite and one transport; `folder` gets its config."""
     _install_transports(folder)
-    config = folder / f"{name}.yaml"
+    config = folder / f"{transport}-{agents}.yaml"
     # JSON is YAML.
-    config.write_text(json.dumps(_config(transport, agent or {})))
+    config.write_text(json.dumps(_config(transport, agents)))
     command = [str(Path(sys.executable).with_name("surfaces")), "run", "-c", str(config)]
+    socket = transport == "agent_api"
+    name = "surfaces_agent" if socket else "surfaces"
     env = {"PYTHONPATH": str(folder / "path")}
-    return Bot(name=name, title=title, command=command, env=env, agent=transport == "agent_api")
+    return Bot(name=name, command=command, env=env, socket=socket, agents=agents)
 
 
-def _config(transport: str, agent: Mapping[str, object]) -> Mapping[str, object]:
+def _config(transport: str, agents: int) -> Mapping[str, object]:
     account = {
         "homeserver": "${MATRIX_HOMESERVER}",
         "user_id": "${MATRIX_USER_ID}",
         "password": {"env": "MATRIX_PASSWORD"},
     }
+    where = {"base_url": "${AGENT_URL}"} if transport == "agent_api" else {}
     return {
         "storage": {"use": "sqlite", "path": "${STATE}/surfaces.db"},
         "surfaces": {"matrix": account},
         "transports": {transport: {}},
-        "agents": [{"id": AGENT, "transport": transport, **agent}],
+        "agents": [{"id": agent_id(number), "transport": transport, **where} for number in range(agents)],
+        "user_agents": {person_id(number): agent_id(number) for number in range(agents)},
         # A lane deeper than the burst, so that nothing is refused; all else as it comes.
         "host": {"log_level": "warning", "max_lane_depth": 5000},
     }

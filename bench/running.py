@@ -7,25 +7,29 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench.bots import AGENT, PROGRAMS, Bot
+from bench.bots import PROGRAMS, Bot, agent_id, person_id
 from surfaces_demo.children import Child
 from surfaces_testing.homeserver import Event, FakeHomeserver
 
-ANN, BOT = "@ann:hs.test", "@bot:hs.test"
-START_WITHIN_S = 120.0
+BOT = "@bot:hs.test"
+ROOMS_EACH = 10
+"""Conversations of one person."""
+START_WITHIN_S = 90.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Run:
     """A bot that is ready, in rooms that it shares with one person each."""
 
-    def __init__(self, server: FakeHomeserver, rooms: list[str], child: Child, start_s: float) -> None:
+    def __init__(self, server: FakeHomeserver, rooms: Mapping[str, str], child: Child, start_s: float) -> None:
         self.server = server
-        self.rooms = rooms
+        self.rooms = list(rooms)
+        self.people = rooms
+        """Room to whose it is."""
         self.start_s = start_s
         self.answers: dict[str, list[str]] = defaultdict(list)
         """Room to what the bot said there, oldest first."""
@@ -62,7 +66,7 @@ async def running(bot: Bot, rooms: int) -> AsyncIterator[Run]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="surfaces-bench-")))
         server = await stack.enter_async_context(FakeHomeserver())
-        made = furnish(server, rooms)
+        made = furnish(server, rooms, bot.agents)
         env = {
             **bot.env,
             "STATE": str(folder),
@@ -70,7 +74,7 @@ async def running(bot: Bot, rooms: int) -> AsyncIterator[Run]:
             "MATRIX_USER_ID": BOT,
             "MATRIX_PASSWORD": "secret",
         }
-        if bot.agent:
+        if bot.socket:
             agent = await Child.start("agent", [sys.executable, str(PROGRAMS / "echo_agent.py")], folder=folder)
             stack.push_async_callback(agent.kill)
             env["AGENT_URL"] = f"http://127.0.0.1:{(await agent.ready())['port']}"
@@ -81,25 +85,27 @@ async def running(bot: Bot, rooms: int) -> AsyncIterator[Run]:
         yield Run(server, made, child, time.perf_counter() - begun)
 
 
-def furnish(server: FakeHomeserver, count: int) -> list[str]:
-    """Rooms that the bot made earlier, each one conversation of a person's."""
-    bot, ann = server.person(BOT), server.person(ANN, "Ann")
-    made = []
-    for number in range(1, count + 1):
-        room = bot.create_room(name=f"C{number}", invite=[ANN])
-        bot.set_state(room, "io.surfaces.binding", binding(number))
-        ann.join(room)
-        made.append(room)
+def furnish(server: FakeHomeserver, count: int, agents: int) -> dict[str, str]:
+    """Rooms that the bot made earlier, each a conversation of a person with one of the agents; whose each is."""
+    bot, made = server.person(BOT), {}
+    for number in range(count):
+        one, nth = number // ROOMS_EACH, number % ROOMS_EACH + 1
+        owner = person_id(one)
+        person = server.person(owner, "Ann")
+        room = bot.create_room(name=f"C{nth}", invite=[owner])
+        bot.set_state(room, "io.surfaces.binding", binding(number, owner, nth, one % agents))
+        person.join(room)
+        made[room] = owner
     return made
 
 
-def binding(number: int) -> dict[str, object]:
+def binding(number: int, owner: str, nth: int, agent: int) -> dict[str, object]:
     """What the bot wrote into a conversation's room."""
     return {
         "version": 1,
-        "conversation": f"C{number}",
-        "owner": ANN,
-        "agent_id": AGENT,
+        "conversation": f"C{nth}",
+        "owner": owner,
+        "agent_id": agent_id(agent),
         "context_id": str(number),
         "created_ts": 0,
     }

@@ -9,10 +9,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, this folder alone is on the path
 
+from bench import plot
 from surfaces_core._program import scaffold
 from tools.documents import contracts, drawings, failures, figures, measures, operators, promised, protocol, testing
 from tools.documents.parts import DOCS, GENERATED, ROOT, Page
@@ -58,6 +60,7 @@ PAGES: Mapping[str, Callable[[], Page]] = {
 DRAWINGS: Mapping[str, Callable[[], str]] = {
     "images/architecture.svg": drawings.architecture,
     "images/message.svg": drawings.message,
+    **{f"images/{name}": partial(plot.picture, name) for name in plot.PICTURES},
 }
 INCLUDE = re.compile(r"(<!-- include (\S+) -->\n)```([^\n]*)\n(?:.*?\n)?```\n", re.DOTALL)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = "docs/index.md"
-AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "plugins/*/README.md")
+AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "plugins/*/README.md")
 """Pages that stand beside what they describe, and are shown where they stand."""
 ITEM = re.compile(r"^- \[([^\]]+)\]\(([^)#\s]+\.md)\)", re.MULTILINE)
 

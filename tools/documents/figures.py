@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench import report
 from tools.documents.parts import ROOT, Page, table
 
 PLACE = re.compile(r"(<!-- figures (\S+) -->\n).*?(<!-- end of figures -->\n)", re.DOTALL)
@@ -25,9 +26,10 @@ def filled(text: str) -> str:
     """A page with its figures as the file has them now."""
 
     def fresh(match: re.Match[str]) -> str:
-        if not (ROOT / match[2]).exists():
+        file = ROOT / match[2].partition("#")[0]
+        if not file.exists():
             return f"{match[1]}{match[3]}"
-        lines = KINDS[match[2]](json.loads((ROOT / match[2]).read_text()))
+        lines = KINDS[match[2]](json.loads(file.read_text()))
         return "\n".join([match[1].rstrip(), "", *lines, match[3]])
 
     return PLACE.sub(fresh, text)
@@ -66,7 +68,12 @@ def storages(report: dict[str, Any]) -> Page:
     yield from table(("storage", *names.values()), *rows)
 
 
-KINDS: Mapping[str, Callable[[dict[str, Any]], Page]] = {"proof.json": proof, "bench/storages.json": storages}
+KINDS: Mapping[str, Callable[[dict[str, Any]], Page]] = {
+    "proof.json": proof,
+    "bench/storages.json": storages,
+    "bench/results.json": report.page,
+    "bench/results.json#summary": report.summary,
+}
 """What puts a file of figures into words."""
 
 
