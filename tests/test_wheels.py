@@ -108,7 +108,7 @@ def run(*command: object, cwd: Path, env: Mapping[str, str] = os.environ) -> str
 @cache
 def uv() -> dict[str, str]:
     """The variables that uv is started with, itself in `UV`, asked once; nothing where it cannot be had."""
-    asked = [UV, "run", "--quiet", "--no-project", "--python", sys.executable, "python", "-c", ENVIRONMENT]
+    asked = [str(UV), "run", "--quiet", "--no-project", "--python", sys.executable, "python", "-c", ENVIRONMENT]
     told = subprocess.run(asked, capture_output=True, check=False)
     found: dict[str, str] = json.loads(told.stdout) if told.returncode == 0 else {}
     return found

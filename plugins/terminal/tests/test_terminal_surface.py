@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from surfaces_core import Address, Binding, ConfigError, Draft, FileRef, Inbound, Kind, Opening, Outbound
 from surfaces_core.testing.recording_intake import RecordingIntake, receiving
-from surfaces_terminal import own_host, program
+from surfaces_terminal import own_host, sitting
 from surfaces_terminal.client import Client, FileError
 from surfaces_terminal.render import clean, drawn, with_ways
 from surfaces_terminal.saving import safe_name, save
@@ -298,9 +298,9 @@ async def test_who_leaves_while_the_host_is_away_is_told_what_is_lost(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """What was said to nobody is not passed over in silence."""
-    monkeypatch.setattr(program, "LAST_S", 0.0)
+    monkeypatch.setattr(sitting, "LAST_S", 0.0)
     house.client.say("home", "hello")
-    await program.left(house.client, Talk(tmp_path))
+    await sitting.left(house.client, Talk(tmp_path))
     assert "1 message did not reach the host" in capsys.readouterr().err
 
 
