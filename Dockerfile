@@ -14,7 +14,12 @@ COPY . /src
 RUN /src/deploy/install /opt/surfaces ${PLUGINS}
 
 FROM python:${PYTHON}
-RUN groupadd --gid 1000 surfaces \
+LABEL org.opencontainers.image.title="Surfaces" \
+      org.opencontainers.image.description="Connects messengers to AI agents" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Nothing is installed here any more, by nobody.
+RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
+ && groupadd --gid 1000 surfaces \
  && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data surfaces \
  && install -d -o 1000 -g 1000 -m 0700 /data \
  && install -d -o 1000 -g 1000 -m 0711 /agents \
@@ -30,6 +35,6 @@ WORKDIR /data
 USER 1000:1000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9400/readyz', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://' + os.environ.get('SURFACES_OPS_LISTEN', '127.0.0.1:9400') + '/readyz', timeout=4)"]
 ENTRYPOINT ["surfaces"]
 CMD ["run", "-c", "/etc/surfaces/surfaces.yaml"]

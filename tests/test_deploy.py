@@ -55,6 +55,30 @@ def test_workflows_keep_their_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_workflows_trust_nothing_that_moves() -> None:
+    """Every action is named by the hash of its commit, and what may sign or publish builds and runs nothing itself."""
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        for name, job in workflow["jobs"].items():
+            steps = job.get("steps", [])
+            used = [step["uses"] for step in steps if "uses" in step]
+            assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+            if job.get("permissions", {}).get("id-token") == "write":
+                assert [step for step in steps if "run" in step] == [], f"{path.name}: {name}"
+                assert set(job["needs"]) >= {"ci"}, f"{path.name}: {name} publishes what was not tested"
+
+
+def test_containers_may_do_no_more_than_they_must() -> None:
+    """Ours run on a read-only root without capabilities, and nothing is published beyond this machine."""
+    for path in COMPOSE:
+        for name, service in yaml.safe_load(path.read_text())["services"].items():
+            assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+            if service.get("image") == "surfaces":
+                assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), f"{path.name}: {name}"
+                assert service["security_opt"] == ["no-new-privileges:true"], f"{path.name}: {name}"
+
+
 def test_every_variable_of_a_container_means_something() -> None:
     """What compose files hand to the host is what the config for containers is filled from."""
     known = set(re.findall(r"\$\{(\w+)", (ROOT / "compose/surfaces.yaml").read_text())) | {"SURFACES_DEBUG_WS"}
