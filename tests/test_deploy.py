@@ -99,6 +99,9 @@ def test_the_board_shows_metrics_that_there_are() -> None:
     }
     assert asked <= known
     assert {name for name in known if name.startswith("surfaces_")} - asked == {"surfaces_info", "surfaces_reconciled"}
+    vital = [query for query in queries if query.startswith(("min(surfaces_ready", "min(surfaces_surface_connected"))]
+    assert len(vital) == 2
+    assert all(query.endswith(" or vector(0)") for query in vital), "a host that is gone serves nobody"
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
     assert len(set(places)) == len(places)
 

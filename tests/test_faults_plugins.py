@@ -609,12 +609,7 @@ async def test_who_holds_up_the_loop_is_said_while_it_lasts_and_after(monkeypatc
     """A plugin that never comes back is named too, as the thread that watches needs no loop."""
     for name in ("STALL_S", "STUCK_S"):  # what takes seconds in a real host
         monkeypatch.setattr(f"surfaces_core._operating.watchdog.{name}", 0.01)
-    written = io.StringIO()
-    log = structlog.wrap_logger(
-        structlog.WriteLogger(written),
-        processors=[structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-    )
+    written, log = _written()
     with watching(log):
         while "loop.stuck" not in written.getvalue():
             time.sleep(0.01)  # noqa: ASYNC251 - that is the trouble
@@ -622,6 +617,29 @@ async def test_who_holds_up_the_loop_is_said_while_it_lasts_and_after(monkeypatc
     stuck, stalled, *_ = (json.loads(line) for line in written.getvalue().splitlines())
     assert __name__.rpartition(".")[2] in stuck["where"]
     assert stalled["seconds"] >= stuck["seconds"]
+
+
+async def test_a_call_that_lets_nothing_else_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call into C that keeps the interpreter to itself also keeps the watchdog from running: it looks right after."""
+    for name in ("STALL_S", "PAUSE_S"):
+        monkeypatch.setattr(f"surfaces_core._operating.watchdog.{name}", 0.02)
+    written, log = _written()
+    with watching(log):
+        async with asyncio.timeout(30):
+            while f"{__name__.rpartition('.')[2]}:" not in written.getvalue():  # on a busy machine it may not be told
+                sum(range(5_000_000))
+                await asyncio.sleep(0.05)
+    assert "test_a_call_that_lets_nothing_else_run_is_named" in written.getvalue()
+
+
+def _written() -> tuple[io.StringIO, Any]:
+    written = io.StringIO()
+    log = structlog.wrap_logger(
+        structlog.WriteLogger(written),
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+    )
+    return written, log
 
 
 # The clock ------------------------------------------------------------------------------------------------

@@ -81,6 +81,34 @@ async def test_other_requests_are_refused() -> None:
         assert await ask(port, "HEAD /livez HTTP/1.1\r\n\r\n") == (200, None)
 
 
+async def test_a_crowd_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens connections and asks nothing loses the oldest of them, and uses up no descriptors."""
+    monkeypatch.setattr(ops, "MOST", 3)
+
+    async def page() -> Answer:
+        return Answer.of({})
+
+    async with serve({"/x": page}) as port:
+        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        assert await ask(port, "GET /x HTTP/1.1\r\n\r\n") == (200, {})
+        for reader, _ in crowd[:5]:
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        for _, writer in crowd:
+            writer.close()
+
+
+async def test_a_loop_that_stood_still_is_not_ready() -> None:
+    """What was late by seconds a moment ago served nobody; a second is worth a reason alone."""
+    bot = TestBot()
+    async with bot.running():
+        pulse = bot.engine.operations._pulse
+        for late_s, status in ((2.0, 200), (6.0, 503)):
+            pulse._late.append(late_s)
+            code, report = await readyz(bot)
+            assert (code, report["reasons"]) == (status, [f"the event loop was {late_s:.1f} s late"])
+
+
 async def test_a_bug_in_a_page_is_its_own() -> None:
     """It is answered with 500, and the next request as if nothing had been."""
 

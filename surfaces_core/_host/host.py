@@ -193,7 +193,7 @@ async def run(config: Config, deadline: Deadline) -> None:
     engine.on_failure = lambda error: deadline.within(UNWIND_S, error)
     _tell_of(engine, config, started)
     try:
-        with watching(log.logger()), beating(loop):
+        with watching(log.logger()), beating(loop, partial(_status, engine)):
             await engine.run()
     except asyncio.CancelledError:
         if engine.opened:  # the second signal; before it was open there is nothing to wait for
@@ -219,6 +219,15 @@ def _tell_of(engine: Engine, config: Config, started: float) -> None:
     engine.on_ready = ready
     if config.registry.source.file != config.source.file:  # else there is more in the file than was taken up now
         engine.on_registry = lambda registry: tell_files(config.source, registry.source)
+
+
+def _status(engine: Engine) -> str:
+    """How the host is, in one line."""
+    if not engine.opened:
+        return "Opening the state"
+    report = engine.operations.health.report()
+    said = "; ".join(" ".join(reason.split()) for reason in report.reasons)
+    return f"{'Ready' if report.ready else 'Not ready'}{': ' if said else ''}{said}"[:500]
 
 
 def announce(facts: dict[str, object]) -> None:

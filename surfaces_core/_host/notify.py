@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,14 +33,20 @@ def tell_files(source: Source, registry: Source) -> None:
 
 
 @contextmanager
-def beating(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """While the block lasts and the event loop turns, say so twice in each `WATCHDOG_USEC` (sd_watchdog_enabled)."""
-    interval_s = _interval_s()
+def beating(loop: asyncio.AbstractEventLoop, status: Callable[[], str]) -> Iterator[None]:
+    """While the block lasts and the event loop turns, say so twice in each `WATCHDOG_USEC` (sd_watchdog_enabled).
+
+    `status` is one line for people, which `systemctl status` shows.
+    """
+    interval_s, told = _interval_s(), ""
     handle: asyncio.TimerHandle | None = None
 
     def beat() -> None:
-        nonlocal handle
+        nonlocal handle, told
         tell("WATCHDOG=1")
+        if (now := status()) != told:
+            told = now
+            tell(f"STATUS={now}")
         handle = loop.call_later(interval_s, beat)
 
     if interval_s:

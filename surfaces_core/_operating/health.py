@@ -20,6 +20,8 @@ from surfaces_core.errors import StateError, Unavailable
 
 LATE_S = 1.0
 """A loop that is later than this makes everybody wait."""
+TOO_LATE_S = 5.0
+"""A loop that is later than this serves nobody: the host is not ready until it has been better for a while."""
 PROBE_EVERY_S = 5.0
 """The state is written to for a probe at most this often."""
 PROBE_PATIENCE_S = 2.0
@@ -152,7 +154,7 @@ class Health:
         reasons = [f"{name}: {reason}" for name, state in surfaces.items() for reason in state.reasons]
         connected = all(state.connected for state in surfaces.values())
         return Report(
-            ready=connected and self._storage.writable and not self._held and not self._stopping(),
+            ready=connected and self._storage.writable and not self._hindered(),
             held=self._held,
             stopping=self._stopping(),
             storage=self._storage,
@@ -164,6 +166,10 @@ class Health:
             dead_letters=self._journal.dead,
             reasons=[*self._own_reasons(), *reasons, *self._agents()],
         )
+
+    def _hindered(self) -> bool:
+        """The host itself keeps people from being served."""
+        return self._held or self._stopping() or self._pulse.lag_s >= TOO_LATE_S
 
     def _own_reasons(self) -> list[str]:
         reasons = {

@@ -16,6 +16,8 @@ from surfaces_core.errors import StateError
 
 PATIENCE_S = 5.0
 """How long a client may take over its request, and we over the answer."""
+MOST = 64
+"""Connections at a time; the oldest gives way to one more, so that who only holds them keeps nobody out."""
 JSON = "application/json"
 
 
@@ -30,9 +32,9 @@ class Answer:
     """Further ones."""
 
     @classmethod
-    def of(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    def of(cls, value: object, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Answer:
         """One in JSON."""
-        return cls(body=json.dumps(value).encode() + b"\n", status=status)
+        return cls(body=json.dumps(value).encode() + b"\n", status=status, headers=headers)
 
 
 Page = Callable[[], Awaitable[Answer]]
@@ -43,8 +45,12 @@ Pages = Mapping[str, Page]
 @asynccontextmanager
 async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger) -> AsyncIterator[int]:
     """Answer while the block lasts; gives the port. Raises `StateError` when the address cannot be had."""
+    open_: dict[asyncio.StreamWriter, None] = {}
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_[writer] = None
+        if len(open_) > MOST:
+            next(iter(open_)).transport.abort()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n\r\n")
@@ -53,6 +59,7 @@ async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asks like this gets no answer
         finally:
+            del open_[writer]
             writer.close()
 
     host, port = settings.address
@@ -75,7 +82,7 @@ async def _answer(request: bytes, pages: Pages, log: FilteringBoundLogger) -> by
     method, _, rest = request.partition(b" ")
     path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode("ascii", "replace")
     if method not in (b"GET", b"HEAD"):
-        answer = Answer.of({"error": "only GET"}, HTTPStatus.METHOD_NOT_ALLOWED)
+        answer = Answer.of({"error": "only GET"}, HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
     elif path not in pages:
         answer = Answer.of({"error": f"there are {', '.join(pages)}"}, HTTPStatus.NOT_FOUND)
     else:
@@ -84,6 +91,7 @@ async def _answer(request: bytes, pages: Pages, log: FilteringBoundLogger) -> by
         "Content-Type": answer.content_type,
         "Content-Length": str(len(answer.body)),
         "Connection": "close",
+        "Cache-Control": "no-store",
         **answer.headers,
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

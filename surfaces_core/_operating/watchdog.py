@@ -17,7 +17,7 @@ STALL_S = 0.25
 PAUSE_S = 1.0
 """A watchdog that is later than this was kept from running itself."""
 PROCESS = "the whole process"
-"""It was stopped, had no processor, or something holds the interpreter."""
+"""It was stopped, had no processor, or another thread held the interpreter."""
 STUCK_S = 10.0
 """A stall is said when it is over, and already while it lasts when it lasts so long."""
 
@@ -42,14 +42,16 @@ class _Watchdog(threading.Thread):
         self._log = log
         self._watched = threading.get_ident()
         self._answered = threading.Event()
+        self._worked_s = 0.0
         self.over = threading.Event()
 
     def run(self) -> None:
-        began = time.monotonic()
+        began = self._began()
         while not self.over.wait(STALL_S):
+            where = self._holder(began)
             asked = time.monotonic()
-            if asked - began > STALL_S + PAUSE_S:
-                self._log.warning("loop.stalled", seconds=_since(began), where=PROCESS)
+            if where:
+                self._log.warning("loop.stalled", seconds=_since(began), where=where)
             self._answered.clear()
             try:
                 self._loop.call_soon_threadsafe(self._answered.set)
@@ -57,18 +59,37 @@ class _Watchdog(threading.Thread):
                 return
             if not self._answered.wait(STALL_S):
                 self._wait_out(asked)
-            began = time.monotonic()
+            began = self._began()
+
+    def _began(self) -> float:
+        self._worked_s = _worked_s(self._watched)
+        return time.monotonic()
+
+    def _holder(self, began: float) -> str:
+        """Who kept this thread from running; empty when nobody did.
+
+        A call into C that does not let go of the interpreter ends at the very line where the loop's thread now
+        stands. It was working all the time, which it was not where the whole process stood still.
+        """
+        here = stacks.of_thread(self._watched)
+        if time.monotonic() - began <= STALL_S + PAUSE_S:
+            return ""
+        worked_s = _worked_s(self._watched) - self._worked_s
+        return here if here and worked_s > STALL_S else PROCESS
 
     def _wait_out(self, asked: float) -> None:
-        # Who was late itself has seen nothing.
-        late = time.monotonic() - asked > STALL_S + PAUSE_S
-        where = PROCESS if late else stacks.of_thread(self._watched)
+        where = self._holder(asked) or stacks.of_thread(self._watched)
         if not self._answered.wait(STUCK_S):
             self._log.error("loop.stuck", seconds=_since(asked), where=stacks.of_thread(self._watched))
         while not self._answered.wait(STALL_S):
             if self.over.is_set():
                 return
         self._log.warning("loop.stalled", seconds=_since(asked), where=where)
+
+
+def _worked_s(thread: int) -> float:
+    """Processor time of a thread."""
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
 
 
 def _since(began: float) -> float:
