@@ -166,7 +166,7 @@ async def hold(config: Config, reason: str, deadline: Deadline) -> None:
     journal = Journal(storage, lease_s=config.host.lease_s)
     async with AsyncExitStack() as stack:
         stack.enter_context(watching(log.logger()))
-        stack.enter_context(beating(loop))
+        stack.enter_context(beating(loop, lambda: f"Held: {reason}"))
         await stack.enter_async_context(storage)
         backlog = await journal.open()
         await stack.enter_async_context(journal.lease.kept(partial(deadline.within, LAST_S)))

@@ -169,7 +169,7 @@ class Health:
 
     def _hindered(self) -> bool:
         """The host itself keeps people from being served."""
-        return self._held or self._stopping() or self._pulse.lag_s >= TOO_LATE_S
+        return bool(self._held) or self._stopping() or self._pulse.lag_s >= TOO_LATE_S
 
     def _own_reasons(self) -> list[str]:
         reasons = {
