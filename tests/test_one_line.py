@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from surfaces_core._host.ending import explain
+from surfaces_core._program.backups import _whole
 from surfaces_core.cli import main
 from surfaces_core.errors import ConfigError
 
@@ -81,6 +84,53 @@ def test_what_the_system_refuses(said: Said) -> None:
     code, _, line = said("init", "--yes", "-c", "/proc/nowhere/surfaces.yaml")
     assert code == os.EX_IOERR
     assert line == "surfaces: FILE: /proc/nowhere: No such file or directory; make it, or name another place\n"
+
+
+@pytest.mark.parametrize("broken", [None, "a: [", "storage: 1"], ids=["absent", "no-yaml", "wrong"])
+def test_a_program_hears_of_every_problem_as_json(said: Said, broken: str | None) -> None:
+    """`--json` says it where a program reads, though there is no config at all."""
+    Path("surfaces.yaml").unlink() if broken is None else Path("surfaces.yaml").write_text(broken)
+    code, printed, line = said("check", "--json")
+    assert (code, line) == (os.EX_CONFIG, "")
+    assert json.loads(printed)["ok"] is False
+    assert json.loads(printed)["problems"]
+
+
+def test_secrets_that_everybody_may_read(said: Said) -> None:
+    """A warning names the file of a secret, and the config that holds one."""
+    Path("word").write_text("marmalade")
+    Path("word").chmod(0o644)
+    matrix = "{use: matrix, homeserver: 'http://x', user_id: '@a:b', password: %s, pickle_key: {file: word}}"
+    Path("surfaces.yaml").write_text(CONFIG.replace("{socket: var/terminal.sock}", matrix % "marmalade"))
+    Path("surfaces.yaml").chmod(0o644)
+    warned = said("check", "--offline")[1]
+    assert "word may be read by everybody" in warned
+    assert "surfaces.yaml holds surfaces.terminal.password and may be read by everybody" in warned
+    assert "marmalade" not in warned
+    Path("word").chmod(0o600)
+    Path("surfaces.yaml").write_text(CONFIG.replace("{socket: var/terminal.sock}", matrix % "{file: word}"))
+    assert "by everybody" not in said("check", "--offline")[1]
+
+
+def test_what_is_no_database_is_seen_before_a_start(said: Said) -> None:
+    """`check` says so, as a start would."""
+    Path("var").mkdir()
+    Path("var/state.db").write_text("shopping list")
+    code, printed, _ = said("check", "--offline")
+    assert code == os.EX_UNAVAILABLE
+    assert "is not a database; name another file" in printed
+
+
+def test_a_backup_that_fails_leaves_nothing(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the archive's name and the remedy stand in one line."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("surfaces_core._program.backups.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device: 'a'"), _whole(Path("a")) as file:
+        file.write(b"a")
+    assert [path.name for path in Path().iterdir()] == ["surfaces.yaml"]
 
 
 # Reset ----------------------------------------------------------------------------------------------

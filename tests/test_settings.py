@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_core import ConfigError
-from surfaces_core._config.config import load
+from surfaces_core._config.config import load, survey
 
 GOOD = """\
 storage: {use: sqlite, path: ./var/surfaces.db}
@@ -112,7 +112,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
         (
             ("max_concurrent_turns: 8", "max_concurrent_turns: many"),
             (
-                "host.max_concurrent_turns: input should be a valid integer, unable to parse string as an integer "
+                "host.max_concurrent_turns: must be a valid integer, unable to parse string as an integer "
                 "(surfaces.yaml:12)"
             ),
         ),
@@ -124,7 +124,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
         ),
         (
             ('"@ann:example.org": a-1', '"@ann:example.org": a-9'),
-            "user_agents.@ann:example.org: no agent has the id a-9 (surfaces.yaml:11)",
+            "user_agents.@ann:example.org: no agent has the id a-9; there are: a-0, a-1 (surfaces.yaml:11)",
         ),
         (
             ("  work:", "  work space:"),
@@ -132,6 +132,20 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
         ),
         (("storage:", "surfaces: {}\nstorage:"), "surfaces: stands here a second time; keep one (surfaces.yaml:4)"),
         (("hooks: [", "hooks: {["), "is no valid YAML"),
+        (
+            ("host:", "\thost:"),
+            "is no valid YAML: found character '\\t' that cannot start any token; indent with",
+        ),
+        (
+            ("{env: SECRET}", "@x"),
+            "is no valid YAML: found character '@' that cannot start any token; put the value in quotes",
+        ),
+        (
+            ("{env: SECRET}", "\x07"),
+            "is no valid YAML: the character U+0007 may not stand there; take it out (surfaces.yaml:4)",
+        ),
+        (("host:", "---\nhost:"), "is no valid YAML: a second document begins here (`---`); keep one"),
+        (("host:", f"#{'x' * (8 << 20)}\nhost:"), "is larger than 8 MiB, which no config is; name another file"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_remedy(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -148,9 +162,35 @@ def test_what_is_no_config_is_refused_in_one_line(tmp_path: Path, text: str) -> 
 
 
 def test_a_config_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    """The missing file is named."""
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    """The missing file is named, and how to make one."""
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; make one with `surfaces init`"):
         load(tmp_path / "surfaces.yaml", {})
+
+
+SLIPS = (
+    ("storage:", "storag:"),
+    ("https://example.org", "${X"),
+    ("host:", "hots:"),
+    ("max_concurrent_turns: 8", "max_concurrent_turns: 8, locale: fr"),
+    ("id: a-1,", "id: a-0,"),
+    ('"@ann:example.org": a-1', '"@ann:example.org": a-9, "@ann:example.org": a-0'),
+    ("hooks: [context, chats]", "hooks: !fine [context]\nhooks: []"),
+)
+
+
+def test_every_slip_is_found_in_one_pass(tmp_path: Path) -> None:
+    """One that hides another is read as it was meant, so that nobody has to come back for the next."""
+    text = GOOD
+    for change in SLIPS:
+        assert change[0] in text
+        text = text.replace(*change, 1)
+    _, problems = survey(written(tmp_path, text), {"SECRET": "x"})
+    places = [problem.where for problem in problems]
+    assert set(places) >= {
+        *("storag", "surfaces.work.homeserver", "hots", "host.locale", "agents[1].id", "hooks"),
+        "user_agents.@ann:example.org",
+    }
+    assert len([place for place in places if place == "hooks"]) == 2, "its tag, and that it stands there twice"
 
 
 def test_no_error_shows_a_secret(tmp_path: Path) -> None:

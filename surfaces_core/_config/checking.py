@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,10 +17,20 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def check_keys(source: Source, place: Place, data: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse the first key that is not known, naming the nearest that is."""
-    for name in data:
-        if name not in known:
-            raise source.error((*place, name), _unknown(name, known))
+    """Refuse keys that are not known, naming the nearest that are."""
+    strange = [name for name in data if name not in known]
+    if strange:
+        raise together(source.error((*place, name), _unknown(name, known)) for name in strange)
+
+
+def as_meant(source: Source, data: Mapping[str, Any], known: Sequence[str]) -> tuple[Source, dict[str, Any]]:
+    """The same with slips in its keys corrected, so that what stands behind them can be checked, too."""
+    lines, meant = dict(source.lines), dict(data)
+    for name in [name for name in data if name not in known]:
+        for near in difflib.get_close_matches(name, [key for key in known if key not in meant], n=1):
+            meant[near] = meant.pop(name)
+            lines |= {(near, *place[1:]): line for place, line in lines.items() if place[:1] == (name,)}
+    return replace(source, lines=lines), meant
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -79,13 +90,13 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], also: Sequence[str]) 
             return "must be a path"
         case "string_pattern_mismatch":
             described = model.model_fields[str(detail["loc"][-1])].description if len(detail["loc"]) == 1 else None
-            return f"cannot be so; {described}" if described else "cannot be so"
+            return f"is not of this form: {described}" if described else "is not of the form that it must have"
         case "missing":
             return "missing; this setting has no default"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
-            return detail["msg"][:1].lower() + detail["msg"][1:]
+            return (detail["msg"][:1].lower() + detail["msg"][1:]).replace("input should", "must", 1)
 
 
 def _inner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

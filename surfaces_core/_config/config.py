@@ -6,16 +6,18 @@ are checked against its model only when the driver is loaded (discovery).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from surfaces_core._config.checking import check_keys, each, together, validate
+from surfaces_core._config.checking import as_meant, check_keys, each, together, validate
 from surfaces_core._config.settings import (
     AgentEntry,
     Config,
@@ -46,6 +48,12 @@ TOP = (
     "push",
 )
 """The sections of the config."""
+REMEDIES = {
+    errno.ENOENT: "make one with `surfaces init`, or name another with -c",
+    errno.EACCES: "give the user of this process the right to read it",
+    errno.EISDIR: "name the file in it",
+}
+"""What to do when there is no reading it."""
 
 
 class _Pass:
@@ -93,15 +101,16 @@ def survey(
     environment = {**dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
     if surfaces_instead is not None:
         needed = [section for section in needed if section != "surfaces"]
-    source, data, missing = read(path, environment, needed)
+    source, data, problems = _read(path, environment, needed)
     if surfaces_instead is not None:
         data["surfaces"] = surfaces_instead
-    found = _Pass(missing)
+    found = _Pass(problems)
     found.part(lambda: check_keys(source, (), data, TOP), None)
+    source, data = as_meant(source, data, TOP)
     unnamed: dict[str, Instance] = {}
     transports = found.part(lambda: _transports(source, data), unnamed)
     nobody = Registry(agents={}, people={}, default=None, source=source, places={})
-    registry = found.part(lambda: _whole_registry(path, source, data, environment, needed, transports), nobody)
+    registry = found.part(lambda: _whole_registry(path, source, data, environment, needed, transports, found), nobody)
     config = Config(
         source=source,
         storage=found.part(
@@ -117,6 +126,18 @@ def survey(
         registry=registry,
     )
     return config, found.problems
+
+
+def _read(
+    path: Path, environment: Mapping[str, str], needed: Collection[str]
+) -> tuple[Source, dict[str, Any], list[ConfigError]]:
+    try:
+        return read(path, environment, needed)
+    except ConfigError as error:
+        remedy = REMEDIES.get(error.__cause__.errno or 0) if isinstance(error.__cause__, OSError) else None
+        if remedy is None:
+            raise
+        raise ConfigError("", f"{error.problem}; {remedy}", file=str(path)) from error.__cause__
 
 
 def _storage(source: Source, data: Mapping[str, Any]) -> Instance:
@@ -223,13 +244,13 @@ def _agents(
     if "agents" in inline or "user_agents" in inline:
         raise source.error(("agents_file",), "stands beside agents or user_agents; keep one of the two ways")
     try:
-        other, content, missing = read(path.parent / named, environment, needed)
+        other, content, problems = read(path.parent / named, environment, needed)
     except ConfigError as error:
         if error.where or (path.parent / named).exists():
             raise
         raise source.error(("agents_file",), f"{named} {error.problem}") from error
-    if missing:
-        raise together(missing)
+    if problems:
+        raise together(problems)
     check_keys(other, (), content, ("agents", "user_agents", "default_agent"))
     return other, {**inline, **content}
 
@@ -241,40 +262,55 @@ def _whole_registry(
     environment: Mapping[str, str],
     needed: Collection[str],
     transports: Mapping[str, Instance],
+    found: _Pass,
 ) -> Registry:
     agents_source, agents = _agents(path, source, data, environment, needed)
-    return _registry(agents_source, agents, transports)
+    return _registry(agents_source, agents, transports, found)
 
 
-def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, Instance]) -> Registry:
+def _registry(source: Source, data: Mapping[str, Any], transports: Mapping[str, Instance], found: _Pass) -> Registry:
+    """Whoever can be told from it; the others are among the problems that were found."""
     agents: dict[str, Agent] = {}
     places: dict[str, Place] = {}
     open_to: dict[str, Sequence[str]] = {}
-    for place, entry in _entries(source, data):
-        if entry.id in agents:
-            raise source.error((*place, "id"), f"{entry.id} stands here a second time; ids must differ")
-        if entry.transport not in transports:
-            known = ", ".join(transports) or "none"
-            raise source.error((*place, "transport"), f"no transport is named {entry.transport}; there are: {known}")
-        agent = entry.agent(transports[entry.transport].agent_defaults)
-        agents[agent.id], places[agent.id], open_to[agent.id] = agent, place, entry.people
-    if not agents:
+    named: set[str] = set()
+    for place, raw in _entries(source, data):
+        named |= {str(raw["id"])} if isinstance(raw, dict) and "id" in raw else set()
+        entry = found.part(partial(_entry, source, place, raw, agents, transports), None)
+        if entry is not None:
+            agent = entry.agent(transports[entry.transport].agent_defaults)
+            agents[agent.id], places[agent.id], open_to[agent.id] = agent, place, entry.people
+    if not named and not found.problems:
         raise source.error(("agents",), "missing; name at least one agent")
-    people = _mapping(source, ("user_agents",), data.get("user_agents"))
+    known = ", ".join(sorted(named))
+    people = found.part(lambda: _mapping(source, ("user_agents",), data.get("user_agents")), dict[str, Any]())
     for person, chosen in people.items():
-        if not isinstance(chosen, str) or chosen not in agents:
-            raise source.error(("user_agents", person), f"no agent has the id {chosen}")
-    default = data.get("default_agent", next(iter(agents)))
-    if default is not None and (not isinstance(default, str) or default not in (*agents, "none")):
-        raise source.error(("default_agent",), f"no agent has the id {default}; or write none")
+        if not isinstance(chosen, str) or chosen not in named:
+            problem = f"no agent has the id {chosen}; there are: {known}"
+            found.problems.append(source.error(("user_agents", person), problem))
+    default = data.get("default_agent", next(iter(agents), None))
+    if default is not None and (not isinstance(default, str) or default not in (*named, "none")):
+        problem = f"no agent has the id {default}; there are: {known}; or write none"
+        found.problems.append(source.error(("default_agent",), problem))
     default = None if default == "none" else default
     return Registry(agents=agents, people=people, default=default, source=source, places=places, open_to=open_to)
 
 
-def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, AgentEntry]]:
+def _entry(
+    source: Source, place: Place, raw: Any, agents: Mapping[str, Agent], transports: Mapping[str, Instance]
+) -> AgentEntry:
+    entry = validate(AgentEntry, _mapping(source, place, raw), source, place)
+    if entry.id in agents:
+        raise source.error((*place, "id"), f"{entry.id} stands here a second time; ids must differ")
+    if entry.transport not in transports:
+        known = ", ".join(transports) or "none"
+        raise source.error((*place, "transport"), f"no transport is named {entry.transport}; there are: {known}")
+    return entry
+
+
+def _entries(source: Source, data: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     entries = [] if data.get("agents") is None else data["agents"]
     if not isinstance(entries, list):
         raise source.error(("agents",), "must be a list")
     for index, entry in enumerate(entries):
-        place: Place = ("agents", index)
-        yield place, validate(AgentEntry, _mapping(source, place, entry), source, place)
+        yield ("agents", index), entry

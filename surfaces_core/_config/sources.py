@@ -15,6 +15,8 @@ from surfaces_core.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Where in a file a value stands, from its root."""
+MOST_BYTES = 8 << 20
+"""Files larger than this are something else; a registry of ten thousand agents is much smaller."""
 DEEPEST = 20
 """How deep values may be nested."""
 
@@ -27,13 +29,21 @@ class Source:
     lines: Mapping[Place, int] = field(default_factory=dict)
     digest: str = ""
     """Of its bytes as they were read (SHA-256)."""
+    filled: set[Place] = field(default_factory=set)
+    """Places whose value came from the environment or from a file."""
+    secret_files: list[Path] = field(default_factory=list)
+    """Files that values came from."""
 
     def error(self, place: Place, problem: str) -> ConfigError:
         """An error at a place, or at the nearest place around it that has a line."""
         around = place
         while around and around not in self.lines:
             around = around[:-1]
-        return ConfigError(dotted(place), problem, file=self.file, line=self.lines.get(around, 1))
+        return self.error_at(place, problem, self.lines.get(around, 1))
+
+    def error_at(self, place: Place, problem: str, line: int) -> ConfigError:
+        """An error whose line is known."""
+        return ConfigError(dotted(place), problem, file=self.file, line=line)
 
 
 def dotted(place: Place) -> str:
@@ -45,7 +55,7 @@ def dotted(place: Place) -> str:
 def dotenv(path: Path) -> dict[str, str]:
     """`NAME=value` lines of a `.env` file; none when there is no file."""
     try:
-        lines = path.read_text("utf8").splitlines()
+        lines = _content(path).decode("utf-8-sig").splitlines()  # some editors begin with a mark
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -65,28 +75,62 @@ def dotenv(path: Path) -> dict[str, str]:
 def read(
     path: Path, environment: Mapping[str, str], needed: Collection[str]
 ) -> tuple[Source, dict[str, Any], list[ConfigError]]:
-    """A YAML file with its values filled in, where each stands, and what the environment should have given."""
+    """A YAML file with its values filled in, where each stands, and what of it cannot stand as it is."""
     try:
-        content = path.read_bytes()
-        root = yaml.compose(content.decode("utf8"), Loader=yaml.SafeLoader)
+        content = _content(path)
     except OSError as error:
         raise ConfigError("", f"cannot be read: {_os_problem(error)}", file=str(path)) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigError("", f"is no valid YAML: {error.problem}", file=str(path), line=line) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError("", "is not UTF-8 text", file=str(path)) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError("", "is no valid YAML", file=str(path)) from error
     lines: dict[Place, int] = {}
     source = Source(file=str(path), lines=lines, digest=hashlib.sha256(content).hexdigest())
+    root = _tree(path, content)
     if root is None:
         raise source.error((), "the file is empty")
     reader = _Reader(source, lines, environment, needed)
     data = reader.value(root, ())
     if not isinstance(data, dict):
         raise source.error((), "the file must be a mapping of keys to values")
-    return source, data, reader.missing
+    return source, data, reader.problems
+
+
+def _tree(path: Path, content: bytes) -> yaml.Node | None:
+    """What YAML makes of a file. Raises `ConfigError`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError("", "is not UTF-8 text; save it as that", file=str(path)) from error
+    try:
+        tree: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise ConfigError("", f"is no valid YAML: {_yaml_problem(error)}", file=str(path), line=line) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"is no valid YAML: the character U+{error.character:04X} may not stand there; take it out"
+        raise ConfigError("", problem, file=str(path), line=line) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError("", "is no valid YAML", file=str(path)) from error
+    return tree
+
+
+def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "it breaks off"
+    if r"'\t'" in problem:
+        return f"{problem}; indent with spaces"
+    if "cannot start any token" in problem:
+        return f"{problem}; put the value in quotes"
+    if "another document" in problem:
+        return "a second document begins here (`---`); keep one"
+    return problem
+
+
+def _content(path: Path) -> bytes:
+    """A whole file, unless nobody can have meant it. Raises `OSError` or `ConfigError`."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        problem = f"is larger than {MOST_BYTES >> 20} MiB, which no config is; name another file"
+        raise ConfigError("", problem, file=str(path))
+    return content
 
 
 def _os_problem(error: OSError | ValueError) -> str:
@@ -106,34 +150,40 @@ class _Reader:
         self._environment = environment
         self._needed = needed
         self._scalars = yaml.SafeLoader("")
-        self.missing: list[ConfigError] = []
-        """What the environment or a file should have given; the value is empty instead."""
+        self.problems: list[ConfigError] = []
+        """What cannot stand as it is, and what the environment or a file should have given; all else is read."""
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         if len(place) > DEEPEST:  # an alias may also contain itself
             raise self._source.error(place[:3], f"is nested more than {DEEPEST} deep")
         self._lines.setdefault(place, node.start_mark.line + 1)
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-            raise self._source.error(place, f"the tag {node.tag} means nothing here; take it out")
+            self._problem(place, f"the tag {node.tag} means nothing here; take it out")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._secret(self._pairs(node, place), place)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*place, index)) for index, child in enumerate(node.value)]
         try:
             value = self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise self._source.error(place, "this value cannot be read; put it in quotes") from error
+        except (yaml.YAMLError, ValueError):
+            self._problem(place, "this value cannot be read; put it in quotes")
+            return None
         return self._fill(value, place) if isinstance(value, str) else value
 
     def _pairs(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            self._lines[(*place, str(name))] = key_node.start_mark.line + 1
-            if name is None:
-                raise self._source.error(place, "keys must be plain words")
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(self._source.error_at(place, "keys must be plain words", line))
+                continue
+            name = key_node.value
             if name in result:
-                raise self._source.error((*place, name), "stands here a second time; keep one")
+                again = "stands here a second time; keep one"
+                self.problems.append(self._source.error_at((*place, name), again, line))
+                continue
+            self._lines[(*place, name)] = line
             result[name] = self.value(value_node, (*place, name))
         return result
 
@@ -147,20 +197,26 @@ class _Reader:
                 return self._missing(place, f"the environment has no {name}; set it, or write ${{{name}:-default}}")
             return value
 
+        if "${" in text:
+            self._source.filled.add(place)
         filled = re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", found, text)
         if "${" in re.sub(r"\$\{\w+(?::-[^}]*)?\}", "", text):
-            raise self._source.error(place, "${ is not closed; write ${NAME} or ${NAME:-default}")
+            self._problem(place, "${ begins no name that ends with }; write ${NAME} or ${NAME:-default}")
         return filled
+
+    def _problem(self, place: Place, problem: str) -> None:
+        self.problems.append(self._source.error(place, problem))
 
     def _missing(self, place: Place, problem: str) -> str:
         if not place or place[0] in self._needed:
-            self.missing.append(self._source.error(place, problem))
+            self._problem(place, problem)
         return ""
 
     def _secret(self, pairs: dict[str, Any], place: Place) -> Any:
         if len(pairs) != 1 or not place:
             return pairs
         (kind, name), *_ = pairs.items()
+        self._source.filled.add(place)
         if kind == "env" and isinstance(name, str):
             if name not in self._environment:
                 return self._missing(place, f"the environment has no {name}; set it")
@@ -170,5 +226,6 @@ class _Reader:
                 secret = Path(name).read_text("utf8").strip()
             except (OSError, ValueError) as error:
                 return self._missing(place, f"{name} cannot be read: {_os_problem(error)}")
+            self._source.secret_files.append(Path(name))
             return secret or self._missing(place, f"{name} is empty")
         return pairs

@@ -11,10 +11,14 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import get_args
 
-from surfaces_core._config.discovery import make
+from pydantic import SecretStr
+
+from surfaces_core._config.discovery import check_settings, make
 from surfaces_core._config.listening import parted
-from surfaces_core._config.settings import Config
+from surfaces_core._config.settings import Config, Instance
+from surfaces_core._config.sources import dotted
 from surfaces_core._engine import log
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.store import NoFiles
@@ -131,9 +135,35 @@ def _own(config: Config) -> Iterator[Finding]:
     if secrets.exists() and stat.S_IMODE(secrets.stat().st_mode) & 0o077:
         said = f"{secrets} may be read by others on this machine; chmod 600 it"
         yield Finding(what="secrets", said=said, level="doubtful")
+    yield from _readable_secrets(config)
     if os.environ.get("SURFACES_DEBUG_WS"):
         said = "SURFACES_DEBUG_WS is set: what people and agents say is logged; unset it"
         yield Finding(what="log", said=said, level="doubtful")
+
+
+def _readable_secrets(config: Config) -> Iterator[Finding]:
+    """Secrets that everybody on this machine may read; what an engine mounts into a container is read by it alone."""
+    for path in config.source.secret_files:
+        if path.exists() and not path.resolve().is_relative_to("/run/secrets") and _open_to_all(path):
+            yield Finding(what="secrets", said=f"{path} may be read by everybody here; chmod 600 it", level="doubtful")
+    source = Path(config.source.file)
+    inside = [place for group, instance in host.instances(config) for place in _plain_secrets(group, instance)]
+    if inside and _open_to_all(source):
+        said = f"{source} holds {', '.join(inside)} and may be read by everybody here; chmod 600 it, or use {{env: …}}"
+        yield Finding(what="secrets", said=said, level="doubtful")
+
+
+def _plain_secrets(group: str, instance: Instance) -> Iterator[str]:
+    """Settings whose secret stands in the config itself."""
+    model = check_settings(group, instance).Settings
+    for name, info in model.model_fields.items():
+        secret = SecretStr in (info.annotation, *get_args(info.annotation))
+        if secret and instance.options.get(name) and (*instance.place, name) not in instance.source.filled:
+            yield dotted((*instance.place, name))
+
+
+def _open_to_all(path: Path) -> bool:
+    return bool(stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH)
 
 
 def _loopback(listen: str) -> bool:
@@ -188,7 +218,8 @@ async def _agent(transport: Transport, agent: Agent, context: str, probe: Probe)
             else:
                 said, code = await _asked(transport, agent, context, probe.message), ""
     except TimeoutError:
-        said, code = f"no answer in {probe.timeout_s:g} s", "CHECK_TIMEOUT"
+        said = f"no answer in {probe.timeout_s:g} s: does it ever greet, or is it overloaded? --timeout waits longer"
+        code = "CHECK_TIMEOUT"
     except DriverError as error:
         said, code = str(error), error.code
     finding = Finding(what="answer", said=said, level="wrong" if code else "well")

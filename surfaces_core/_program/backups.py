@@ -106,20 +106,33 @@ def _config_files(config: Path) -> list[Path]:
 
 def _write(target: Path, manifest: Manifest, state: IO[bytes], files: list[Path]) -> None:
     """The archive, whole or not at all, for its owner alone."""
+    with _whole(target) as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
+        _put(archive, MANIFEST, manifest.model_dump_json(indent=2).encode())
+        size = state.tell()
+        state.seek(0)
+        _add(archive, STATE, size, state)
+        for path in files:
+            _put(archive, path.name, path.read_bytes())
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """A file of its owner alone that is there when all of it is, and leaves nothing behind when it fails."""
     unfinished = target.with_name(f".{target.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as raw:
-        with tarfile.open(fileobj=raw, mode="w:gz") as archive:
-            _put(archive, MANIFEST, manifest.model_dump_json(indent=2).encode())
-            size = state.tell()
-            state.seek(0)
-            _add(archive, STATE, size, state)
-            for path in files:
-                _put(archive, path.name, path.read_bytes())
-        raw.flush()
-        os.fsync(raw.fileno())
-    unfinished.rename(target)
+    try:
+        with os.fdopen(descriptor, "wb") as raw:
+            yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        unfinished.rename(target)
+    except OSError as error:
+        unfinished.unlink()
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(target)) from error
+    except BaseException:
+        unfinished.unlink()
+        raise
 
 
 def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -198,15 +211,8 @@ def _put_back(files: Mapping[str, bytes], manifest: Manifest, config: Path) -> N
 
 
 def _written(target: Path, content: bytes) -> None:
-    """A file, whole or not at all, for its owner alone."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with _whole(target) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(target)
 
 
 def _verify(archive: tarfile.TarFile, manifest: Manifest, path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from surfaces_core._config.config import survey
+from surfaces_core._config.plain import printable
 from surfaces_core._config.settings import Config
 from surfaces_core._engine import log
 from surfaces_core._host import host
@@ -25,8 +26,14 @@ MARKS = {"well": "ok", "doubtful": "warning", "wrong": "ERROR"}
 def run(options: argparse.Namespace) -> int:
     """Look, say what was found; the exit code: 0 all is well, 78 the config is wrong, 69 something else is."""
     log.configure(log_level(options))
-    config, problems = survey(options.config)
+    try:
+        config, problems = survey(options.config)
+    except ConfigError as error:
+        if not options.json:
+            raise
+        return _refused([error], as_json=True)  # a program reads no other stream
     problems = [*problems, *(found for found in host.check(config) if not _follows(found, problems))]
+    problems += _unknown(config, options.agent or ())
     if problems:
         return _refused(problems, as_json=options.json)
     looks = asyncio.run(examine(config, online=not options.offline, probe=_probe(config, options)))
@@ -49,12 +56,12 @@ def _refused(problems: Sequence[ConfigError], *, as_json: bool) -> int:
         say(json.dumps({"ok": False, "problems": [str(problem) for problem in problems], "looks": []}))
     else:
         for problem in problems:
-            sys.stderr.write(f"surfaces: {problem.code}: {problem}\n")
+            sys.stderr.write(f"surfaces: {problem.code}: {printable(str(problem))}\n")
     return os.EX_CONFIG
 
 
 def _probe(config: Config, options: argparse.Namespace) -> Probe | None:
-    """Which agents are asked, and how; None: none is. Raises `ConfigError` for one that is not there."""
+    """Which agents are asked, and how; None: none is."""
     if not (options.agents or options.agent or options.message is not None):
         return None
     return Probe(
@@ -66,12 +73,14 @@ def _probe(config: Config, options: argparse.Namespace) -> Probe | None:
     )
 
 
-def _chosen(config: Config, names: Sequence[str] | None) -> Sequence[Agent]:
+def _unknown(config: Config, names: Sequence[str]) -> list[ConfigError]:
     known = config.registry.agents
-    for name in names or ():
-        if name not in known:
-            raise ConfigError("", f"no agent has the id {name}; there are: {', '.join(known)}")
-    return [agent for agent in known.values() if not names or agent.id in names]
+    there = f"there are: {', '.join(known)}"
+    return [ConfigError("", f"no agent has the id {name}; {there}") for name in names if name not in known]
+
+
+def _chosen(config: Config, names: Sequence[str] | None) -> Sequence[Agent]:
+    return [agent for agent in config.registry.agents.values() if not names or agent.id in names]
 
 
 def _row(look: Look) -> dict[str, object]:

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from structlog.contextvars import unbind_contextvars
 
 from surfaces_agent_api import failures
-from surfaces_agent_api.address import socket_address
+from surfaces_agent_api.address import socket_address, without_login
+from surfaces_agent_api.advice import advice
 from surfaces_agent_api.connection import Connection
 from surfaces_agent_api.dialing import client_session, dial, greet
 from surfaces_agent_api.framelog import frame_logger
@@ -128,12 +129,15 @@ class AgentApi(Transport):
 
     async def check(self, agent: Agent) -> Health:
         """Connect anew, hear `STATUS`, hang up. A socket that is kept says nothing of whether others are taken."""
+        address = _options(agent).base_url
         try:
             address = _address(_options(agent), CHECK_CONTEXT)
             connection = await self._dialled(agent.id, CHECK_CONTEXT, address)
             await self._greeted(connection)
         except DriverError as error:
-            return Health(reachable=False, code=error.code, detail=str(error))
+            hint = advice(error)
+            said = f"{without_login(address)}: {f'{hint} ({error})' if hint else error}"
+            return Health(reachable=False, code=error.code, detail=said)
         connection.retire()
         return Health(reachable=True)
 

@@ -201,6 +201,34 @@ async def test_a_look_says_what_is_wrong(fault: str, code: str):
         await here.peer.until(lambda: here.peer.open == 0)
 
 
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        (
+            "http://somebody:hunter2@127.0.0.1:1/",
+            "ws://127.0.0.1:1/v1/agent_ws/: nothing listens there: is the agent",
+        ),
+        ("https", "it does not speak TLS there: is it http:// instead of https://?"),
+        ("upgrade-404", "there is no agent at this path: correct base_url"),
+        ("upgrade-503-page", "is not ready: look at its log"),
+        ("no-status", "connected, but no STATUS came"),
+    ],
+)
+async def test_a_look_says_where_and_what_to_do(address: str, hint: str):
+    """What an operator may have got wrong is named with the address that was tried, without the login in it."""
+    async with talk(**IMPATIENT) as here:
+        options = dict(here.agent.options)
+        if address == "https":
+            options["base_url"] = options["base_url"].replace("http://", "https://")
+        elif address.startswith("http"):
+            options["base_url"] = address
+        else:
+            here.peer.faults.always(address)
+        health = await here.transport.check(replace(here.agent, options=options))
+        assert hint in health.detail.replace(f"{CHECK_CONTEXT}/", "")
+        assert "hunter2" not in health.detail
+
+
 async def test_a_look_asks_nothing_and_leaves_nothing():
     """It has a context of its own, sends no question, hangs up, and takes no socket from a conversation."""
     async with talk() as here:

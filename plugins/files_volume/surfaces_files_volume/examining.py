@@ -51,8 +51,12 @@ def _workspace(folders: Folders, agent: Agent, *, may_make: bool) -> Finding:
             return Finding(what=agent.id, said=f"{own}: is made with the first file")
         said = f"{own}: is not there, and {folders.root} may not be written; make the folder for the host's user"
         return Finding(what=agent.id, said=said, level="wrong")
+    except PermissionError:
+        said = f"{own}: no right to go into it; give it to the host's user"
+        return Finding(what=agent.id, said=said, level="wrong")
     except (OSError, Rejected) as error:
-        return Finding(what=agent.id, said=f"workspace_path: {agent.workspace}: {error}", level="wrong")
+        said = f"workspace_path: {agent.workspace}: {error.strerror if isinstance(error, OSError) else error}"
+        return Finding(what=agent.id, said=said, level="wrong")
     try:
         if os.access(f"/proc/self/fd/{folder}", os.R_OK | os.W_OK | os.X_OK):
             return Finding(what=agent.id, said=f"{own}: may be read and written")

@@ -70,12 +70,18 @@ async def _login(settings: MatrixSettings, client: Client) -> Finding:
     except Unavailable as error:
         if not isinstance(error, LoggedOut):
             return Finding(what="login", said=f"cannot be tried now: {error}", level="doubtful")
-        return Finding(what="login", said=f"{what}: the homeserver says that it is revoked or wrong", level="wrong")
+        return Finding(
+            what="login", said=f"{what}: the homeserver says that it is revoked or wrong; set a new one", level="wrong"
+        )
     except Refused as error:
-        said = f"{what}: the homeserver refused the login of {settings.user_id} ({error})"
+        said = f"{what}: the homeserver refused the login of {settings.user_id} ({error}); correct user_id or {what}"
         return Finding(what="login", said=said, level="wrong")
     if found != settings.user_id:
-        return Finding(what="login", said=f"user_id: this account is {str(found)[:255]}", level="wrong")
+        return Finding(
+            what="login",
+            said=f"user_id: this account is {str(found)[:255]}; write that, or take a {what} of the other",
+            level="wrong",
+        )
     return Finding(what="login", said=settings.user_id)
 
 

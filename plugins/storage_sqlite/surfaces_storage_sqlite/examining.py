@@ -12,6 +12,10 @@ from surfaces_core import Finding
 
 LITTLE_BYTES = 200 << 20
 """With less than this left a host is short of space soon."""
+NO_BYTES = 1 << 20
+"""With less than this left it does not start."""
+MAGIC = b"SQLite format 3\0"
+"""What every database begins with (the file format's section 1.3.1)."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
@@ -26,7 +30,9 @@ def examine(path: Path) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(nearest).free
     said = f"{nearest}: {free >> 20} MiB free"
-    if free < LITTLE_BYTES:
+    if free < NO_BYTES:
+        yield Finding(what="space", said=f"{said}, too little to start with; make some room", level="wrong")
+    elif free < LITTLE_BYTES:
         yield Finding(what="space", said=f"{said}; make some room", level="doubtful")
     else:
         yield Finding(what="space", said=said)
@@ -37,6 +43,11 @@ def _file(path: Path) -> Finding:
         return Finding(what="file", said=f"{path}: is no file; name another path", level="wrong")
     if not os.access(path, os.R_OK | os.W_OK):
         return Finding(what="file", said=f"{path}: no right to use it; give it to the user of the host", level="wrong")
+    with path.open("rb") as file:
+        begins = file.read(len(MAGIC))
+    if begins not in (b"", MAGIC):
+        said = f"{path}: is not a database; name another file, or move this one away"
+        return Finding(what="file", said=said, level="wrong")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding(what="file", said=f"{path}: may be read by others; chmod 600 it", level="doubtful")
     return Finding(what="file", said=f"{path}: {path.stat().st_size >> 10} KiB")
