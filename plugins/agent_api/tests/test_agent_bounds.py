@@ -219,7 +219,7 @@ async def test_a_look_says_where_and_what_to_do(address: str, hint: str):
     async with talk(**IMPATIENT) as here:
         options = dict(here.agent.options)
         if address == "https":
-            options["base_url"] = options["base_url"].replace("http://", "https://")
+            options["base_url"] = str(options["base_url"]).replace("http://", "https://")
         elif address.startswith("http"):
             options["base_url"] = address
         else:
