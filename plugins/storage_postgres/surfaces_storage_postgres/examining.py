@@ -20,7 +20,7 @@ async def examine(target: Target) -> AsyncIterator[Finding]:
         return
     try:
         yield Finding(what="server", said=f"{target.place}: {connection.get_server_version().major}")
-        for what, look in (("durable", _durable), ("schema", _whose)):
+        for what, look in (("pooler", _alone), ("durable", _durable), ("schema", _whose)):
             try:
                 yield await look(connection, target)
             except StateError as error:
@@ -29,6 +29,11 @@ async def examine(target: Target) -> AsyncIterator[Finding]:
                 yield Finding(what=what, said=str(failures.translated(target.place, error)), level="wrong")
     finally:
         connection.terminate()
+
+
+async def _alone(connection: asyncpg.Connection, target: Target) -> Finding:
+    await session.check_alone(connection, target)
+    return Finding(what="pooler", said="none is seen that would lend our connection to others")
 
 
 async def _durable(connection: asyncpg.Connection, target: Target) -> Finding:

@@ -140,6 +140,12 @@ def standby(place: str) -> StateError:
     return StateError(f"{place}: {_READ_ONLY}", exit_code=os.EX_CONFIG)
 
 
+def pooled(place: str) -> StateError:
+    """Something between lends one process of the server to several connections."""
+    problem = "a pooler lends it to several at once, so no lock would hold; name the server itself, or pool sessions"
+    return StateError(f"{place}: {problem}", exit_code=os.EX_CONFIG)
+
+
 def not_durable(place: str, setting: str, remedy: str) -> StateError:
     """The server would acknowledge what a crash can take back."""
     return StateError(

@@ -66,6 +66,8 @@ async def begin(target: Target, last: Session | None = None) -> Session:
     try:
         await _take(connection, target)
         await check_durability(connection, target)
+        if last is None:
+            await check_alone(connection, target)
         await schema.migrate(connection, target.schema, target.place)
         return Session(connection=connection, life=await _new_life(connection, target, last))
     except BaseException:
@@ -118,6 +120,21 @@ async def check_durability(connection: asyncpg.Connection, target: Target) -> No
     for row in await connection.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(_DURABLE)):
         if row["setting"] == "off":
             raise failures.not_durable(target.place, row["name"], _DURABLE[row["name"]])
+
+
+async def check_alone(connection: asyncpg.Connection, target: Target) -> None:
+    """Raises `StateError` where the process behind a connection serves another one as well.
+
+    A pooler that lends processes for a transaction alone gives the next who asks the one that was just put
+    back, though both are connected. Where it is busy it may give another, so silence proves nothing.
+    """
+    other = await connected(target)
+    try:
+        first, second = [await one.fetchval("SELECT pg_backend_pid()") for one in (connection, other)]
+    finally:
+        other.terminate()
+    if first == second:
+        raise failures.pooled(target.place)
 
 
 async def _new_life(connection: asyncpg.Connection, target: Target, last: Session | None) -> int:

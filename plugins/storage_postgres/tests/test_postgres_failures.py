@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from proof import servers
 from surfaces_core import StateError
-from surfaces_storage_postgres import PostgresStorage, failures, schema
+from surfaces_storage_postgres import PostgresStorage, failures, schema, session
 
 StorageIn = Callable[..., PostgresStorage]
 SAID = {os.EX_DATAERR, os.EX_UNAVAILABLE, os.EX_IOERR, os.EX_TEMPFAIL, os.EX_NOPERM, os.EX_CONFIG}
@@ -107,6 +107,35 @@ async def test_a_server_that_does_not_keep_what_it_acknowledges(server: servers.
     assert "set fsync = on" in await refusal(storage_in("hasty"), os.EX_CONFIG)
     server.end()
     server.start()
+
+
+@pytest.mark.slow
+async def test_a_pooler_that_lends_the_connection_out(storage_in: StorageIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who are connected at once and find one process behind them hold no lock: refused at a start and by check.
+
+    Patched, for there is no such pooler here: the second connection is answered by the process of the first.
+    """
+    connected, shared = session.connected, list[asyncpg.Connection]()
+
+    class Lent:
+        def __init__(self, own: asyncpg.Connection) -> None:
+            self._own = own
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._own if name == "terminate" else shared[0], name)
+
+    async def lent(target: session.Target) -> object:
+        own = await connected(target)
+        shared.append(own)
+        return Lent(own)
+
+    monkeypatch.setattr(session, "connected", lent)
+    storage = storage_in("pooled")
+    with pytest.raises(StateError, match="a pooler lends it to several at once") as raised:
+        await storage.__aenter__()
+    assert raised.value.exit_code == os.EX_CONFIG
+    shared.clear()
+    assert "pooler" in await wrong(storage)
 
 
 @pytest.mark.slow
