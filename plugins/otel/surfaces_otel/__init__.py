@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from surfaces_core import Companion, Observed, hookimpl
-from surfaces_otel.sending import otlp, providing
+from surfaces_otel.sending import is_disabled, otlp, sending_spans
 from surfaces_otel.spans import Spans
 
 
@@ -32,8 +32,10 @@ class Traces:
 
     @asynccontextmanager
     async def _alive(self) -> AsyncIterator[None]:
-        async with providing(self._exporter) as provider:
-            self._spans = Spans(provider)
+        if is_disabled():
+            yield
+            return
+        async with sending_spans(self._exporter) as self._spans:
             try:
                 yield
             finally:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import random
 
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanContext, TraceFlags
+
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def root_of(service: str, turn: str) -> SpanContext:
@@ -17,33 +17,11 @@ def root_of(service: str, turn: str) -> SpanContext:
     apart.
     """
     digest = hashlib.sha256(f"{service}\0{turn}".encode()).digest()
-    return SpanContext(
-        trace_id=int.from_bytes(digest[:16]) or 1,
-        span_id=int.from_bytes(digest[16:24]) or 1,
-        is_remote=False,
-        trace_flags=TraceFlags(TraceFlags.SAMPLED),
-    )
+    trace, span = int.from_bytes(digest[:16]), int.from_bytes(digest[16:24])
+    return SpanContext(trace_id=trace or 1, span_id=span or 1, is_remote=False, trace_flags=SAMPLED)
 
 
-class Ids(RandomIdGenerator):
-    """Gives out random ids, but those of a root while that one is made. For one thread."""
-
-    def __init__(self) -> None:
-        self._root: SpanContext | None = None
-
-    @contextmanager
-    def of(self, root: SpanContext) -> Iterator[None]:
-        """The span that is started inside is this one."""
-        self._root = root
-        try:
-            yield
-        finally:
-            self._root = None
-
-    def generate_trace_id(self) -> int:
-        """That of the root, or a random one."""
-        return super().generate_trace_id() if self._root is None else self._root.trace_id
-
-    def generate_span_id(self) -> int:
-        """That of the root, or a random one."""
-        return super().generate_span_id() if self._root is None else self._root.span_id
+def below(parent: SpanContext) -> SpanContext:
+    """A span of its own in the same trace."""
+    span = random.getrandbits(64) or 1
+    return SpanContext(trace_id=parent.trace_id, span_id=span, is_remote=False, trace_flags=SAMPLED)

@@ -17,20 +17,29 @@ from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    OTEL_SDK_DISABLED,
+)
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from structlog.typing import FilteringBoundLogger
 
 from surfaces_core import ConfigError
-from surfaces_otel.ids import Ids
+from surfaces_otel.spans import Spans
 
 STOP_S = 2.0
 """How long a host that ends waits for what is not sent yet."""
 DEFAULTS = {SERVICE_NAME: "surfaces", SERVICE_VERSION: version("surfaces-core")}
 SENDING = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
 """The SDK's loggers that speak of every try."""
+
+
+def is_disabled() -> bool:
+    """Whether the environment turns it off."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
 
 
 def otlp() -> SpanExporter:
@@ -42,32 +51,29 @@ def otlp() -> SpanExporter:
 
 
 @asynccontextmanager
-async def providing(make: Callable[[], SpanExporter]) -> AsyncIterator[TracerProvider]:
-    """A provider whose spans are sent while the block lasts, and for `STOP_S` behind it."""
+async def sending_spans(make: Callable[[], SpanExporter]) -> AsyncIterator[Spans]:
+    """Spans that are sent while the block lasts, and for `STOP_S` behind it."""
     log: FilteringBoundLogger = structlog.get_logger(collector=_collector())
     said = SdkLog(log)
     with said.listening():
         outlet = Outlet(make(), said, log)
-        provider = TracerProvider(
-            resource=Resource.create({**DEFAULTS, **OTELResourceDetector().detect().attributes}),
-            id_generator=Ids(),
-            shutdown_on_exit=False,
-        )
-        provider.add_span_processor(BatchSpanProcessor(outlet))
+        resource = Resource.create({**DEFAULTS, **OTELResourceDetector().detect().attributes})
+        sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler  # the environment's
+        processor = BatchSpanProcessor(outlet)
         try:
-            yield provider
+            yield Spans(resource=resource, sampler=sampler, end=processor.on_end)
         finally:
-            if not await _ended(provider):
+            if not await _ended(processor):
                 outlet.shutdown()  # ends its waiting for another try
                 log.warning("traces.unsent", waited_s=STOP_S)
 
 
-async def _ended(provider: TracerProvider) -> bool:
+async def _ended(processor: BatchSpanProcessor) -> bool:
     """Send the rest; whether that came to an end in time. The thread does not keep the process."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def end() -> None:
-        provider.shutdown()
+        processor.shutdown()  # type: ignore[no-untyped-call]
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(done.set)
 

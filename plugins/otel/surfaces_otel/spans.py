@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
-from opentelemetry.sdk.resources import SERVICE_NAME
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from surfaces_core import Agent, Observed, StepEnded, TurnEnded
-from surfaces_otel.ids import Ids, root_of
+from surfaces_otel.ids import below, root_of
 
 CUT = ("STOPPED", "CHANGED", "CANCELLED")
 """What ends a step early and is no failure."""
 FAILED = ("failed", "dead")
+FINE, WRONG = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 NS = 1_000_000_000
 ROUNDED = NS // 2_000
 """When a message was stored is kept to the millisecond; no step may seem to begin before it."""
@@ -31,14 +34,19 @@ Attributes = dict[str, AttributeValue]
 
 
 class Spans:
-    """Makes the spans of one host. `provider` has `Ids`."""
+    """Makes the spans of one host, each when it is over: none is open, so none is lost but with the process.
 
-    def __init__(self, provider: TracerProvider) -> None:
-        assert isinstance(provider.id_generator, Ids)
-        self._ids = provider.id_generator
-        self._sampler = provider.sampler
-        self._service = str(provider.resource.attributes.get(SERVICE_NAME, ""))
-        self._tracer = provider.get_tracer("surfaces_otel", version("surfaces-otel"))
+    They are put together here and not by the SDK's tracer, which takes more than twice as long, for what a span that is
+    over does not need, and would have to be made to give a root the id that its steps have been told already.
+    """
+
+    def __init__(self, *, resource: Resource, sampler: Sampler, end: Callable[[ReadableSpan], None]) -> None:
+        self._resource = resource
+        self._service = str(resource.attributes[SERVICE_NAME])
+        self._sampler = sampler
+        self._end = end
+        """Takes a span that is over."""
+        self._scope = InstrumentationScope("surfaces_otel", version("surfaces-otel"))
 
     def observe(self, event: Observed) -> None:
         """Make a span of a step or a turn that is over."""
@@ -67,30 +75,53 @@ class Spans:
             "messaging.operation.type": "process",
             **_who(event.agent),
         }
-        with self._ids.of(root):
-            span = self._tracer.start_span(
-                f"process {event.address.surface}",
-                kind=SpanKind.CONSUMER,
-                attributes=attributes,
-                start_time=min(began, ended),
-            )
-        if event.outcome in FAILED:
-            span.set_status(StatusCode.ERROR)
-        span.end(ended)
+        status = WRONG if event.outcome in FAILED else FINE
+        name, kind = f"process {event.address.surface}", SpanKind.CONSUMER
+        self._put(name, root, None, min(began, ended), ended, kind=kind, attributes=attributes, status=status)
 
     def _step(self, event: StepEnded, root: SpanContext) -> None:
         ended = time.time_ns()
-        began = ended - round(event.seconds * NS)
+        began, itself = ended - round(event.seconds * NS), below(root)
         name, kind, own = _described(event)
         attributes: Attributes = {"surfaces.turn_id": event.turn, "surfaces.attempt": event.attempt, **own}
         if event.files:
             attributes["surfaces.files"] = event.files
-        parent = set_span_in_context(NonRecordingSpan(root))
-        span = self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, start_time=began)
+        status = FINE
+        if event.error in CUT:
+            attributes["surfaces.cut"] = event.error
+        elif event.error:
+            status = WRONG
+            attributes["error.type"] = _code(event.error)
+        self._put(name, itself, root, began, ended, kind=kind, attributes=attributes, status=status)
         if event.first_s is not None:
-            first = self._tracer.start_span("first text", context=set_span_in_context(span), start_time=began)
-            first.end(began + round(event.first_s * NS))
-        _end(span, event.error, ended)
+            self._put("first text", below(itself), itself, began, began + round(event.first_s * NS))
+
+    def _put(
+        self,
+        name: str,
+        itself: SpanContext,
+        parent: SpanContext | None,
+        began: int,
+        ended: int,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        status: Status = FINE,
+    ) -> None:
+        self._end(
+            ReadableSpan(
+                name=name,
+                context=itself,
+                parent=parent,
+                resource=self._resource,
+                attributes=attributes or {},
+                kind=kind,
+                status=status,
+                start_time=began,
+                end_time=ended,
+                instrumentation_scope=self._scope,
+            )
+        )
 
 
 def _described(event: StepEnded) -> tuple[str, SpanKind, Attributes]:
@@ -120,11 +151,6 @@ def _who(agent: Agent | None) -> Attributes:
     return {} if agent is None else {"gen_ai.agent.id": agent.id, "surfaces.transport": agent.transport}
 
 
-def _end(span: Span, error: str, ended: int) -> None:
-    if error in CUT:
-        span.set_attribute("surfaces.cut", error)
-    elif error:
-        # A code comes from a plugin: one that is none might be what somebody said.
-        span.set_attribute("error.type", error if re.fullmatch(r"[A-Z][A-Z0-9_]{0,39}", error) else "OTHER")
-        span.set_status(StatusCode.ERROR)
-    span.end(ended)
+def _code(error: str) -> str:
+    """A code comes from a plugin: one that is none might be what somebody said."""
+    return error if re.fullmatch(r"[A-Z][A-Z0-9_]{0,39}", error) else "OTHER"

@@ -411,9 +411,10 @@ async def test_what_the_sdk_says_of_a_header_is_told_without_the_header(monkeypa
     assert "hidden" not in str(logs)
 
 
-async def test_what_is_not_sampled_costs_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sampler of the environment decides by the turn."""
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+@pytest.mark.parametrize(("variable", "value"), [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true")])
+async def test_the_environment_may_want_no_span(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """The sampler of the environment decides by the turn, and all of it can be turned off."""
+    monkeypatch.setenv(variable, value)
     kept = Kept()
     bot = TestBot(hooks=[Traces(kept)])
     async with bot.running():
