@@ -22,9 +22,7 @@ def errors_page() -> Page:
     """Exit codes, classes and codes of errors."""
     yield from ("# Errors", "", GENERATED, "", "## Exit codes", "")
     said = re.findall(r"(\d+)\s+([^,.;]+)", " ".join((cli.__doc__ or "").split()))
-    yield from table(
-        ("code", "meaning"), *((f"`{code}`", text) for code, text in said), ("`130`", "interrupted by a second signal")
-    )
+    yield from table(("code", "meaning"), *((f"`{code}`", text) for code, text in said))
     yield "An expected failure is one line on standard error, `surfaces: CODE: what, and the remedy`. A traceback is a"
     yield "bug. A second SIGTERM or SIGINT ends a host that is stopping at once, with 130."
     yield from ("", "## Classes", "")

@@ -177,7 +177,7 @@ def bounds(field: FieldInfo) -> str:
 
 def cli_page() -> Page:
     """Every command of the programs."""
-    yield from ("# The programs", "", GENERATED, "", "Exit codes stand in [errors](errors.md).", "")
+    yield from ("# The programs", "", GENERATED, "", "Each takes `--help`. Exit codes stand in [errors](errors.md).", "")
     yield from _parser("surfaces", cli.parser())
     for offer in offers():
         if offer.group == "surfaces.surface" and loaded(offer).reports:
@@ -193,9 +193,10 @@ def _parser(title: str, parser: argparse.ArgumentParser, about: str = "") -> Pag
         return
     yield from (sentence(about or parser.description or ""), "")
     actions = parser._actions  # noqa: SLF001 - argparse has no public way to list what it knows
-    listed = [action for action in actions if action.help != argparse.SUPPRESS]
+    listed = [action for action in actions if action.help != argparse.SUPPRESS and action.dest != "help"]
     plain = [action for action in listed if not isinstance(action.choices, dict)]
-    yield from table(("argument", "meaning"), *((_argument(action), _meaning(action)) for action in plain))
+    if plain:
+        yield from table(("argument", "meaning"), *((_argument(action), _meaning(action)) for action in plain))
     for action in actions:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             helps = {choice.dest: choice.help for choice in action._get_subactions()}  # noqa: SLF001 - as above
