@@ -177,7 +177,7 @@ def bounds(field: FieldInfo) -> str:
 
 def cli_page() -> Page:
     """Every command of the programs."""
-    yield from ("# The programs", "", GENERATED, "", "Each takes `--help`. Exit codes stand in [errors](errors.md).", "")
+    yield from ("# The programs", "", GENERATED, "", "Each has `--help`. Exit codes are in [errors](errors.md).", "")
     yield from _parser("surfaces", cli.parser())
     for offer in offers():
         if offer.group == "surfaces.surface" and loaded(offer).reports:
