@@ -9,8 +9,11 @@ stop short.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from surfaces_core._program import plugged
@@ -243,10 +246,18 @@ def _done(arguments: Sequence[str], options: argparse.Namespace) -> int:
     else:
         parser().parse_args(arguments, options)
         _check(options)
+    if options.command == "run":
+        _stop_before_it_begins()
 
     from surfaces_core._program import commands
 
     return commands.dispatch(options)
+
+
+def _stop_before_it_begins() -> None:
+    """End on SIGTERM at once while everything is loaded; the first process of a container would be deaf to it."""
+    with suppress(ValueError):  # in a thread
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(os.EX_OK))
 
 
 if __name__ == "__main__":

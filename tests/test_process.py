@@ -156,6 +156,15 @@ async def test_a_second_sigterm_cancels_at_once(house: House) -> None:
     assert len(person.heard) == 1
 
 
+def test_sigterm_while_it_is_loaded() -> None:
+    """The end is clean before anything of the host is there, for the first process of a container too."""
+    slow = "import os, signal\ndef dispatch(options):\n    os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()"
+    name = "surfaces_core._program.commands"
+    code = f"import sys, types; from surfaces_core import cli; m = types.ModuleType({name!r}); exec({slow!r}, vars(m))"
+    program = (sys.executable, "-c", f"{code}; sys.modules[{name!r}] = m; cli.main(['run'])")
+    assert subprocess.run(program, check=False, timeout=30).returncode == 0
+
+
 async def test_sigterm_ends_a_host_that_waits_for_its_homeserver(house: House) -> None:
     """A homeserver that is away does not hold the host up when it is asked to end."""
     await house.hs.refuse()

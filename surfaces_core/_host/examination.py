@@ -139,6 +139,9 @@ def _own(config: Config) -> Iterator[Finding]:
     if os.environ.get("SURFACES_DEBUG_WS"):
         said = "SURFACES_DEBUG_WS is set: what people and agents say is logged; unset it"
         yield Finding(what="log", said=said, level="doubtful")
+    if config.host.log_content:
+        said = "host.log_content is on: what people and agents say is logged; take it out once you have seen enough"
+        yield Finding(what="log_content", said=said, level="doubtful")
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:

@@ -50,7 +50,9 @@ async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_[writer] = None
         if len(open_) > MOST:
-            next(iter(open_)).transport.abort()
+            oldest = next(iter(open_))
+            del open_[oldest]
+            oldest.transport.abort()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n\r\n")
@@ -59,7 +61,7 @@ async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asks like this gets no answer
         finally:
-            del open_[writer]
+            open_.pop(writer, None)
             writer.close()
 
     host, port = settings.address
