@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from surfaces_core import ConfigError
-from surfaces_core._config.config import load
+from surfaces_core._config.config import load, survey
 from surfaces_core._host.host import check
 
 CONFIG = Path(__file__).parents[1] / "compose/surfaces.yaml"
@@ -75,4 +75,5 @@ def test_what_must_be_set_is_named_at_once(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as refused:
         load(CONFIG, {"MATRIX_AGENT_REGISTRY_PATH": registry})
     said = [str(problem) for problem in (refused.value, *refused.value.others)]
+    assert any("either password or access_token: neither" in str(problem) for problem in check(survey(CONFIG, {})[0]))
     assert [name for name in ("MATRIX_HOMESERVER", "MATRIX_USER_ID") if not any(name in line for line in said)] == []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from surfaces_core import Settings
 
@@ -23,7 +23,9 @@ class MatrixSettings(Settings):
     password: SecretStr | None = Field(
         default=None, description="The bot's password; or set `access_token`", json_schema_extra={"ask": True}
     )
-    access_token: SecretStr | None = Field(default=None, description="An access token; or set `password`")
+    access_token: SecretStr | None = Field(
+        default=None, validate_default=True, description="An access token; or set `password`"
+    )
     device_id: str | None = Field(
         default=None, min_length=1, description="Device to log in as; without it one is made and kept"
     )
@@ -129,11 +131,14 @@ class MatrixSettings(Settings):
             raise ValueError("may use {bot}, {display_name} and {user_id} only") from error
         return value
 
-    @model_validator(mode="after")
-    def _one_credential(self) -> Self:
-        if (self.password is None) == (self.access_token is None):
-            raise ValueError("set either password or access_token")
-        return self
+    @field_validator("access_token")
+    @classmethod
+    def _one_credential(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Of a field and not of the whole, so that it is said beside what else is wrong."""
+        if "password" in info.data and (info.data["password"] is None) == (value is None):
+            now = "neither is set" if value is None else "both are; keep one"
+            raise ValueError(f"set either password or access_token: {now}")
+        return value
 
     @property
     def server_name(self) -> str:

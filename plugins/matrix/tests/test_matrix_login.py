@@ -162,8 +162,8 @@ async def test_something_else_at_the_address_is_a_mistake(stage: Stage, bot: Bot
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"password": None}, "either password or access_token"),
-        ({"access_token": "t"}, "either password or access_token"),
+        ({"password": None}, "either password or access_token: neither is set"),
+        ({"access_token": "t"}, "either password or access_token: both are; keep one"),
         ({"homeserver": "example.org"}, "homeserver"),
         ({"homeserver": "https://me:pw@example.org"}, "homeserver"),
         ({"user_id": "bot"}, "user_id"),
