@@ -6,7 +6,9 @@ import errno
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,18 @@ def test_what_is_no_database_is_seen_before_a_start(said: Said) -> None:
     code, printed, _ = said("check", "--offline")
     assert code == os.EX_UNAVAILABLE
     assert "is not a database; name another file" in printed
+
+
+def test_a_newer_state_is_seen_before_a_start(said: Said) -> None:
+    """`check` names it with the two ways out, and holds nobody up to look."""
+    Path("var").mkdir()
+    with closing(sqlite3.connect("var/state.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+        database.execute("CREATE TABLE kv (key BLOB)")
+        database.commit()
+    code, printed, _ = said("check", "--offline")
+    assert code == os.EX_UNAVAILABLE
+    assert "written by a newer version of Surfaces; upgrade, or restore a backup" in printed
 
 
 def test_a_backup_that_fails_leaves_nothing(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:

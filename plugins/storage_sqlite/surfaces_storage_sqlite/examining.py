@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from surfaces_core import Finding
+from surfaces_storage_sqlite import failures
+from surfaces_storage_sqlite.file import SCHEMA_VERSION
 
 LITTLE_BYTES = 200 << 20
 """With less than this left a host is short of space soon."""
 NO_BYTES = 1 << 20
 """With less than this left it does not start."""
 MAGIC = b"SQLite format 3\0"
-"""What every database begins with (the file format's section 1.3.1)."""
+"""What every database begins with (section 1.3 of the file format)."""
+HEADER_BYTES = 100
+USER_VERSION = slice(60, 64)
+"""Where in the header the version of the schema stands."""
 
 
 def examine(path: Path) -> Iterator[Finding]:
@@ -44,10 +49,12 @@ def _file(path: Path) -> Finding:
     if not os.access(path, os.R_OK | os.W_OK):
         return Finding(what="file", said=f"{path}: no right to use it; give it to the user of the host", level="wrong")
     with path.open("rb") as file:
-        begins = file.read(len(MAGIC))
-    if begins not in (b"", MAGIC):
+        header = file.read(HEADER_BYTES)
+    if header and not header.startswith(MAGIC):
         said = f"{path}: is not a database; name another file, or move this one away"
         return Finding(what="file", said=said, level="wrong")
+    if (version := int.from_bytes(header[USER_VERSION], "big")) > SCHEMA_VERSION:
+        return Finding(what="file", said=str(failures.newer(path, version, SCHEMA_VERSION)), level="wrong")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding(what="file", said=f"{path}: may be read by others; chmod 600 it", level="doubtful")
     return Finding(what="file", said=f"{path}: {path.stat().st_size >> 10} KiB")
