@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from surfaces_core._program import plugged
@@ -224,6 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = argparse.Namespace(verbose=False, debug=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal cannot show must not end what is said on it
+            stream.reconfigure(errors="replace")
     try:
         return _done(arguments, options)
     except SystemExit:  # the command line: what was to be said of it is said

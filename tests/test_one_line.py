@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from surfaces_core._engine import log
 from surfaces_core._host.ending import explain
 from surfaces_core._program.backups import _whole
 from surfaces_core.cli import main
@@ -79,6 +80,34 @@ def test_wrong_usage_has_its_code(said: Said, arguments: Sequence[str]) -> None:
     assert line.startswith("surfaces: USAGE: ")
     assert line.endswith("--help\n")
     assert "\x1b" not in line
+
+
+def test_a_terminal_that_cannot_show_a_letter(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows a question mark there, and the command goes on."""
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", narrow)
+    assert said("init", "--help")[0] == 0
+    narrow.seek(0)
+    assert "like surfaces.matrix.user_id=?" in " ".join(narrow.read().split())
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_log_without_colours(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal that wants none there are none."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[" in logged()
+    monkeypatch.setenv(name, value)
+    assert "\x1b[" not in logged()
+
+
+def logged() -> str:
+    """A line of the log on a terminal."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    log.configure("info", terminal)
+    log.logger().info("tea.made")
+    return terminal.getvalue()
 
 
 def test_what_the_system_refuses(said: Said) -> None:

@@ -131,7 +131,8 @@ def configure(level: str = "info", stream: TextIO | None = None, *, content: boo
     logging.getLogger("stevedore").setLevel(logging.CRITICAL)  # what it warns of ends in an error that says more
     last: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if stream.isatty():
-        last = [_printable, structlog.dev.ConsoleRenderer()]
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"  # no-color.org
+        last = [_printable, structlog.dev.ConsoleRenderer(colors=not plain)]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
