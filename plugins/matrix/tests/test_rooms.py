@@ -213,7 +213,10 @@ async def synapse_11(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         yield server
 
 
-REAL = [pytest.param(name, marks=pytest.mark.slow) for name in ("synapse_11", "synapse")]
+REAL = [
+    pytest.param("synapse_11", marks=[pytest.mark.slow, pytest.mark.xdist_group("synapse_11")]),  # one for all workers
+    pytest.param("synapse", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(params=["11", "12", *REAL])
