@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pluggy
@@ -71,10 +73,25 @@ class Offer:
         return f"{self.distribution} {self.version}, entry point {self.group}:{self.name}"
 
 
-def offers() -> list[Offer]:
+def offers() -> Sequence[Offer]:
     """Everything that is installed, by group and name."""
-    found = [_offer(entry) for group in GROUPS for entry in entry_points(group=group)]
-    return sorted(found, key=lambda offer: (GROUPS.index(offer.group), offer.name, offer.distribution))
+    return _installed(tuple((path, _changed(path)) for path in sys.path))
+
+
+@lru_cache(maxsize=1)
+def _installed(_folders: tuple[tuple[str, int], ...]) -> Sequence[Offer]:
+    # To look into every distribution takes long, and a start asks once for each plugin that the config names.
+    entries = entry_points()
+    found = [_offer(entry) for group in GROUPS for entry in entries.select(group=group)]
+    return tuple(sorted(found, key=lambda offer: (GROUPS.index(offer.group), offer.name, offer.distribution)))
+
+
+def _changed(path: str) -> int:
+    """When something was last installed in a folder of the path."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _offer(entry: EntryPoint) -> Offer:
