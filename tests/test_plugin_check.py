@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def offers_something(folder: Path) -> bool:
     """Whether a distribution of ours offers the host a plugin."""
     groups = tomllib.loads((folder / "pyproject.toml").read_text())["project"].get("entry-points", {})
-    return any(group.startswith("surfaces.") and group != metadata.PROGRAMS for group in groups)
+    return any(group.startswith("surfaces.") and group not in metadata.OTHERS for group in groups)
 
 
 PLUGINS = [path.parent for path in sorted(ROOT.glob("plugins/*/pyproject.toml")) if offers_something(path.parent)]

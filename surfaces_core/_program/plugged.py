@@ -10,7 +10,9 @@ from surfaces_core._program.arguments import Parser, add_config
 from surfaces_core.errors import ConfigError
 
 SUPERVISOR = "surfaces-supervisor"
-PROGRAMS = {
+PROGRAMS, REPORTS = "surfaces.programs", "surfaces.reports"
+"""Groups of entry points."""
+DISTRIBUTIONS = {
     "chat": "surfaces-terminal",
     "demo": "surfaces-demo",
     "supervise": SUPERVISOR,
@@ -23,10 +25,10 @@ PROGRAMS = {
 
 def program(name: str, arguments: Sequence[str]) -> int:
     """A program of another distribution, where that is installed; the exit code."""
-    for entry in entry_points(group="surfaces.programs", name=name):
+    for entry in entry_points(group=PROGRAMS, name=name):
         result: int = entry.load()(arguments)
         return result
-    raise ConfigError("", f"{name} is not installed; pip install {PROGRAMS[name]}")
+    raise ConfigError("", f"{name} is not installed; pip install {DISTRIBUTIONS[name]}")
 
 
 def reports_parser(driver: str) -> argparse.ArgumentParser:
@@ -45,7 +47,7 @@ def reports_parser(driver: str) -> argparse.ArgumentParser:
 
 def _reports(driver: str) -> Mapping[str, str]:
     """What the distribution lists beside its driver, or else what the driver has, which takes longer to load."""
-    for entry in entry_points(group="surfaces.reports", name=driver):
+    for entry in entry_points(group=REPORTS, name=driver):
         listed: Mapping[str, str] = entry.load()
         return listed
     from surfaces_core._config.discovery import load_driver

@@ -176,7 +176,11 @@ class Surface(Driver):
     """None: `show` is never called."""
 
     reports: ClassVar[Mapping[str, str]] = {}
-    """What an operator may ask by `surfaces DRIVER REPORT`, each with what it tells, like `the state of …`."""
+    """What an operator may ask by `surfaces DRIVER REPORT`, each with what it tells, like `the state of …`.
+
+    Where the driver takes a while to import, an entry point in `surfaces.reports` with its name names this mapping,
+    in a module that is quick, for the sake of `--help`.
+    """
 
     by_hand: ClassVar[Sequence[str]] = ()
     """What `surfaces reset` leaves to a person, each in a line that says where and how."""

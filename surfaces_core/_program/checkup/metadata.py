@@ -16,9 +16,11 @@ from packaging.version import InvalidVersion, Version
 
 from surfaces_core._config.discovery import GROUPS, Offer
 from surfaces_core._program.checkup.findings import Finding, Subject
+from surfaces_core._program.plugged import PROGRAMS, REPORTS
 from surfaces_core.errors import ConfigError
 
-PROGRAMS = "surfaces.programs"
+OTHERS = (PROGRAMS, REPORTS)
+"""Groups that the program looks into by itself."""
 HOST = "surfaces-core"
 
 
@@ -123,7 +125,7 @@ def _needs(subject: Subject) -> Iterator[Finding]:
 
 def _entry_points(subject: Subject) -> Iterator[Finding]:
     for group in subject.groups:
-        if group.startswith("surfaces") and group not in (*GROUPS, PROGRAMS):
+        if group.startswith("surfaces") and group not in (*GROUPS, *OTHERS):
             near = get_close_matches(group, GROUPS, 1)
             there = f"did you mean {near[0]}?" if near else f"there are {', '.join(GROUPS)}"
             yield _wrong(f"no group of entry points is called {group}", there)
