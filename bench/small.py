@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import yaml
 
 from surfaces_demo.children import Child, free_port
 from surfaces_demo.synapse import Account, Synapse
@@ -34,19 +35,10 @@ REST_S = 8.0
 AFTER_S = 45.0
 START_S = 300.0
 ENCRYPTED = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
-SMALL: Mapping[str, object] = {
-    "caches": {
-        "global_factor": 0.1,
-        "expire_caches": True,
-        "cache_entry_ttl": "5m",
-        "sync_response_cache_duration": "10s",
-    },
-    "event_cache_size": "1K",
-    "database_args": {"cp_max": 2, "cp_min": 1},
-}
-"""What docs/how-to/one-host.md puts into homeserver.yaml."""
-THRIFTY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""What the units of that page put into the environment."""
+SETTINGS = Path(__file__).parents[1] / "deploy/synapse.yaml"
+"""What a small machine lays over Synapse's own config."""
+THRIFTY = {"MALLOC_ARENA_MAX": "1"}
+"""What the units put into the environment."""
 
 
 class Tuned(Synapse):
@@ -58,9 +50,8 @@ class Tuned(Synapse):
 
     def _config(self, log_config: Path) -> dict[str, object]:
         config = super()._config(log_config)
-        args = self._settings.pop("database_args", {})
-        config["database"]["args"].update(args)  # type: ignore[index]
-        return {**config, **self._settings}
+        limits = {name: value for name, value in config.items() if name.startswith("rc_")}
+        return {**config, **self._settings, **limits}  # it must not wait for them while the rooms are made
 
     @property
     def pid(self) -> int:
@@ -273,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.plain_synapse:
         os.environ.update(THRIFTY)
-    settings = {} if options.plain_synapse else SMALL
+    settings = {} if options.plain_synapse else yaml.safe_load(SETTINGS.read_text())
     with tempfile.TemporaryDirectory(prefix="surfaces-small-") as folder:
         asyncio.run(measure(Path(folder), settings, options.rooms, encrypted=options.encrypted))
 

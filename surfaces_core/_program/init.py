@@ -119,7 +119,11 @@ def _config(answers: Answers, chosen: dict[str, str]) -> Iterator[str]:
     yield from _hooks()
     yield from _agent(answers, *drivers["transport"])
     yield from ("", "host:", *_commented(HostSettings, "  "))
-    yield from ("", "# /livez, /readyz and /metrics for whoever watches the host", '# ops: {listen: "127.0.0.1:9400"}')
+    yield from (
+        "",
+        "# A page that says whether people are served, /livez, /readyz and /metrics for whoever watches the host",
+        '# ops: {listen: "127.0.0.1:9400"}',
+    )
 
 
 def _driver(kind: str, chosen: dict[str, str], answers: Answers) -> tuple[str, type[Driver]]:
