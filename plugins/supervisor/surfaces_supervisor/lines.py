@@ -49,5 +49,6 @@ def _never_waiting(fd: int) -> int:
 
 def say(text: str) -> None:
     """A line for the person who called a command."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # nobody wants to know any more
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()

@@ -58,7 +58,7 @@ class Supervisor:
         self._code: int | None = None
         """With which exit code to end."""
         self._starts = 0
-        self._state, self._reason, self._since = "starting", "", time.time()
+        self._state, self._reason, self._since = "", "", time.time()
         self._mendable = False
         self._stamp: places.Stamp = frozenset()
         # Times of the monotonic clock when something is due.
@@ -301,6 +301,8 @@ class Supervisor:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
 
     def _become(self, state: str, reason: str = "") -> None:
+        if (state, reason) == (self._state, self._reason):
+            return
         self._state, self._reason, self._since = state, reason, time.time()
         self._voice.tell(f"STATUS={state}{': ' if reason else ''}{reason}")
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import site as python_site
 import socket
+import sys
+import venv
+import zipfile
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -66,6 +71,40 @@ def surfaces_refuse(message):
     if len(seen) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 """
+HANGING = """
+import time
+from surfaces_core import hookimpl
+
+@hookimpl
+def surfaces_refuse(message):
+    time.sleep(600)
+"""
+QUIET = """
+from surfaces_core import hookimpl
+
+@hookimpl
+def surfaces_refuse(message):
+    return None
+"""
+FRAGILE = {"1.0": "", "2.0": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
+"""A plugin by its versions."""
+
+
+def wheel(folder: Path, version: str) -> Path:
+    """The plugin in one of its versions, as an installer takes it."""
+    info = f"fragile-{version}.dist-info"
+    files = {
+        "fragile.py": f"{QUIET}\n{FRAGILE[version]}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: fragile\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[surfaces.hooks]\nfragile = fragile\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    path = folder / f"fragile-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
 
 
 class Site:
@@ -74,6 +113,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "surfaces.yaml"
+        self.python = sys.executable
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -105,7 +145,7 @@ class Site:
     def program(self, *words: str, name: str = "", **env: str) -> Program:
         """A command of the `surfaces` program, not started yet."""
         path = os.pathsep.join([str(self.folder), str(Path(__file__).parents[3])])
-        command = (*HOST, *words, "-c", str(self.config))
+        command = (self.python, *HOST[1:], *words, "-c", str(self.config))
         return Program(command, log=self.folder / f"{name or words[0]}.log", env={"PYTHONPATH": path, **env})
 
     def supervisor(self, *words: str, name: str = "supervise", **env: str) -> Program:
@@ -215,4 +255,87 @@ async def test_a_bad_config_is_rolled_back(site: Site) -> None:
         assert site.config.read_text() == good
         (rejected,) = site.folder.glob("surfaces.yaml.rejected-*")
         assert "nobody" in rejected.read_text()
+        await supervisor.logged("supervise.recorded")
+        code, listed = await site.run("releases")
+        assert (code, "  runs" in listed, len(listed.splitlines())) == (0, True, 1), listed
         assert await supervisor.stop() == 0
+
+
+async def test_a_bad_version_is_rolled_back(site: Site) -> None:
+    """The version that ran is installed again, exactly, and what is new in the environment may stay."""
+    env = site.folder / "env"
+    venv.create(env, symlinks=True)
+    (packages,) = env.glob("lib/python*/site-packages")
+    (packages / "rest.pth").write_text(f"import site; site.addsitedir({python_site.getsitepackages()[0]!r})\n")
+    site.python = str(env / "bin/python")
+    wheels = {version: wheel(site.folder, version) for version in FRAGILE}
+    zipfile.ZipFile(wheels["1.0"]).extractall(packages)
+    site.configure(hooks=["fragile"])
+    old = site.folder / "old"
+    old.mkdir()
+    async with site.supervisor("--crashes", "2") as supervisor:
+        await supervisor.logged("supervise.recorded")
+        for path in packages.glob("fragile*"):
+            path.rename(old / path.name)
+        zipfile.ZipFile(wheels["2.0"]).extractall(packages)
+        os.kill((await site.status())["host_pid"], signal.SIGKILL)
+        await supervisor.logged("host.held")
+        local = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(site.folder)}
+        async with site.program("rollback", name="rollback", **local) as rollback:
+            said = await rollback.rest()
+            assert await rollback.ended(60) == 0, said + rollback.log()
+        assert "fragile 2.0 -> 1.0" in said
+        assert "ready since" in said
+        assert [path.name for path in packages.glob("fragile-*")] == ["fragile-1.0.dist-info"]
+        assert await supervisor.stop() == 0
+
+
+async def test_a_hung_host_is_ended_and_its_supervisor_leaves_none_behind(site: Site) -> None:
+    """A hang says where it was; and however a supervisor ends, the host ends with it."""
+    site.install("hanging", HANGING, "surfaces.hooks", "hanging")
+    site.configure(hooks=["hanging"])
+    async with site.supervisor("--watchdog-s", "2", "--crashes", "1") as supervisor:
+        site.say(MARKER)
+        await supervisor.logged("supervise.hung")
+        await supervisor.logged("killed by SIGABRT: it hung")
+        assert "hanging.py" in supervisor.log()
+        await supervisor.logged("host.held")
+        host = (await site.status())["host_pid"]
+        second = site.supervisor(name="second")
+        async with second:
+            assert await second.ended() == os.EX_TEMPFAIL
+            assert f"process {supervisor.pid} supervises" in second.log()
+        supervisor.signal(signal.SIGKILL)
+        await supervisor.ended()
+        await site.until(lambda: not _lives(host))
+    assert MARKER not in supervisor.log()
+
+
+async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> None:
+    """Where not even a held host can start it stays, says why, and tries again what has changed."""
+    good = site.config.read_text()
+    site.config.write_text("storage: [")
+    name = f"{site.folder}/notify"
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(name)
+        notify.setblocking(False)
+        async with site.supervisor(NOTIFY_SOCKET=name, WATCHDOG_USEC="60000000") as supervisor:
+            await supervisor.logged("supervise.alone")
+            found = await site.status()
+            assert (found["state"], found["host_pid"]) == ("held", None)
+            assert "is no valid YAML" in found["reason"]
+            site.config.write_text(good)
+            await supervisor.logged("supervise.recorded")
+            assert await supervisor.stop() == 0
+        heard = [await loop.sock_recv(notify, 1000) for _ in range(6)]
+    assert heard[:2] == [b"STATUS=starting", b"WATCHDOG=1"]
+    assert heard[2].startswith(b"STATUS=held: exit code 78")
+    assert heard[3:] == [b"STATUS=starting", b"STATUS=ready", b"READY=1"]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
