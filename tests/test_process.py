@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from proof.house import House, Person, counted
 from proof.processes import BOT, HOST, PASSWORD, Agent, Program, reference_agent, write_config
-from surfaces_core.cli import parser
+from surfaces_supervisor.program import parser
 from surfaces_testing.homeserver import FakeHomeserver, Html
 
 pytestmark = pytest.mark.slow
@@ -96,7 +96,8 @@ def test_the_unit_for_systemd_fits_the_program() -> None:
     unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     program, *arguments = unit["ExecStart"].split()
     assert program.endswith("/surfaces")
-    assert parser().parse_args(arguments).command == "run"
+    assert arguments[0] == "supervise"
+    assert str(parser().parse_args(arguments[1:]).config) == "/etc/surfaces/surfaces.yaml"
     assert unit["Type"] == "notify"
     assert set(map(int, unit["RestartPreventExitStatus"].split())) == {
         os.EX_USAGE,

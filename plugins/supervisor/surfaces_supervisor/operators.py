@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,7 +177,8 @@ def _carried_out(place: Place, made: Plan, wait_s: float) -> int:
         if line is None:
             say(NOBODY.format(config=place.config))
             return os.EX_OK
-        line.ask("go")
+        with suppress(NobodyThere):
+            line.ask("go")
     return _watched(place, wait_s)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,11 +15,11 @@ def folder_of(config: Path, chosen: Path | None) -> Path:
     return Path(os.path.realpath(chosen or config.absolute().with_suffix(".supervisor")))
 
 
-def stamp(config: Path, others: Iterable[str]) -> Stamp:
-    """Changes with the config, with files beside it that it may use, and with others."""
+def stamp(config: Path) -> Stamp:
+    """Changes with the config and with files beside it that it may use."""
     beside = (path for path in _listed(config.absolute().parent) if path.endswith((".yaml", ".yml", ".env")))
     found = set()
-    for path in {str(config), *beside, *others}:
+    for path in {str(config), *beside}:
         with suppress(OSError):
             known = Path(path).stat()
             found.add((path, known.st_mtime_ns, known.st_ino, known.st_size))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,7 +86,3 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     limits = Limits(**{name: getattr(options, name) for name in HELPS})
     chosen = Options(config=options.config.absolute(), folder=folder, limits=limits)
     return Supervisor(chosen, Log(), Voice(os.environ)).run()
-
-
-if __name__ == "__main__":
-    sys.exit(supervise(sys.argv[1:]))

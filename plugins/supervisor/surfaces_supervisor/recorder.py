@@ -37,9 +37,12 @@ class Recorder:
             self._log.warning("supervise.unrecorded", reason="something was installed since the host started")
             return
         command = [sys.executable, "-m", "surfaces_supervisor.recording", str(self._folder), json.dumps(files)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            )
+        except OSError as error:
+            self._log.warning("supervise.unrecorded", reason=f"no process can be had: {error.strerror}")
 
     def reap(self) -> None:
         """Take note of what was recorded, once it was."""

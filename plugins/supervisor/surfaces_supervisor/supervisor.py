@@ -108,9 +108,13 @@ class Supervisor:
 
     def _start(self, hold: str = "") -> None:
         self._start_at = self._look_at = NEVER
-        self._stamp = places.stamp(self._options.config, ())
+        self._stamp = places.stamp(self._options.config)
         self._recorder.starting()
-        self._child = Child(self._ear, self._options.config, hold=hold, watchdog_s=self._limits.watchdog_s)
+        try:
+            self._child = Child(self._ear, self._options.config, hold=hold, watchdog_s=self._limits.watchdog_s)
+        except OSError as error:  # no memory, no more processes
+            self._put_off(f"no process can be had: {error.strerror}")
+            return
         self._hung_at = time.monotonic() + self._limits.watchdog_s
         if hold:
             self._log.info("supervise.holding", pid=self._child.pid)
@@ -118,6 +122,12 @@ class Supervisor:
             self._starts += 1
             self._become("starting")
             self._log.info("supervise.started", pid=self._child.pid, start=self._starts)
+
+    def _put_off(self, reason: str) -> None:
+        if self._state != "held":
+            self._become("waiting", reason)
+        self._start_at = time.monotonic() + self._limits.longest_wait_s
+        self._log.error("supervise.waiting", seconds=self._limits.longest_wait_s, reason=reason)
 
     def _heard(self) -> None:
         child = self._child
@@ -193,8 +203,7 @@ class Supervisor:
     def _hold_ended(self, child: Child, code: int) -> None:
         """The host that held the state for operators is gone; without one the supervisor waits alone."""
         if child.ready or code in AWAY:
-            self._start_at = time.monotonic() + self._limits.longest_wait_s
-            self._log.warning("supervise.waiting", seconds=self._limits.longest_wait_s, reason=said_of(code))
+            self._put_off(said_of(code))
         else:
             self._mendable = True
             self._log.error("supervise.alone", reason=self._reason)
@@ -207,7 +216,7 @@ class Supervisor:
     def _look(self, now: float) -> None:
         """Try again what a changed config may have mended."""
         self._look_at = now + LOOK_S
-        if places.stamp(self._options.config, ()) != self._stamp:
+        if places.stamp(self._options.config) != self._stamp:
             self._log.info("supervise.changed")
             self._again()
 

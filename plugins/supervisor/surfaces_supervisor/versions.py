@@ -50,7 +50,9 @@ def install(changes: Mapping[str, str]) -> None:
     """Install exactly these, from wherever pip and uv get their packages; wheels alone, so nothing is built here."""
     check_names(changes)
     wanted = [f"{name}=={version}" for name, version in changes.items()]
-    command = [*installer(), "--no-deps", "--only-binary", ":all:", *wanted]
+    kept = Path(f"{sys.prefix}-wheels")  # where deploy/install leaves what no index has
+    places = ["--find-links", str(kept)] if kept.is_dir() else []
+    command = [*installer(), "--no-deps", "--only-binary", ":all:", *places, *wanted]
     if subprocess.run(command, check=False).returncode != 0:  # noqa: S603 - names and versions were checked
         raise CannotInstall(f"this did not work: {' '.join(command)}")
 
