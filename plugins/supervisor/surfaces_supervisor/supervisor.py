@@ -26,6 +26,8 @@ from surfaces_supervisor.recorder import Recorder
 
 LOOK_S = 1.0
 """How often a held supervisor looks whether the config has changed."""
+LOADING_S = 120.0
+"""How long a host may take until its first sign of life: it comes once everything is loaded."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 NEVER = float("inf")
 
@@ -115,7 +117,7 @@ class Supervisor:
         except OSError as error:  # no memory, no more processes
             self._put_off(f"no process can be had: {error.strerror}")
             return
-        self._hung_at = time.monotonic() + self._limits.watchdog_s
+        self._hung_at = time.monotonic() + max(LOADING_S, self._limits.watchdog_s)
         if hold:
             self._log.info("supervise.holding", pid=self._child.pid)
         else:

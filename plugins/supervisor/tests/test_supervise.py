@@ -294,7 +294,7 @@ async def test_a_hung_host_is_ended_and_its_supervisor_leaves_none_behind(site: 
     """A hang says where it was; and however a supervisor ends, the host ends with it."""
     site.install("hanging", HANGING, "surfaces.hooks", "hanging")
     site.configure(hooks=["hanging"])
-    async with site.supervisor("--watchdog-s", "2", "--crashes", "1") as supervisor:
+    async with site.supervisor("--watchdog-s", "5", "--crashes", "1") as supervisor:
         site.say(MARKER)
         await supervisor.logged("supervise.hung")
         await supervisor.logged("killed by SIGABRT: it hung")
