@@ -199,16 +199,14 @@ async def look(bot: TestBot) -> Overview:
 async def test_what_an_agent_did_is_told() -> None:
     """Its last answer, its last failure, and that its last turns all failed."""
     fails = Rejected("no", code="BROKEN")
-    steps: list[Any] = [None, fails, fails, fails]
+    steps: list[Any] = [fails, None, fails, fails, fails]
     bot = TestBot(transport=ScriptedTransport.answering(lambda _request: [step] if (step := steps.pop(0)) else []))
     async with bot.running():
-        await bot.push("hello")
-        await bot.pop()
-        (row,) = (await look(bot)).agents
-        assert (row.answers, row.failure) == ("yes", "")
-        for _ in range(3):
-            await bot.push("hello")
-            await bot.pop()
+        for turns in (2, 2, 1):
+            assert (await look(bot)).state == "served"
+            for _ in range(turns):
+                await bot.push("hello")
+                await bot.pop()
         told = await look(bot)
     assert (told.agents[0].answers, told.agents[0].failure) == ("failing", "BROKEN")
     assert told.verdict == "Not served: agent agent-0 fails every turn (BROKEN)."
@@ -265,6 +263,20 @@ async def test_work_is_told_for_each_agent() -> None:
         await bot.pop()
         await bot.pop()
         assert await working() == (0, 0)
+
+
+async def test_a_turn_that_was_stopped_says_nothing_of_the_agent() -> None:
+    """Whoever stops an answer leaves the agent's record as it was."""
+    bot = TestBot(transport=ScriptedTransport.answering(lambda _request: [asyncio.Event()]))
+    async with bot.running():
+        await bot.push("hello")
+        async with asyncio.timeout(5):
+            while not (await look(bot)).agents[0].running:  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0)
+        await bot.push("!stop")
+        await bot.pop()
+        row = (await look(bot)).agents[0]
+    assert (row.answers, row.failure, row.answered_s) == ("unknown", "", None)
 
 
 async def test_a_surface_that_admits_nobody_serves_nobody() -> None:
