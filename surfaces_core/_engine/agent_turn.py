@@ -328,7 +328,8 @@ class AgentTurns:
             raise several.exceptions[0] from several.exceptions[0].__cause__
         finally:
             self._showing[address] -= 1
-            self._showing += Counter()  # forgets those with none
+            if not self._showing[address]:
+                del self._showing[address]
         if not (work.stopped or work.amendments):  # what was cut says nothing of the agent
             self._peers.ended(request.agent.id, gathered.failure)
         if isinstance(gathered.failure, Unavailable) and not gathered.heard:
@@ -352,7 +353,7 @@ class AgentTurns:
         return Drafts(
             surface=surface,
             pace=surface.pace,
-            base=replace(draft_of(entry, self._book.asker(entry.message)), device="", first_at=0.0),
+            base=draft_of(entry, self._book.asker(entry.message)),
             before_first=before_first,
             behind=lambda: self._deliveries[address.surface].behind(address),
             alone=lambda: self._showing[address] <= 1,

@@ -144,7 +144,7 @@ class Drafts:
 
 
 def draft_of(entry: Entry, asker: str) -> Draft:
-    """The draft of this try while there is nothing to show; `asker` as in `Draft`."""
+    """The draft of this try before anything of it shows; `asker` as in `Draft`."""
     message = entry.message
     return Draft(
         key=f"{entry.turn}.0",
@@ -153,8 +153,6 @@ def draft_of(entry: Entry, asker: str) -> Draft:
         address=message.address,
         attempt=entry.attempts,
         version=0,
-        device=entry.shown_on,
-        first_at=entry.shown_at,
         thread=message.thread,
         reply_to=message.event_id if asker else "",
         asker=asker,

@@ -48,6 +48,7 @@ class Lanes(Generic[T]):
         self._work = work
         self._limit = limit
         self._lanes: dict[Hashable, _Lane[T]] = {}
+        self._items = 0
         self._ready: asyncio.Queue[_Lane[T] | None] = asyncio.Queue()
         self._stopping = False
         self._empty = asyncio.Event()
@@ -63,6 +64,7 @@ class Lanes(Generic[T]):
             self._empty.clear()
             self._ready.put_nowait(lane)
         lane.items.append(item)
+        self._items += 1
 
     def starts_now(self, name: Hashable, others: int = 0) -> bool:
         """Whether the next item of a lane will be begun at once, `others` lanes being put before it."""
@@ -75,7 +77,7 @@ class Lanes(Generic[T]):
 
     def __len__(self) -> int:
         """Items of all lanes that are not done."""
-        return sum(len(lane.items) for lane in self._lanes.values())
+        return self._items
 
     @property
     def waiting(self) -> int:
@@ -158,6 +160,7 @@ class Lanes(Generic[T]):
                 lane.timer = asyncio.get_running_loop().call_later(delay, self._rejoin, lane)
                 continue
             lane.items.popleft()
+            self._items -= 1
             if lane.items:
                 self._ready.put_nowait(lane)
             else:

@@ -25,6 +25,8 @@ def prompt(message: Inbound, stored: Sequence[str]) -> str:
 
 def kept(message: Inbound, paths: Sequence[str]) -> Inbound:
     """A message that can be asked again when its files are in the workspace already."""
+    if message.text.strip() and not message.attachments:
+        return message
     names = [path.rpartition("/")[2] for path in paths]
     text = message.text if message.text.strip() else words.VOICE_MESSAGE(name=", ".join(names))
     return replace(message, text=text, attachments=())

@@ -169,7 +169,9 @@ class Turns:
             if not (self.lanes.depth(spot) or self.urgent.depth(spot) or coming[False, spot]):
                 self._told.discard((spot, "full"))  # what was too much then is answered: this is another time
             person = (spot.address.surface, entry.message.sender)
-            entry = replace(entry, declined=self._declines.reason(entry.message, coming[False, spot], people[person]))
+            declined = self._declines.reason(entry.message, coming[False, spot], people[person])
+            if declined:
+                entry = replace(entry, declined=declined)
             people[person] += self._is_counted(entry)
             lanes = self._lanes(entry)
             lane = (lanes is self.urgent, spot)
@@ -401,9 +403,14 @@ class Turns:
             return  # where a message first shows, there it stays
         if not work.entry.shown:
             work.entry = await self._journal.mark_shown(work.entry, partly=False, device=surface.device)
-        draft = draft_of(work.entry, self._book.asker(message))
-        status = words.SETTING_UP() if making else words.WAITING()
-        await show(surface, replace(draft, version=1, status=status), surface.pace, self._log)
+        draft = replace(
+            draft_of(work.entry, self._book.asker(message)),
+            version=1,
+            status=words.SETTING_UP() if making else words.WAITING(),
+            device=work.entry.shown_on,
+            first_at=work.entry.shown_at,
+        )
+        await show(surface, draft, surface.pace, self._log)
 
     async def _finish(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -43,6 +44,8 @@ from surfaces_core.errors import ConfigError
 BASICS = Offer(group="surfaces.hooks", name="basics", value=basics.__name__, distribution="surfaces-core", version="")
 UNWIND_S = 15.0
 """How long a host that fails may take to put away what it works on."""
+COLLECT_EVERY = 10_000
+"""So many new objects between two looks for rings of them: nearly all that a message makes goes without a look."""
 
 
 def hooks_of(config: Config) -> Hooks:
@@ -165,6 +168,7 @@ async def run(config: Config, deadline: Deadline) -> None:
     Whatever happens, the end comes in time.
     """
     started = time.monotonic()
+    gc.set_threshold(COLLECT_EVERY)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     engine: Engine | None = None
 
@@ -215,6 +219,8 @@ def _tell_of(engine: Engine, config: Config, started: float) -> None:
         facts = {"version": version("surfaces-core"), "pid": os.getpid(), "surfaces": list(config.surfaces)}
         announce({**facts, "seconds": round(time.monotonic() - started, 3)})
         tell_files(config.source, config.registry.source)
+
+        gc.freeze()  # what the start made stays: thousands of rooms need not be looked through again and again
 
     engine.on_ready = ready
     if config.registry.source.file != config.source.file:  # else there is more in the file than was taken up now

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from email.utils import mktime_tz, parsedate_tz
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -121,8 +122,9 @@ def _header_wait(value: str, date: str) -> float | None:
     return None if then is None else then - (time.time() if now is None else now)
 
 
+@lru_cache(maxsize=8)
 def http_date(value: str) -> float | None:
-    """Unix seconds."""
+    """Unix seconds; kept, for a homeserver says the same for a second."""
     try:
         parts = parsedate_tz(value)
         return None if parts is None else float(mktime_tz(parts))

@@ -92,7 +92,8 @@ def say(content: Mapping[str, Any], sender: str) -> Said | Skipped:
     if msgtype.startswith("m.key.verification."):
         return Skipped("verification")
     said = _READERS.get(msgtype, _text)(content, sender)
-    return said if isinstance(said, Skipped) else replace(said, quote=_body(content)[1])
+    quote = _body(content)[1]
+    return replace(said, quote=quote) if quote and isinstance(said, Said) else said
 
 
 def sticker(content: Mapping[str, Any], _: str) -> Said | Skipped:
