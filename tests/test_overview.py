@@ -100,6 +100,7 @@ def failing(times: int) -> AgentFacts:
         (replace(FACTS, agents={}), "served", "Users are being served."),
         (replace(FACTS, agents={"agent-0": AgentFacts()}), "served", "Users are being served."),
         (reported(dead_letters=7), "served", "Users are being served."),
+        (reported(held="it crashed"), "not served", "the host is held: it crashed"),
         (reported(stopping=True), "not served", "the host is stopping"),
         (reported(storage=StorageState(writable=False, problem="full")), "not served", "cannot be written: full"),
         (reported(loop_lag_s=1.5), "degraded", "the event loop was 1.5 s late"),

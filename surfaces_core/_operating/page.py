@@ -103,6 +103,8 @@ Cell = tuple[str, str]
 
 def _section(title: str, rows: Sequence[Sequence[Cell]]) -> str:
     head, *others = rows
+    if not others:  # a host that is held has none
+        return ""
     names = "".join(f"<th>{escape(text)}</th>" for _, text in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in others)
     return f"<section><h2>{escape(title)}</h2><div><table><tr>{names}</tr>{body}</table></div></section>"

@@ -38,10 +38,12 @@ def _lines(told: Line) -> Iterator[str]:
     yield printable(told["verdict"])
     for why in told["reasons"]:
         yield printable(f"! {why['problem']}: {why['remedy']}" if len(told["reasons"]) > 1 else f"! {why['remedy']}")
-    yield ""
-    yield from table(_surfaces(told))
-    yield ""
-    yield from table(_agents(told), elastic=3)
+    if told["surfaces"]:
+        yield ""
+        yield from table(_surfaces(told))
+    if told["agents"]:
+        yield ""
+        yield from table(_agents(told), elastic=3)
     if told["agents_left_out"]:
         yield f"and {told['agents_left_out']} more agents"
     yield ""
