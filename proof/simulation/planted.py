@@ -11,7 +11,9 @@ from typing import Any
 
 from surfaces_core._engine import journal, lanes, turns
 from surfaces_core._engine.conversations import Book
+from surfaces_core._engine.declines import Declines
 from surfaces_core._engine.delivery import Delivery
+from surfaces_core._engine.handling import Handling
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.staging import Staging
@@ -143,7 +145,8 @@ def last_first(plant: Plant) -> None:
 
 def told_each_time(plant: Plant) -> None:
     """What is to be said once is said each time."""
-    plant(Turns, "_once", lambda _self, _address, line, _topic="": [Say(text=line)])
+    plant(Handling, "_once", lambda _self, _message, line: [Say(text=line)])
+    plant(Declines, "_is_first", lambda _self, _spot: True)
 
 
 def deaf_to_the_end(plant: Plant) -> None:

@@ -25,6 +25,12 @@ class Declines:
         self._lanes = lanes
         self._calls = calls
         self._log = log
+        self._told_full: set[Spot] = set()
+        """Where it was said that a lane is full, since it was last caught up with."""
+
+    def caught_up(self, spot: Spot) -> None:
+        """What was too much in a lane is answered: the next time is another time."""
+        self._told_full.discard(spot)
 
     def reason(self, message: Inbound, coming: int, of_person: int) -> str:
         """Why a message is declined; the numbers say how many come before it, in its lane and of its person."""
@@ -37,15 +43,21 @@ class Declines:
             return "TOO_MANY_WAITING"
         return self._limits.admit(message)
 
-    def outcome(self, message: Inbound, reason: str, lane_told: bool) -> Outcome:
+    def outcome(self, message: Inbound, reason: str) -> Outcome:
         """What it comes to: said once a burst, and kept, as far as a flood can be."""
         tell, keep = self._limits.declined(message, reason)
-        told = lane_told if reason == "LANE_FULL" else not tell
-        says = [] if told else [Say(text=self._line(message, reason))]
+        if reason == "LANE_FULL":
+            tell = self._is_first(Spot.of(message))
+        says = [Say(text=self._line(message, reason))] if tell else []
         if keep:
             return Outcome(says=says, kind="dead", dead=reason)
         self._log.warning("message.declined", reason=reason)
         return Outcome(says=says, kind="refused")
+
+    def _is_first(self, spot: Spot) -> bool:
+        first = spot not in self._told_full
+        self._told_full.add(spot)
+        return first
 
     def _line(self, message: Inbound, reason: str) -> str:
         match reason:

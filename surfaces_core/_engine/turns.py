@@ -1,7 +1,7 @@
 """Turns: what each inbox entry comes to.
 
-refuse? → open question? → command? → agent; whatever it is, the answer leaves through the outbox in
-the transaction that ends the entry.
+Each waits for its place and is tried until it comes to something; what it asks for is handled, and
+the answer leaves through the outbox in the transaction that ends the entry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
-from surfaces_core._config.discovery import Hooks
 from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import limits, words
 from surfaces_core._engine.acknowledging import Acknowledgements
@@ -23,29 +22,26 @@ from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.amendments import AMENDING, Amendments
 from surfaces_core._engine.answers import Answers
 from surfaces_core._engine.calls import Calls
-from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.declines import Declines
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.drafts import draft_of, show
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import backoff
+from surfaces_core._engine.handling import Handling
 from surfaces_core._engine.journal import Entry, Journal, begun
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.limits import Limits
 from surfaces_core._engine.log import about
-from surfaces_core._engine.moves import Moves
-from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
 from surfaces_core._engine.redaction import Said
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.steps import stepping
-from surfaces_core._engine.work import Effect, Outcome, Say, Work
+from surfaces_core._engine.work import Outcome, Say, Work
 from surfaces_core.contracts import Surface
-from surfaces_core.errors import CommandError, Rejected, StateError, SurfacesError, Unavailable
+from surfaces_core.errors import CommandError, StateError, SurfacesError, Unavailable
 from surfaces_core.events import Inbound, Kind, Observed, Postponed, StepEnded, TurnEnded
-from surfaces_core.i18n import translated
 
 MAX_CRASHES = 3
 """An entry whose work ended this often with the process is put aside: it may be what kills it."""
@@ -55,8 +51,6 @@ LOOK_AGAIN_S = 0.25
 AT_ONCE = (*AMENDING, Kind.REACTION)
 """What does not wait behind the running turn: it may be about it."""
 URGENT_AT_ONCE = 8
-LOST = "LOST_CONVERSATION"
-"""The code of a surface that can't say whose a conversation is."""
 LONG_WAIT_S = 5.0
 """A person who has to wait longer is told at once."""
 LONGEST_WAIT_S = 3600.0
@@ -73,12 +67,10 @@ class Turns:
         journal: Journal,
         book: Book,
         languages: Languages,
-        moves: Moves,
         agents: AgentTurns,
         calls: Calls,
         questions: Questions,
-        pushes: Pushes,
-        hooks: Hooks,
+        handling: Handling,
         surfaces: Mapping[str, Surface],
         deliveries: Mapping[str, Delivery],
         observe: Callable[[Observed], None],
@@ -88,14 +80,11 @@ class Turns:
         self._journal = journal
         self._book = book
         self._languages = languages
-        self._moves = moves
         self._agents = agents
-        self._hooks = hooks
         self._calls = calls
-        self._comings = Comings(prefix=settings.prefix, book=book, calls=calls, moves=moves, surfaces=surfaces, log=log)
         self._acknowledgements = Acknowledgements(surfaces, log)
         self._questions = questions
-        self._pushes = pushes
+        self._handling = handling
         self._answers = Answers(journal, surfaces, book)
         self._surfaces = surfaces
         self._deliveries = deliveries
@@ -104,8 +93,6 @@ class Turns:
         self.lanes: Lanes[Entry] = Lanes(self._work, settings.max_concurrent_turns)
         self.urgent: Lanes[Entry] = Lanes(self._work, URGENT_AT_ONCE)
         """What must not wait for a place among the turns: it may be what frees one."""
-        self._told: set[tuple[Spot, str]] = set()
-        """What is said once a conversation while the process lives, or until it is taken out."""
         self._works: dict[tuple[bool, Spot], Work] = {}
         """What is worked on now, urgent or not, until its answer is to be stored."""
         self._alone_until = 0.0
@@ -167,7 +154,7 @@ class Turns:
                 return entry
             spot = Spot.of(entry.message)
             if not (self.lanes.depth(spot) or self.urgent.depth(spot) or coming[False, spot]):
-                self._told.discard((spot, "full"))  # what was too much then is answered: this is another time
+                self._declines.caught_up(spot)
             person = (spot.address.surface, entry.message.sender)
             declined = self._declines.reason(entry.message, coming[False, spot], people[person])
             if declined:
@@ -448,98 +435,17 @@ class Turns:
         if self._asks(entry):  # who wanted to stop it came too late, and meant no later one
             self._stop_next.discard(Spot.of(entry.message))
 
-    # What an entry asks for
-
     async def _handle(self, work: Work) -> Outcome:
-        entry = work.entry
+        entry, spot = work.entry, Spot.of(work.entry.message)
         if work.stopped:
             return Outcome(says=[Say(text=words.STOPPED())], kind="stopped")
         if entry.crashes >= MAX_CRASHES:
             return Outcome(says=[Say(text=words.POISON())], kind="dead", dead="CRASHED")
-        message = entry.message
-        if entry.withdrawn:
-            return await self._agents.withdraw(entry)
-        if entry.answers:
-            return await self._calls.answered(entry, self._book.at(message.address))
-        if message.kind is Kind.MESSAGE:
-            return await self._message(work)
-        return await self._event(entry)
-
-    async def _event(self, entry: Entry) -> Outcome:
-        """What comes of something that is no message."""
-        message = entry.message
-        match message.kind:
-            case Kind.START:
-                return await self._comings.start(entry)
-            case Kind.LEFT:
-                await self._comings.leave(message)
-                return Outcome()
-            case Kind.RENAMED:
-                await self._book.renamed(message.address, message.text)
-                return Outcome()
-            case Kind.MOVED:
-                return await self._moves.run(entry)
-            case Kind.GAP:
-                line = translated(type(self._surfaces[message.address.surface]).__module__, message.text)
-                return Outcome(says=[Say(text=line)], kind="dead", dead=message.cause or "PASSED_OVER")
-            case Kind.PUSH:
-                return self._pushes.handle(entry)
-            case Kind.REACTION:
-                return Outcome(effect=self._questions.reacted(entry) or Effect())
-            case _:
-                return Outcome()
-
-    async def _message(self, work: Work) -> Outcome:
-        entry, message = work.entry, work.entry.message
-        if entry.declined:
-            lane_told = entry.declined == "LANE_FULL" and not self._once(message, "", "full")
-            return self._declines.outcome(message, entry.declined, lane_told)
-        refusal = self._refusal(message)
-        if refusal is not None:
-            return Outcome(says=[Say(text=refusal)], kind="refused")
-        lost = ""
-        try:
-            binding = await self._book.adopt(message)
-        except Rejected as error:
-            if error.code != LOST:
-                raise
-            binding, lost = None, error.public
-        command, rest = self._calls.parse(message)
-        if rest is not None:
-            outcome = await self._calls.run(entry, binding, command, rest)
-            files = await self._agents.stage(entry, binding) if binding and message.attachments else []
-            return replace(outcome, says=[*outcome.says, *files])
-        meant = self._questions.meant(entry)
-        if meant is not None:
-            return await self._calls.answered(replace(entry, answers=meant[0].key, answer=meant[1]), binding)
-        if lost:
-            return Outcome(says=self._once(message, lost), kind="failed")
-        if binding is None:
-            return await self._comings.welcome(entry)
-        if not self.behind(message) and not self.urgent.depth(Spot.of(message)):
-            self._told.discard((Spot.of(message), "full"))
-        if message.sender != binding.owner and not binding.shared:
-            return Outcome(says=self._once(message, words.NOT_YOURS()), kind="refused")
-        if binding.archived:
-            return Outcome(says=[Say(text=words.ARCHIVED(prefix=self._settings.prefix))], kind="refused")
-        binding, moved = await self._moves.settle(entry, binding)
-        outcome = await self._agents.run(work, binding)
-        told, changes = self._moves.introduction(entry, binding)
-        return replace(outcome, says=[*outcome.says, *moved, *told], changes={**outcome.changes, **changes})
-
-    def _refusal(self, message: Inbound) -> str | None:
-        """What a plugin says against a message; a bug in one refuses too."""
-        answer: object = self._hooks.manager.hook.surfaces_refuse(message=message)
-        if not isinstance(answer, str | None):
-            raise TypeError(f"a plugin refused with a {type(answer).__name__}")
-        return answer
-
-    def _once(self, message: Inbound, line: str, topic: str = "") -> list[Say]:
-        told = (Spot.of(message), topic or line)
-        if told in self._told:
-            return []
-        self._told.add(told)
-        return [Say(text=line)]
+        if entry.declined and not entry.withdrawn:
+            return self._declines.outcome(entry.message, entry.declined)
+        if self._lanes(entry) is self.lanes and not self.behind(entry.message) and not self.urgent.depth(spot):
+            self._declines.caught_up(spot)
+        return await self._handling.handle(work)
 
 
 def _is_suspect(entry: Entry) -> bool:

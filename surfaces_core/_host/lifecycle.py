@@ -23,12 +23,14 @@ from surfaces_core._config.settings import HostSettings, OpsSettings, PushSettin
 from surfaces_core._engine import choosing, forgetting, lasts
 from surfaces_core._engine.agent_turn import AgentTurns
 from surfaces_core._engine.calls import Calls
+from surfaces_core._engine.coming import Comings
 from surfaces_core._engine.consults import Consults
 from surfaces_core._engine.conversations import Book
 from surfaces_core._engine.delivery import Delivery
 from surfaces_core._engine.desk import Doors
 from surfaces_core._engine.foreign import contained
 from surfaces_core._engine.gate import Gate, backoff
+from surfaces_core._engine.handling import Handling
 from surfaces_core._engine.history import History
 from surfaces_core._engine.inlet import Push, Refused, taking
 from surfaces_core._engine.journal import Changes, Entry, Journal
@@ -198,18 +200,31 @@ class Engine:
             observe=self.observe,
             log=self.log,
         )
-        return Turns(
-            settings=self.settings,
-            journal=self.journal,
+        prefix, surfaces = self.settings.prefix, self.drivers.surfaces
+        handling = Handling(
+            prefix=prefix,
             book=self.book,
-            languages=self.languages,
             moves=self.moves,
+            comings=Comings(
+                prefix=prefix, book=self.book, calls=calls, moves=self.moves, surfaces=surfaces, log=self.log
+            ),
             agents=agents,
             calls=calls,
             questions=self.questions,
             pushes=self.pushes,
             hooks=self.hooks,
-            surfaces=self.drivers.surfaces,
+            surfaces=surfaces,
+        )
+        return Turns(
+            settings=self.settings,
+            journal=self.journal,
+            book=self.book,
+            languages=self.languages,
+            agents=agents,
+            calls=calls,
+            questions=self.questions,
+            handling=handling,
+            surfaces=surfaces,
             deliveries=self.deliveries,
             observe=self.observe,
             log=self.log,
