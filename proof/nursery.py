@@ -168,6 +168,9 @@ def _become(order: dict[str, Any], stdout: int, stderr: int) -> None:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
+    # The streams that were there would take the new files for what the old ones were, such as files with places.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(order["env"])
     importlib.reload(importlib.import_module("surfaces_core._engine.killpoints"))  # reads the environment
