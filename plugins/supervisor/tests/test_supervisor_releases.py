@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from surfaces_supervisor import rolling
-from surfaces_supervisor.releases import KEPT, File, Release, Releases
+from surfaces_supervisor.recording import main as record
+from surfaces_supervisor.releases import KEPT, File, Release, Releases, digest_of
 from surfaces_supervisor.versions import CannotInstall, differences
 
 
@@ -147,3 +149,22 @@ def test_a_release_says_how_it_differs_and_shows_no_content(desk: Desk) -> None:
     desk.write("a\nsecret: 2\n", "x")
     new = desk.release(2.0, {"a": "2", "c": "1"})
     assert rolling.changes(new, old) == ["config: 1 lines in, 1 out", "a 1 -> 2", "b 1 -> (none)", "c (none) -> 1"]
+
+
+@pytest.mark.parametrize("changed", ["config", "agents", None])
+def test_only_what_the_host_has_read_is_recorded(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str | None
+) -> None:
+    """What somebody has written since ran nowhere."""
+    desk.write("a", "x")
+    files = {"config": desk.config, "registry": desk.agents}
+    told = {name: [str(path), digest_of(path.read_bytes())] for name, path in files.items()}
+    desk.write("b" if changed == "config" else "a", "y" if changed == "agents" else "x")
+    code = record([str(tmp_path / "surfaces.supervisor"), json.dumps(told)])
+    said = capsys.readouterr().out.strip()
+    if changed:
+        assert (code, desk.list.all()) == (1, [])
+        assert f"{changed.replace('config', 'surfaces')}.yaml" in said
+    else:
+        assert [one.id for one in desk.list.all()] == [said]
+        assert "surfaces-core" in desk.list.all()[0].versions
