@@ -44,8 +44,6 @@ def load(path: Path) -> Config:
     """A config, as far as it matters here. Raises `ConfigError`."""
     config, problems = survey(path, needed=NEEDED)
     grave = [problem for problem in problems if not problem.where or problem.where.split(".")[0] in NEEDED]
-    if not config.storage.use and not grave:
-        grave = list(problems)
     if grave:
         raise together(grave)
     return config
