@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ async def asked(host: HeldHost, do: str) -> dict[str, object]:
 
 async def test_a_held_host_lets_operators_look_and_act(config: Config) -> None:
     """It says that it is held and why, and a dead letter that is retried then is answered when the host runs again."""
-    steps = [GONE, Text("at last")]
+    steps: list[Any] = [GONE, Text("at last")]
     transport = ScriptedTransport.answering(lambda _request: [steps.pop(0)])
     bot = TestBot(transport=transport, settings=HostSettings(max_tries=1, retry_base_s=0.001, retry_cap_s=0.002))
     async with bot.running():
