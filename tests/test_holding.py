@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from surfaces_core._host.holding import HeldHost, load
 from surfaces_core._operating.requests import Request, answer
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_storage import MemoryStorage
-from surfaces_core.testing.scripted_transport import ScriptedTransport
+from surfaces_core.testing.scripted_transport import ScriptedTransport, Step
 
 REASON = "3 unclean ends in 12 s"
 GONE = Unavailable("no agent there", code="AGENT_UNREACHABLE")
@@ -45,7 +44,7 @@ async def asked(host: HeldHost, do: str) -> dict[str, object]:
 
 async def test_a_held_host_lets_operators_look_and_act(config: Config) -> None:
     """It says that it is held and why, and a dead letter that is retried then is answered when the host runs again."""
-    steps: list[Any] = [GONE, Text("at last")]
+    steps: list[Step] = [GONE, Text("at last")]
     transport = ScriptedTransport.answering(lambda _request: [steps.pop(0)])
     bot = TestBot(transport=transport, settings=HostSettings(max_tries=1, retry_base_s=0.001, retry_cap_s=0.002))
     async with bot.running():
