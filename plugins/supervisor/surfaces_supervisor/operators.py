@@ -26,7 +26,8 @@ from surfaces_supervisor.rolling import Plan
 from surfaces_supervisor.versions import CannotInstall, installed_versions
 
 LOOK_S = 0.1
-NOBODY = "no supervisor runs for {config}; start the host again yourself, like `systemctl restart surfaces`"
+NOBODY = "no supervisor listens in {folder}; is it started with another --folder?"
+BY_HAND = "no supervisor runs here: start the host again yourself, like `systemctl restart surfaces`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,11 @@ def status(rest: Sequence[str]) -> int:
     parser = Parser("supervise status", "How the supervisor of a config is, and the host under it.")
     parser.add_argument("--json", action="store_true", help="as one JSON document, for programs")
     options = parser.parse_args(rest)
+    place = Place.of(options)
     try:
-        found = Place.of(options).status()
+        found = place.status()
     except NobodyThere:
-        return complain(NOBODY.format(config=options.config), os.EX_UNAVAILABLE)
+        return complain(NOBODY.format(folder=place.folder), os.EX_UNAVAILABLE)
     if options.json:
         say(json.dumps(found))
         return os.EX_OK
@@ -89,7 +91,7 @@ def resume(rest: Sequence[str]) -> int:
         with Line(place.folder) as line:
             answer = line.ask("resume")
     except NobodyThere:
-        return complain(NOBODY.format(config=options.config), os.EX_UNAVAILABLE)
+        return complain(NOBODY.format(folder=place.folder), os.EX_UNAVAILABLE)
     if "error" in answer:
         return complain(answer["error"], os.EX_USAGE)
     say("the host starts again; `surfaces supervise status` says how it goes")
@@ -175,7 +177,7 @@ def _carried_out(place: Place, made: Plan, wait_s: float) -> int:
         for kept in rolling.carry_out(made):
             say(f"what was there is kept as {kept}")
         if line is None:
-            say(NOBODY.format(config=place.config))
+            say(BY_HAND)
             return os.EX_OK
         with suppress(NobodyThere):
             line.ask("go")

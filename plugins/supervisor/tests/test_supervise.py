@@ -23,6 +23,8 @@ import pytest
 from proof.processes import HOST, Program
 
 pytestmark = pytest.mark.slow
+PATIENCE_S = 120.0
+"""Several hosts start one after the other, on a machine that may have much else to do."""
 MARKER = "xylophone"
 """Said by people, and nowhere else."""
 
@@ -157,7 +159,7 @@ class Site:
         """The exit code of a command, and everything that it says."""
         async with self.program(*words, name="command") as program:
             said = await program.rest()
-            return await program.ended(), said + program.log()
+            return await program.ended(PATIENCE_S), said + program.log()
 
     async def status(self) -> dict[str, Any]:
         """How the supervisor is."""
@@ -178,7 +180,7 @@ class Site:
 
     async def until(self, condition: Any) -> None:
         """Wait until something is so."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():  # noqa: ASYNC110 - a file has no event for this
                 await asyncio.sleep(0.02)
 
@@ -214,7 +216,7 @@ async def test_a_host_that_dies_every_second_message(site: Site) -> None:
 
     site.say(*words(3, 6))
     async with site.supervisor("--settle-s", "600") as supervisor:
-        await supervisor.logged("host.held")
+        await supervisor.logged("host.held", PATIENCE_S)
         told = list(site.told)
         assert await site.get("/livez") == (200, '{"live": true}\n')
         code, ready = await site.get("/readyz")
@@ -240,11 +242,11 @@ async def test_a_bad_config_is_rolled_back(site: Site) -> None:
     """What cannot start is held with its reason; the last config that ran comes back, and the bad one is kept."""
     good = site.config.read_text()
     async with site.supervisor() as supervisor:
-        await supervisor.logged("supervise.recorded")
+        await supervisor.logged("supervise.recorded", PATIENCE_S)
         assert await supervisor.stop() == 0
     site.config.write_text(good.replace('"echo"}', '"nobody"}'))
     async with site.supervisor(name="bad") as supervisor:
-        await supervisor.logged("supervise.held")
+        await supervisor.logged("supervise.held", PATIENCE_S)
         code, said = await site.run("supervise", "status")
         assert code == 0
         assert "exit code 78 (configuration or revoked credentials): CONFIG: agents[0].transport" in said
@@ -255,7 +257,7 @@ async def test_a_bad_config_is_rolled_back(site: Site) -> None:
         assert site.config.read_text() == good
         (rejected,) = site.folder.glob("surfaces.yaml.rejected-*")
         assert "nobody" in rejected.read_text()
-        await supervisor.logged("supervise.recorded")
+        await supervisor.logged("supervise.recorded", PATIENCE_S)
         code, listed = await site.run("releases")
         assert (code, "  runs" in listed, len(listed.splitlines())) == (0, True, 1), listed
         assert await supervisor.stop() == 0
@@ -274,16 +276,16 @@ async def test_a_bad_version_is_rolled_back(site: Site) -> None:
     old = site.folder / "old"
     old.mkdir()
     async with site.supervisor("--crashes", "2") as supervisor:
-        await supervisor.logged("supervise.recorded")
+        await supervisor.logged("supervise.recorded", PATIENCE_S)
         for path in packages.glob("fragile*"):
             path.rename(old / path.name)
         zipfile.ZipFile(wheels["2.0"]).extractall(packages)
         os.kill((await site.status())["host_pid"], signal.SIGKILL)
-        await supervisor.logged("host.held")
+        await supervisor.logged("host.held", PATIENCE_S)
         local = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(site.folder)}
         async with site.program("rollback", name="rollback", **local) as rollback:
             said = await rollback.rest()
-            assert await rollback.ended(60) == 0, said + rollback.log()
+            assert await rollback.ended(PATIENCE_S) == 0, said + rollback.log()
         assert "fragile 2.0 -> 1.0" in said
         assert "ready since" in said
         assert [path.name for path in packages.glob("fragile-*")] == ["fragile-1.0.dist-info"]
@@ -296,10 +298,10 @@ async def test_a_hung_host_is_ended_and_its_supervisor_leaves_none_behind(site: 
     site.configure(hooks=["hanging"])
     async with site.supervisor("--watchdog-s", "5", "--crashes", "1") as supervisor:
         site.say(MARKER)
-        await supervisor.logged("supervise.hung")
-        await supervisor.logged("killed by SIGABRT: it hung")
+        await supervisor.logged("supervise.hung", PATIENCE_S)
+        await supervisor.logged("killed by SIGABRT: it hung", PATIENCE_S)
         assert "hanging.py" in supervisor.log()
-        await supervisor.logged("host.held")
+        await supervisor.logged("host.held", PATIENCE_S)
         host = (await site.status())["host_pid"]
         second = site.supervisor(name="second")
         async with second:
@@ -321,12 +323,12 @@ async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> Non
         notify.bind(name)
         notify.setblocking(False)
         async with site.supervisor(NOTIFY_SOCKET=name, WATCHDOG_USEC="60000000") as supervisor:
-            await supervisor.logged("supervise.alone")
+            await supervisor.logged("supervise.alone", PATIENCE_S)
             found = await site.status()
             assert (found["state"], found["host_pid"]) == ("held", None)
             assert "is no valid YAML" in found["reason"]
             site.config.write_text(good)
-            await supervisor.logged("supervise.recorded")
+            await supervisor.logged("supervise.recorded", PATIENCE_S)
             assert await supervisor.stop() == 0
         heard = [await loop.sock_recv(notify, 1000) for _ in range(6)]
     assert heard[:2] == [b"STATUS=starting", b"WATCHDOG=1"]
