@@ -115,4 +115,4 @@ def test_a_supervisor_is_told_why_a_host_ends(
         notify.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         say_why(error)
-        assert notify.recv(1000).decode() == f"STATUS={said}"
+        assert notify.recv(1000).decode() == f"STATUS={said}\nX_SURFACES_END={said}"

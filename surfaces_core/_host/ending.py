@@ -126,7 +126,8 @@ def say_why(error: BaseException) -> None:
         reason = f"FILE: {printable(_of_system(cause))}"
     else:  # what a bug says of itself may be anything
         reason = f"BUG: {type(cause).__qualname__}; its log has the rest"
-    tell("STATUS=" + " ".join(reason.split()))
+    line = " ".join(reason.split())
+    tell(f"STATUS={line}\nX_SURFACES_END={line}")
 
 
 class Deadline:

@@ -172,6 +172,6 @@ async def hold(config: Config, reason: str, deadline: Deadline) -> None:
         if config.ops is not None:
             await stack.enter_async_context(serving(config.ops, host.pages(), log.logger()))
         log.logger().warning("host.held", reason=reason, entries=len(backlog.entries), parts=len(backlog.parts))
-        announce({"held": reason, "pid": os.getpid()})
+        announce({"reason": reason, "pid": os.getpid()}, "HELD")
         await host.run(storage.control, stop)
     log.logger().info("host.closed")

@@ -236,7 +236,7 @@ def _status(engine: Engine) -> str:
     return f"{'Ready' if report.ready else 'Not ready'}{': ' if said else ''}{said}"[:500]
 
 
-def announce(facts: dict[str, object]) -> None:
-    """Say that the host is ready: one line on standard output, and systemd where it asked."""
-    log.Sink(sys.stdout).write(f"READY {json.dumps(facts)}\n")
+def announce(facts: dict[str, object], word: str = "READY") -> None:
+    """Say that the host is ready, or that it is held: one line on standard output; and a supervisor that asked."""
+    log.Sink(sys.stdout).write(f"{word} {json.dumps(facts)}\n")
     tell("READY=1")

@@ -28,6 +28,8 @@ class Child:
         self.ready = False
         self.status = ""
         """What it last said of itself."""
+        self.why = ""
+        """What it said of its end."""
         self.files: Mapping[str, list[str]] = {}
         """By which files it lives: what each is, its path and its digest."""
         self.aborted = False
@@ -69,6 +71,7 @@ class Child:
         for message in heard:
             self.ready = self.ready or message.get("READY") == "1"
             self.status = message.get("STATUS", self.status)
+            self.why = message.get("X_SURFACES_END", self.why)
             if "X_SURFACES_FILES" in message:
                 self.files = _files(message["X_SURFACES_FILES"])
         return bool(heard)

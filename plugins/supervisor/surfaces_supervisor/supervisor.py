@@ -135,13 +135,15 @@ class Supervisor:
         child = self._child
         if child is None:
             return
-        was_ready, files = child.ready, child.files
+        was_ready, files, status = child.ready, child.files, child.status
         if not child.listen():
             return
         if not child.aborted:
             self._hung_at = time.monotonic() + self._limits.watchdog_s
         if child.held or self._state not in ("starting", "ready"):
             return
+        if child.status != status:
+            self._voice.tell(f"STATUS={child.status}")
         if child.ready and not was_ready:
             self._become("ready")
             self._voice.tell("READY=1")
@@ -171,7 +173,7 @@ class Supervisor:
         child.listen()  # its last words
         self._child = None
         self._settle_at = self._hung_at = NEVER
-        self._log.info("supervise.ended", pid=child.pid, how=said_of(code), why=child.status)
+        self._log.info("supervise.ended", pid=child.pid, how=said_of(code), why=child.why)
         if self._state == "stopping":
             asked = child.held or -code in (signal.SIGTERM, signal.SIGINT)  # it may not have come to listen for them
             self._code = os.EX_OK if asked else code if code >= 0 else 128 - code
@@ -185,7 +187,7 @@ class Supervisor:
 
     def _follow(self, child: Child, code: int) -> None:
         """A host ended by itself."""
-        why = "it hung" if child.aborted else child.status
+        why = "it hung" if child.aborted else child.why
         match self._course.ended(code, time.monotonic(), why=why):
             case Done():
                 self._code = os.EX_OK
@@ -327,6 +329,7 @@ class Supervisor:
             "next_start_s": None if self._start_at == NEVER else round(max(0.0, self._start_at - time.monotonic()), 1),
             "pid": os.getpid(),
             "host_pid": None if child is None else child.pid,
+            "host_says": "" if child is None else child.status,
             "operators_served": child is not None and child.ready,
             "starts": self._starts,
             "unclean": self._course.unclean,
