@@ -73,12 +73,12 @@ async def test_a_held_host_lets_operators_look_and_act(config: Config) -> None:
         assert await bot.pop() == "at last"
 
 
-def test_what_is_wrong_with_other_sections_holds_no_hold_up(tmp_path: Path) -> None:
+def test_what_is_wrong_elsewhere_is_no_obstacle(tmp_path: Path) -> None:
     """A config that cannot run may be held: that it cannot run may be why."""
     path = tmp_path / "surfaces.yaml"
-    path.write_text(
-        f"{CONFIG}hooks: [1]\npush: {{tokens: 3}}\nnonsense: yes\n".replace("transport: echo", "transport: x")
-    )
+    wrong = CONFIG.replace("agents: [{id: a, transport: echo}]", "agents_file: agents.yaml\nhooks: [1]\nnonsense: yes")
+    path.write_text(wrong.replace("{memory: {}}", "3"))
+    (tmp_path / "agents.yaml").write_text("agents: [")
     assert load(path).storage.use == "memory"
 
 

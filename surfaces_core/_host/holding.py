@@ -43,7 +43,7 @@ NEEDED = ("storage", "host", "ops")
 def load(path: Path) -> Config:
     """A config, as far as it matters here. Raises `ConfigError`."""
     config, problems = survey(path, needed=NEEDED)
-    grave = [problem for problem in problems if not problem.where or problem.where.split(".")[0] in NEEDED]
+    grave = [problem for problem in problems if not config.storage.use or problem.where.split(".")[0] in NEEDED]
     if grave:
         raise together(grave)
     return config

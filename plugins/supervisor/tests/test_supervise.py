@@ -306,6 +306,7 @@ async def test_a_hung_host_is_ended_and_its_supervisor_leaves_none_behind(site: 
         assert "hanging.py" in supervisor.log()
         await supervisor.logged("host.held", PATIENCE_S)
         host = (await site.status())["host_pid"]
+        assert resident_mib(supervisor.pid) < 24
         second = site.supervisor(name="second")
         async with second:
             assert await second.ended() == os.EX_TEMPFAIL
@@ -341,6 +342,11 @@ async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> Non
     start = [b"STATUS=starting", b"STATUS=ready", b"READY=1"]
     assert [line for line in heard[3:] if line in start] == start
     assert b"STATUS=Opening the state" in heard
+
+
+def resident_mib(pid: int) -> float:
+    """What a process keeps in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _lives(pid: int) -> bool:
