@@ -81,9 +81,10 @@ async def test_nothing_goes_without_a_yes(house: House) -> None:
 
 
 async def test_a_running_host_keeps_its_state(house: House) -> None:
-    """75, naming the process."""
+    """75, naming the process; a dry run says the same."""
     async with house.host(name="again") as host:
         await host.ready()
-        assert "process" in await reset(house, "--mode", "local-only", "--yes", code=os.EX_TEMPFAIL)
+        for how in ("--yes", "--dry-run"):
+            assert "process" in await reset(house, "--mode", "local-only", how, code=os.EX_TEMPFAIL)
         assert await host.stop() == 0
     assert house.database.exists()

@@ -20,6 +20,7 @@ from surfaces_core._config.plain import printable
 from surfaces_core._config.settings import Config, Instance
 from surfaces_core._engine import log
 from surfaces_core._engine.journal import Journal
+from surfaces_core._engine.lease import Lease
 from surfaces_core._host import host
 from surfaces_core._program.arguments import log_level
 from surfaces_core._program.tables import say
@@ -97,6 +98,8 @@ async def _reset(config: Config, *, leaves: bool, pretend: bool) -> None:
     storage = make(
         "surfaces.storage", Storage, config.storage, Context(name="storage", log=log.logger(instance="storage"))
     )
+    if not storage.exclusive or (pretend and (storage.control is None or storage.control.exists())):
+        await _rests(storage, config.host.lease_s)
     if leaves:
         async with aclosing(_departed(config, storage, pretend=pretend)) as lines:
             async for line in lines:
@@ -105,6 +108,15 @@ async def _reset(config: Config, *, leaves: bool, pretend: bool) -> None:
         say(f"would remove the state: {storage.place or config.storage.use}")
     else:
         say(f"removed the state: {await storage.erase()}")
+
+
+async def _rests(storage: Storage, lease_s: float) -> None:
+    """Refuse, also in a dry run, what a host that runs would have refused. Raises `StateError`."""
+    async with storage:
+        lease = Lease(storage, lease_s)
+        if not storage.exclusive:
+            await lease.take()
+            await lease.release()
 
 
 async def _departed(config: Config, storage: Storage, *, pretend: bool) -> AsyncGenerator[str, None]:
