@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from proof.house import House, Person
 from proof.processes import HOST, Agent, Program, reference_agent
+from surfaces_core._program.backups import Manifest, _put_back
 from surfaces_testing.homeserver import FakeHomeserver
 
 pytestmark = pytest.mark.slow
@@ -92,6 +93,21 @@ async def test_a_backup_brings_its_config(house: House, tmp_path: Path) -> None:
     await command(house, "restore", str(archive), config=there)
     assert there.read_text() == house.config.read_text()
     assert stat.S_IMODE((there.parent / ".env").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("named", "is_told"), [("agents.yaml", False), ("/nowhere/agents.yaml", True)])
+def test_only_a_registry_that_is_not_found_has_to_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str, *, is_told: bool
+) -> None:
+    """Where the config names it where it was put nothing is left to do."""
+    config = tmp_path / "surfaces.yaml"
+    files = {"agents.yaml": b"agents: []", "surfaces.yaml": f"agents_file: {named}".encode()}
+    manifest = Manifest(
+        format=1, version="", made_at=0.0, rows=0, sha256="", config="surfaces.yaml", files=tuple(files)
+    )
+    _put_back(files, manifest, config)
+    assert (tmp_path / "agents.yaml").exists()
+    assert ("has to name it" in capsys.readouterr().out) is is_told
 
 
 async def test_an_archive_is_never_written_over(house: House, tmp_path: Path) -> None:

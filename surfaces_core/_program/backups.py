@@ -26,6 +26,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict
 
 from surfaces_core._config.config import load
+from surfaces_core._config.sources import dotenv, read
 from surfaces_core._engine import log
 from surfaces_core._operating.requests import Line, Request
 from surfaces_core._program.arguments import log_level
@@ -206,8 +207,22 @@ def _put_back(files: Mapping[str, bytes], manifest: Manifest, config: Path) -> N
             say(f"{target} is there and is kept")
             continue
         _written(target, files[name])
-        own = name in (manifest.config, DOTENV)  # the third is the registry, which may have been elsewhere
-        say(f"{target}: written" if own else f"{target}: written; `agents_file` has to name it where it is now")
+        say(f"{target}: written")
+    _say_of_registry(config, files)
+
+
+def _say_of_registry(config: Path, files: Mapping[str, bytes]) -> None:
+    """Where the registry was elsewhere, the config that came back does not name it where it is now."""
+    environment = {**dotenv(config.parent / DOTENV), **os.environ}
+    try:
+        _, data, _ = read(config, environment, ())
+    except ConfigError:  # which is said when it is read as a whole
+        return
+    named = data.get("agents_file")
+    if not isinstance(named, str) or (config.parent / named).exists():
+        return
+    if (now := config.parent / Path(named).name).name in files:
+        say(f"{now}: `agents_file` of {config} has to name it, for {named} is not there")
 
 
 def _written(target: Path, content: bytes) -> None:
