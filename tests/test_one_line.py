@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from surfaces_core._config.config import load
 from surfaces_core._engine import log
 from surfaces_core._host.ending import explain
+from surfaces_core._host.host import _built
 from surfaces_core._program.backups import _whole
 from surfaces_core.cli import main
 from surfaces_core.errors import ConfigError
@@ -80,6 +82,28 @@ def test_wrong_usage_has_its_code(said: Said, arguments: Sequence[str]) -> None:
     assert line.startswith("surfaces: USAGE: ")
     assert line.endswith("--help\n")
     assert "\x1b" not in line
+
+
+def test_a_start_tells_all_that_is_wrong(said: Said) -> None:
+    """A line each, the same as `surfaces check` says, and none twice."""
+    broken = CONFIG.replace("storage:", "storaje:").replace("{socket:", "{colour: red, socket:")
+    Path("surfaces.yaml").write_text(f"{broken}hooks: [nobody]\n")
+    code, _, lines = said("run")
+    assert code == os.EX_CONFIG
+    assert [line.split(": ")[2] for line in lines.splitlines()] == ["storaje", "surfaces.terminal.colour", "hooks[0]"]
+    assert lines == said("check")[2]
+
+
+def test_a_start_tells_all_that_is_wrong_with_plugins(said: Said) -> None:
+    """Also where the config itself is in order."""
+    text = CONFIG.replace("{socket:", "{colour: red, socket:") + "hooks: [nobody, nothing]\n"
+    Path("surfaces.yaml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        _built(load(Path("surfaces.yaml")))
+    assert explain(refused.value) == os.EX_CONFIG
+    lines = said("check")[2].splitlines()
+    assert lines[:3] == lines[3:]
+    assert len(lines) == 6
 
 
 def test_a_terminal_that_cannot_show_a_letter(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ async def test_a_revoked_login_is_renewed(house: House) -> None:
     [
         ({"hooks_": ["context"]}, "hooks_: unknown key, did you mean hooks?"),
         (
-            {"surfaces": {"matrix": {"homserver": "http://hs.test"}}},
+            {"surfaces": {"matrix": {"homserver": "http://hs.test", "access_token": "x"}}},
             "surfaces.matrix.homserver: unknown key, did you mean",
         ),
         ({"storage": {"use": "sqlight", "path": "x"}}, "sqlight"),

@@ -69,8 +69,10 @@ def all_of(steps: Iterable[Callable[[], object]]) -> None:
 
 
 def together(problems: Iterable[ConfigError]) -> ConfigError:
-    """The first of several problems, which knows the others."""
+    """The first of several problems, which alone knows all the others."""
     first, *others = problems
+    for other in others:
+        other.others = ()
     first.others = tuple(others)
     return first
 

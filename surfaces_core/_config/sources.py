@@ -18,6 +18,8 @@ Place = tuple[str | int, ...]
 """Where in a file a value stands, from its root."""
 MOST_BYTES = 8 << 20
 """Files larger than this are something else; a registry of ten thousand agents is much smaller."""
+UNKNOWN = "?"
+"""Stands in the place of what is missing and was told, so that nothing else is said to be missing for it."""
 DEEPEST = 20
 """How deep values may be nested."""
 _DEEPEST_TEXT = 500
@@ -227,9 +229,10 @@ class _Reader:
         self.problems.append(self._source.error(place, problem))
 
     def _missing(self, place: Place, problem: str) -> str:
-        if not place or place[0] in self._needed:
-            self._problem(place, problem)
-        return ""
+        if place and place[0] not in self._needed:
+            return ""
+        self._problem(place, problem)
+        return UNKNOWN
 
     def _secret(self, pairs: dict[str, Any], place: Place) -> Any:
         if len(pairs) != 1 or not place:

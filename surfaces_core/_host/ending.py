@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
+from surfaces_core._config.checking import each
 from surfaces_core._config.plain import printable
 from surfaces_core._engine import log
 from surfaces_core._engine.log import Sink
@@ -75,7 +76,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def explain(error: BaseException, *, verbose: bool = False, debug: bool = False) -> int:
-    """One line on standard error for what is expected, the traceback for a bug or when asked; the exit code.
+    """One line on standard error for each thing that is expected, the traceback for a bug or when asked; the exit code.
 
     With `verbose` what was behind it stands below, a line for each cause.
     """
@@ -85,7 +86,8 @@ def explain(error: BaseException, *, verbose: bool = False, debug: bool = False)
     if debug and known:
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
     if isinstance(cause, SurfacesError):
-        stderr.write(f"surfaces: {cause.code}: {printable(str(cause))}\n")
+        problems = each(cause) if isinstance(cause, ConfigError) else (cause,)
+        stderr.write("".join(f"surfaces: {problem.code}: {printable(str(problem))}\n" for problem in problems))
     elif isinstance(cause, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
     elif isinstance(cause, OSError):

@@ -9,14 +9,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from surfaces_core._config.checking import all_of, each
+from surfaces_core._config.checking import all_of, each, together
 from surfaces_core._config.discovery import Hooks, Offer, check_accounts, check_agents, check_settings, load_hooks, make
 from surfaces_core._config.settings import Config, Instance, Registry
 from surfaces_core._engine import basics, log
@@ -90,6 +90,17 @@ def check(config: Config) -> list[ConfigError]:
     return problems
 
 
+def with_found(read: Sequence[ConfigError], config: Config) -> list[ConfigError]:
+    """The problems that reading a config found, and those of its plugins that do not only follow from them."""
+    return [*read, *(found for found in check(config) if not _follows(found, read))]
+
+
+def _follows(found: ConfigError, problems: Sequence[ConfigError]) -> bool:
+    """Whether a problem is another one again, or comes of something missing inside of its place."""
+    known = [problem.where for problem in problems if problem.where]
+    return found.where in known or any(where.startswith(f"{found.where}.") for where in known)
+
+
 def _agent_models(transports: dict[str, type[Driver]]) -> dict[str, type[BaseModel]]:
     return {name: found.AgentSettings for name, found in transports.items() if issubclass(found, Transport)}
 
@@ -159,6 +170,16 @@ def check_registry(transports: Mapping[str, Transport], registry: Registry) -> N
     check_agents(registry, {name: transport.AgentSettings for name, transport in transports.items()})
 
 
+def _built(config: Config) -> Engine:
+    """As `build`, but what it refuses comes with all that is wrong beside it. Raises `ConfigError`."""
+    try:
+        return build(config)
+    except ConfigError as error:
+        refused = error
+    found = check(config)
+    raise together([*found, *(problem for problem in each(refused) if not _follows(problem, found))])
+
+
 # Running it ---------------------------------------------------------------------------------------
 
 
@@ -190,7 +211,7 @@ async def run(config: Config, deadline: Deadline) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
     deadline.loop = loop
-    engine = build(config)
+    engine = _built(config)
     engine.reloading = Reloading(
         Path(config.source.file), config.registry, partial(check_registry, engine.drivers.transports), log.logger()
     )

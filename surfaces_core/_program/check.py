@@ -32,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             raise
         return _refused([error], as_json=True)  # a program reads no other stream
-    problems = [*problems, *(found for found in host.check(config) if not _follows(found, problems))]
-    problems += _unknown(config, options.agent or ())
+    problems = [*host.with_found(problems, config), *_unknown(config, options.agent or ())]
     if problems:
         return _refused(problems, as_json=options.json)
     looks = asyncio.run(examine(config, online=not options.offline, probe=_probe(config, options)))
@@ -43,12 +42,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _show(options, config, looks, well=well)
     return os.EX_OK if well else os.EX_UNAVAILABLE
-
-
-def _follows(found: ConfigError, problems: Sequence[ConfigError]) -> bool:
-    """Whether a problem is another one again, or comes of something missing inside of its place."""
-    known = [problem.where for problem in problems if problem.where]
-    return found.where in known or any(where.startswith(f"{found.where}.") for where in known)
 
 
 def _refused(problems: Sequence[ConfigError], *, as_json: bool) -> int:

@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from surfaces_core._config.checking import validate
+from surfaces_core._config.checking import together, validate
 from surfaces_core._config.config import load as load_config
+from surfaces_core._config.config import survey
 from surfaces_core._config.discovery import load_driver, offers
 from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
@@ -80,7 +81,9 @@ def _unasked(error: BaseException) -> BaseException:
 def _chosen(options: argparse.Namespace) -> Config:
     """The config with what the command line puts in the place of some of it."""
     instead = None if options.surfaces is None else _mapping(options.surfaces)
-    config = load_config(options.config, surfaces_instead=instead)
+    config, problems = survey(options.config, surfaces_instead=instead)
+    if problems:
+        raise together(host.with_found(problems, config))
     if options.agent is None:
         return config
     return replace(config, registry=config.registry.given_to_all(options.agent))
