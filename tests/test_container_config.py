@@ -61,6 +61,24 @@ def test_a_token_instead_of_a_password(environment: dict[str, str]) -> None:
     assert check(load(CONFIG, environment)) == []
 
 
+def test_secrets_in_files(environment: dict[str, str], tmp_path: Path) -> None:
+    """A file stands for the name that is unset or empty; a name that is set goes first."""
+    (tmp_path / "secret").write_text("from a file\n")
+    environment["MATRIX_PASSWORD_FILE"] = str(tmp_path / "secret")
+    assert load(CONFIG, environment).surfaces["matrix"].options["password"] == "a password"
+    environment["MATRIX_PASSWORD"] = ""
+    config = load(CONFIG, environment)
+    assert config.surfaces["matrix"].options["password"] == "from a file"
+    assert config.source.secret_files == [tmp_path / "secret"]
+    del environment["MATRIX_PASSWORD"]
+    environment["MATRIX_PASSWORD_FILE"] = ""
+    environment["MATRIX_ACCESS_TOKEN_FILE"] = str(tmp_path / "secret")
+    assert load(CONFIG, environment).surfaces["matrix"].options["access_token"] == "from a file"
+    (tmp_path / "secret").unlink()
+    with pytest.raises(ConfigError, match=r"surfaces.matrix.access_token: .*secret cannot be read: No such file"):
+        load(CONFIG, environment)
+
+
 def test_an_agent_without_any_address(environment: dict[str, str]) -> None:
     """Where there is no common address either, the agent's place in the registry is named."""
     del environment["AGENT_BASE_URL"]

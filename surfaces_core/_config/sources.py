@@ -211,7 +211,7 @@ class _Reader:
     def _fill(self, text: str, place: Place) -> str:
         def found(match: re.Match[str]) -> str:
             name, default = match["name"], match["default"]
-            value = self._environment.get(name)
+            value = self._named(name, place)
             if value is None or (value == "" and default is not None):
                 value = default
             if value is None:
@@ -240,14 +240,21 @@ class _Reader:
         (kind, name), *_ = pairs.items()
         self._source.filled.add(place)
         if kind == "env" and isinstance(name, str):
-            if name not in self._environment:
-                return self._missing(place, f"the environment has no {name}; set it")
-            return self._environment[name]
+            value = self._named(name, place)
+            return self._missing(place, f"the environment has no {name}; set it") if value is None else value
         if kind == "file" and isinstance(name, str):
-            try:
-                secret = Path(name).read_text("utf8").strip()
-            except (OSError, ValueError) as error:
-                return self._missing(place, f"{name} cannot be read: {_os_problem(error)}")
-            self._source.secret_files.append(Path(name))
-            return secret or self._missing(place, f"{name} is empty")
+            return self._from_file(name, place)
         return pairs
+
+    def _named(self, name: str, place: Place) -> str | None:
+        """What the environment has under a name, or else what a file holds that it names there (`NAME_FILE`)."""
+        value, file = self._environment.get(name), self._environment.get(f"{name}_FILE")
+        return value if value or not file else self._from_file(file, place)
+
+    def _from_file(self, name: str, place: Place) -> str:
+        try:
+            secret = Path(name).read_text("utf8").strip()
+        except (OSError, ValueError) as error:
+            return self._missing(place, f"{name} cannot be read: {_os_problem(error)}")
+        self._source.secret_files.append(Path(name))
+        return secret or self._missing(place, f"{name} is empty")
