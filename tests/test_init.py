@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -83,22 +84,54 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_a_slip_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
-    """What cannot be so is said in one line."""
+    """What cannot be so is said in one line, and nothing is written."""
     assert init(tmp_path / "surfaces.yaml", *arguments) == os.EX_CONFIG
-    assert said in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def typed(folder: Path, text: bytes) -> tuple[int, str, str]:
+    """What a person types on a terminal: the exit code, and what it said on both."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "surfaces_core.cli", "init", *USE]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=pipe, stderr=pipe, text=True) as program:
+        os.close(theirs)
+        os.write(ours, text)
+        said = program.communicate()
+    os.close(ours)
+    return program.returncode, *said
 
 
 def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
-    """A person is asked for what has no default; Enter takes what is suggested."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "surfaces_core.cli", "init", *USE]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.PIPE, text=True) as program:
-        os.close(theirs)
-        os.write(ours, b"\n\nhttps://matrix.example.org\n@bot:example.org\nhelper\nhttp://127.0.0.1:7000/\n\x04")
-        assert program.stdout is not None
-        said = program.stdout.read()
-    os.close(ours)
-    assert program.returncode == 0, said
+    """A person is asked for what has no default, and again where that cannot be; Enter takes what is suggested."""
+    address = b"\n\nmatrix.example.org\nhttps://matrix.example.org\n"
+    code, said, _ = typed(tmp_path, address + b"bot\n@bot:example.org\nhelper\nhttp://127.0.0.1:7000/\n")
+    assert code == 0, said
+    assert said.count("is not of this form") == 2
     config = load(tmp_path / "surfaces.yaml", {"MATRIX_PASSWORD": "secret"})
     assert config.surfaces["matrix"].options["user_id"] == "@bot:example.org"
     assert list(config.registry.agents) == ["helper"]
+
+
+def test_who_hangs_up_gets_nothing(tmp_path: Path) -> None:
+    """Ctrl-D in the middle stops it."""
+    code, _, said = typed(tmp_path, b"\n\nhttps://matrix.example.org\n\x04")
+    assert (code, said) == (os.EX_CONFIG, "surfaces: CONFIG: stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_half_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is there as a whole or not at all."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        code = init(tmp_path / "surfaces.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == os.EX_IOERR
+    assert "surfaces.yaml: File too large" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".env.example"]
+    (tmp_path / ".env.example").unlink()

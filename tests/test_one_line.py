@@ -17,7 +17,7 @@ from surfaces_core._config.config import load
 from surfaces_core._engine import log
 from surfaces_core._host.ending import explain
 from surfaces_core._host.host import _built
-from surfaces_core._program.backups import _whole
+from surfaces_core._program.whole import whole
 from surfaces_core.cli import main
 from surfaces_core.errors import ConfigError
 
@@ -195,7 +195,7 @@ def test_a_backup_that_fails_leaves_nothing(said: Said, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("surfaces_core._program.backups.os.fsync", full)
-    with pytest.raises(OSError, match="No space left on device: 'a'"), _whole(Path("a")) as file:
+    with pytest.raises(OSError, match="No space left on device: 'a'"), whole(Path("a")) as file:
         file.write(b"a")
     assert [path.name for path in Path().iterdir()] == ["surfaces.yaml"]
 

@@ -33,6 +33,7 @@ from surfaces_core._program.arguments import log_level
 from surfaces_core._program.asking import ask, guarded
 from surfaces_core._program.copying import OWN, Place, Sum, fill
 from surfaces_core._program.tables import say
+from surfaces_core._program.whole import whole
 from surfaces_core.errors import ConfigError, StateError
 
 FORMAT = 1
@@ -107,33 +108,13 @@ def _config_files(config: Path) -> list[Path]:
 
 def _write(target: Path, manifest: Manifest, state: IO[bytes], files: list[Path]) -> None:
     """The archive, whole or not at all, for its owner alone."""
-    with _whole(target) as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
+    with whole(target) as raw, tarfile.open(fileobj=raw, mode="w:gz") as archive:
         _put(archive, MANIFEST, manifest.model_dump_json(indent=2).encode())
         size = state.tell()
         state.seek(0)
         _add(archive, STATE, size, state)
         for path in files:
             _put(archive, path.name, path.read_bytes())
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
-    """A file of its owner alone that is there when all of it is, and leaves nothing behind when it fails."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as raw:
-            yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        unfinished.rename(target)
-    except OSError as error:
-        unfinished.unlink()
-        raise OSError(error.errno, error.strerror or str(error), error.filename or str(target)) from error
-    except BaseException:
-        unfinished.unlink()
-        raise
 
 
 def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -226,7 +207,7 @@ def _say_of_registry(config: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _written(target: Path, content: bytes) -> None:
-    with _whole(target) as file:
+    with whole(target) as file:
         file.write(content)
 
 

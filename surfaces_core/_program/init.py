@@ -7,8 +7,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -16,12 +17,15 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from surfaces_core._config.checking import each, validate
 from surfaces_core._config.config import survey
 from surfaces_core._config.discovery import HOOKS, load_driver, offers
 from surfaces_core._config.settings import AgentEntry, HostSettings
+from surfaces_core._config.sources import Source
 from surfaces_core._engine import log
 from surfaces_core._host import host
 from surfaces_core._program.tables import say
+from surfaces_core._program.whole import whole
 from surfaces_core.contracts import Driver, Transport
 from surfaces_core.errors import ConfigError
 
@@ -29,6 +33,8 @@ KINDS = {"storage": "sqlite", "files": "volume", "surface": "matrix", "transport
 """What is asked for, and what is taken where several are installed and nobody says which."""
 USUAL_HOOKS = ("context", "chats", "staging")
 EXAMPLE = ".env.example"
+READABLE = 0o666
+"""As far as the umask lets it: no secret is in what is written, and another user may run the host."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,8 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if answers.given:
         raise ConfigError("", f"nothing here is called {', '.join(sorted(answers.given))}; take it out")
     config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(text, "utf8")
-    secrets.write_text("".join(f"{name}=\n" for name in answers.environment), "utf8")
+    with whole(secrets, mode=READABLE) as file:  # the config last: where it stands, all of it does
+        file.write("".join(f"{name}=\n" for name in answers.environment).encode())
+    with whole(config, mode=READABLE) as file:
+        file.write(text.encode())
     say(f"{config}: written; read it once, it says what else may be set")
     say(f"{secrets}: copy it to {config.with_name('.env')} (chmod 600) and fill it in")
     return _checked(config, answers)
@@ -80,18 +88,36 @@ class Answers:
     open: set[str] = field(default_factory=set)
     """Places whose value is not known yet."""
 
-    def of(self, place: str, question: str, otherwise: str | None = None) -> str | None:
-        """An answer; None where there is none."""
+    def of(
+        self,
+        place: str,
+        question: str,
+        otherwise: str | None = None,
+        *,
+        wrong: Callable[[str], str | None] = lambda answer: None,
+    ) -> str | None:
+        """An answer that is not `wrong`; None where there is none. Raises `ConfigError`."""
         if place in self.given:
-            return self.given.pop(place)
-        if not self.asking:
-            return otherwise
+            answer = self.given.pop(place)
+            if (problem := wrong(answer)) is not None:
+                raise ConfigError(place, problem)
+            return answer
+        return self._asked(place, question, otherwise, wrong) if self.asking else otherwise
+
+    def _asked(
+        self, place: str, question: str, otherwise: str | None, wrong: Callable[[str], str | None]
+    ) -> str | None:
         hint = f" [{otherwise}]" if otherwise else ""
-        try:
-            return input(f"{question}{hint}\n  {place}: ").strip() or otherwise
-        except EOFError:  # who hangs up has no more answers
-            self.asking = False
-            return otherwise
+        while True:
+            try:
+                answer = input(f"{question}{hint}\n  {place}: ").strip()
+            except EOFError:  # who hangs up wants no config made of what was not said
+                say("")
+                raise ConfigError("", "stopped; nothing was written") from None
+            problem = wrong(answer) if answer else None
+            if problem is None:
+                return answer or otherwise
+            say(f"  {problem}")
 
     def left(self, name: str) -> str:
         """The name of a variable that is to hold it."""
@@ -134,7 +160,12 @@ def _driver(kind: str, chosen: dict[str, str], answers: Answers) -> tuple[str, t
     usual = KINDS[kind] if KINDS[kind] in there else there[0]
     name = chosen.pop(kind, None)
     if name is None:
-        name = answers.of(kind, f"Which {kind}? There are {', '.join(there)}.", usual) if len(there) > 1 else usual
+        known = ", ".join(there)
+
+        def wrong(answer: str) -> str | None:
+            return None if answer in there else f"no {kind} is called {answer}; there are: {known}"
+
+        name = answers.of(kind, f"Which {kind}? There are {known}.", usual, wrong=wrong) if len(there) > 1 else usual
     name = name or usual
     return name, load_driver(group, name)[1]
 
@@ -143,7 +174,8 @@ def _settings(answers: Answers, model: type[BaseModel], place: str, name: str, i
     """What must be set and what usually is, then the rest as comments."""
     for key, info in model.model_fields.items():
         if _is_asked(info):
-            yield f"{indent}{key}: {_value(answers, info, f'{place}.{key}', f'{name}_{key}')}  # {_line(info)}"
+            value = _value(answers, model, key, f"{place}.{key}", f"{name}_{key}")
+            yield f"{indent}{key}: {value}  # {_line(info)}"
     yield from _commented(model, indent)
 
 
@@ -152,15 +184,27 @@ def _is_asked(info: FieldInfo) -> bool:
     return info.is_required() or (isinstance(extra, Mapping) and bool(extra.get("ask")))
 
 
-def _value(answers: Answers, info: FieldInfo, place: str, variable: str) -> str:
+def _value(answers: Answers, model: type[BaseModel], key: str, place: str, variable: str) -> str:
+    info = model.model_fields[key]
     if _is_secret(info):
         return f"{{env: {answers.left(variable)}}}"
     suggested = info.examples[0] if info.examples else None
-    answer = answers.of(place, f"{_line(info)}.", suggested)
+    answer = answers.of(place, f"{_line(info)}.", suggested, wrong=partial(_wrong, model, key))
     if answer is not None:
         return json.dumps(answer, ensure_ascii=False)
     answers.open.add(place.replace("agent.", "agents[0]."))
     return f'"${{{answers.left(variable)}}}"'
+
+
+def _wrong(model: type[BaseModel], key: str, answer: str) -> str | None:
+    """What a start would say of one value, whatever the others are."""
+    if "${" in answer:  # what the environment will have in its place is not known here
+        return None
+    try:
+        validate(model, {key: answer}, Source(file=""), ())
+    except ConfigError as error:
+        return next((found.problem for found in each(error) if found.where.split(".")[0].split("[")[0] == key), None)
+    return None
 
 
 def _is_secret(info: FieldInfo) -> bool:
@@ -198,7 +242,8 @@ def _hooks() -> Iterator[str]:
 
 def _agent(answers: Answers, name: str, transport: type[Driver]) -> Iterator[str]:
     yield from ("", "# Whom people talk to. Who is not in `user_agents` gets the first agent.", "agents:")
-    yield f"  - id: {json.dumps(answers.of('agent.id', 'A name for the first agent.', 'agent-0'))}"
+    name_of = answers.of("agent.id", "A name for the first agent.", "agent-0", wrong=partial(_wrong, AgentEntry, "id"))
+    yield f"  - id: {json.dumps(name_of)}"
     yield f"    transport: {name}"
     if issubclass(transport, Transport):
         yield from _settings(answers, transport.AgentSettings, "agent", "agent", "    ")
