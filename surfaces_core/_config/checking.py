@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from surfaces_core._config.sources import Place, Source
@@ -31,6 +32,11 @@ def as_meant(source: Source, data: Mapping[str, Any], known: Sequence[str]) -> t
             meant[near] = meant.pop(name)
             lines |= {(near, *place[1:]): line for place, line in lines.items() if place[:1] == (name,)}
     return replace(source, lines=lines), meant
+
+
+def is_secret(info: FieldInfo) -> bool:
+    """Whether a setting holds a secret."""
+    return SecretStr in (info.annotation, *get_args(info.annotation))
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

@@ -35,6 +35,8 @@ class Source:
     """Of its bytes as they were read (SHA-256)."""
     filled: set[Place] = field(default_factory=set)
     """Places whose value came from the environment or from a file."""
+    missing: set[Place] = field(default_factory=set)
+    """Places that are empty, because the environment or a file did not give what should stand there."""
     secret_files: list[Path] = field(default_factory=list)
     """Files that values came from."""
 
@@ -229,6 +231,7 @@ class _Reader:
         self.problems.append(self._source.error(place, problem))
 
     def _missing(self, place: Place, problem: str) -> str:
+        self._source.missing.add(place)
         if place and place[0] not in self._needed:
             return ""
         self._problem(place, problem)

@@ -11,10 +11,8 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import get_args
 
-from pydantic import SecretStr
-
+from surfaces_core._config.checking import is_secret
 from surfaces_core._config.discovery import check_settings, make
 from surfaces_core._config.listening import parted
 from surfaces_core._config.settings import Config, Instance
@@ -160,8 +158,7 @@ def _plain_secrets(group: str, instance: Instance) -> Iterator[str]:
     """Settings whose secret stands in the config itself."""
     model = check_settings(group, instance).Settings
     for name, info in model.model_fields.items():
-        secret = SecretStr in (info.annotation, *get_args(info.annotation))
-        if secret and instance.options.get(name) and (*instance.place, name) not in instance.source.filled:
+        if is_secret(info) and instance.options.get(name) and (*instance.place, name) not in instance.source.filled:
             yield dotted((*instance.place, name))
 
 

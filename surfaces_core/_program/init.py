@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from surfaces_core._config.checking import each, validate
+from surfaces_core._config.checking import each, is_secret, validate
 from surfaces_core._config.config import survey
 from surfaces_core._config.discovery import HOOKS, load_driver, offers
 from surfaces_core._config.settings import AgentEntry, HostSettings
@@ -186,7 +185,7 @@ def _is_asked(info: FieldInfo) -> bool:
 
 def _value(answers: Answers, model: type[BaseModel], key: str, place: str, variable: str) -> str:
     info = model.model_fields[key]
-    if _is_secret(info):
+    if is_secret(info):
         return f"{{env: {answers.left(variable)}}}"
     suggested = info.examples[0] if info.examples else None
     answer = answers.of(place, f"{_line(info)}.", suggested, wrong=partial(_wrong, model, key))
@@ -205,10 +204,6 @@ def _wrong(model: type[BaseModel], key: str, answer: str) -> str | None:
     except ConfigError as error:
         return next((found.problem for found in each(error) if found.where.split(".")[0].split("[")[0] == key), None)
     return None
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return SecretStr in (info.annotation, *get_args(info.annotation))
 
 
 def _commented(model: type[BaseModel], indent: str) -> Iterator[str]:

@@ -7,17 +7,19 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from surfaces_core._config.checking import is_secret
 from surfaces_core._config.config import load
 from surfaces_core._config.discovery import load_driver, make
 from surfaces_core._config.plain import printable
 from surfaces_core._config.settings import Config, Instance
+from surfaces_core._config.sources import Place, dotted
 from surfaces_core._engine import log
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.lease import Lease
@@ -59,11 +61,25 @@ def _traces(instance: Instance) -> Trace:
     _, found = load_driver("surfaces.surface", instance.use)
     if not issubclass(found, Surface):
         return Trace()
+    unknown = sorted(dotted(place) for place in _unknown(instance, found.Settings))
+    if unknown:  # what an empty value names may be anything, up to the whole disk
+        where = f"nothing gave {', '.join(unknown)}, which may name them"
+        line = f"Files of {instance.name} beside the state are still there: {where}."
+        return Trace(by_hand=(*found.by_hand, line))
     try:
         settings = found.Settings.model_validate(dict(instance.options))
     except ValidationError:  # a secret that only a login needs may be missing
         return Trace(by_hand=found.by_hand)
     return Trace(residue=found.residue(settings), by_hand=found.by_hand)
+
+
+def _unknown(instance: Instance, model: type[BaseModel]) -> Iterator[Place]:
+    """Settings that could not be filled in, but for secrets: no place is called by one."""
+    depth = len(instance.place)
+    for place in instance.source.missing:
+        info = model.model_fields.get(str(place[depth])) if len(place) > depth else None
+        if place[:depth] == instance.place and not (info and is_secret(info)):
+            yield place
 
 
 def _removed(path: Path, *, pretend: bool) -> None:
