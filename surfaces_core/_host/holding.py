@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 
 from surfaces_core._config.checking import together
@@ -28,8 +27,9 @@ from surfaces_core._operating.control import Door
 from surfaces_core._operating.gathering import gathered
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.letters import Letters, Taken
-from surfaces_core._operating.ops import Answer, Page, livez, serving
+from surfaces_core._operating.ops import Page, serving
 from surfaces_core._operating.overview import Overview, overview
+from surfaces_core._operating.pages import pages
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core._operating.queue import Waiting, stored
 from surfaces_core._operating.requests import Asked
@@ -114,22 +114,7 @@ class HeldHost:
             report = self.health.report()
             return View(report=report, inbox=_of("in", lanes), outbox=_of("out", lanes), pulse=self._pulse)
 
-        from surfaces_core._operating.page import page  # likewise
-
-        metrics = Metrics(view)
-
-        async def front() -> Answer:
-            return page(await self.overview())
-
-        async def readyz() -> Answer:
-            await self.health.probe()
-            return Answer.of(self.health.report().as_json(), HTTPStatus.SERVICE_UNAVAILABLE)
-
-        async def measured() -> Answer:
-            await self.health.probe()
-            return Answer(body=metrics.text(), content_type=metrics.content_type)
-
-        return {"/": front, "/livez": livez, "/readyz": readyz, "/metrics": measured}
+        return pages(self.health, self.overview, Metrics(view))
 
     async def run(self, door: Path | None, stop: asyncio.Event) -> None:
         """Serve operators until it is asked to end."""

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
@@ -24,7 +23,8 @@ from surfaces_core._operating.control import Door
 from surfaces_core._operating.gathering import Gathering
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.letters import Letters, Taken
-from surfaces_core._operating.ops import Answer, Page, livez, serving
+from surfaces_core._operating.ops import Page, serving
+from surfaces_core._operating.pages import pages
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core._operating.queue import Waiting
 from surfaces_core._operating.requests import Asked
@@ -153,23 +153,6 @@ class Operations:
             return nullcontext()
         return serving(self._settings, self.pages(), self._log)
 
-    # What supervisors ask
-
     def pages(self) -> Mapping[str, Page]:
         """What is answered over HTTP, by path."""
-        pages: dict[str, Page] = {"/": self._front, "/livez": livez, "/readyz": self._readyz}
-        return pages if self._metrics is None else {**pages, "/metrics": partial(self._measured, self._metrics)}
-
-    async def _front(self) -> Answer:
-        from surfaces_core._operating.page import page  # like the metrics
-
-        return page(await self._gathering.overview())
-
-    async def _readyz(self) -> Answer:
-        await self.health.probe()
-        report = self.health.report()
-        return Answer.of(report.as_json(), HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE)
-
-    async def _measured(self, metrics: Metrics) -> Answer:
-        await self.health.probe()
-        return Answer(body=metrics.text(), content_type=metrics.content_type)
+        return pages(self.health, self._gathering.overview, self._metrics)

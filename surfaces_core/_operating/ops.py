@@ -75,11 +75,6 @@ async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger
         server.close()
 
 
-async def livez() -> Answer:
-    """The loop turns, or nobody would say so."""
-    return Answer.of({"live": True})
-
-
 async def _answer(request: bytes, pages: Pages, log: FilteringBoundLogger) -> bytes:
     method, _, rest = request.partition(b" ")
     path = rest.split(b" ", 1)[0].split(b"?", 1)[0].decode("ascii", "replace")

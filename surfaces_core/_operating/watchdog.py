@@ -41,8 +41,10 @@ class _Watchdog(threading.Thread):
         self._loop = loop
         self._log = log
         self._watched = threading.get_ident()
+        self._clock = time.pthread_getcpuclockid(self._watched)  # asked for while that thread is there for certain
         self._answered = threading.Event()
         self._worked_s = 0.0
+        """Processor time of that thread."""
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -62,7 +64,7 @@ class _Watchdog(threading.Thread):
             began = self._began()
 
     def _began(self) -> float:
-        self._worked_s = _worked_s(self._watched)
+        self._worked_s = time.clock_gettime(self._clock)
         return time.monotonic()
 
     def _holder(self, began: float) -> str:
@@ -74,7 +76,7 @@ class _Watchdog(threading.Thread):
         here = stacks.of_thread(self._watched)
         if time.monotonic() - began <= STALL_S + PAUSE_S:
             return ""
-        worked_s = _worked_s(self._watched) - self._worked_s
+        worked_s = time.clock_gettime(self._clock) - self._worked_s
         return here if here and worked_s > STALL_S else PROCESS
 
     def _wait_out(self, asked: float) -> None:
@@ -85,11 +87,6 @@ class _Watchdog(threading.Thread):
             if self.over.is_set():
                 return
         self._log.warning("loop.stalled", seconds=_since(asked), where=where)
-
-
-def _worked_s(thread: int) -> float:
-    """Processor time of a thread."""
-    return time.clock_gettime(time.pthread_getcpuclockid(thread))
 
 
 def _since(began: float) -> float:
