@@ -15,10 +15,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from itertools import takewhile
 from pathlib import Path
 
 from surfaces_core._program import plugged
-from surfaces_core._program.arguments import Parser, add_config
+from surfaces_core._program.arguments import LOUD, Parser, add_config
 
 OWN = frozenset(
     [
@@ -205,13 +206,13 @@ def _json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="as one JSON document, for programs")
 
 
-def _is_driver(arguments: Sequence[str]) -> bool:
+def _is_driver(name: str) -> bool:
     """Whether a surface's driver is named, which may have reports."""
-    if not arguments or arguments[0] in OWN or arguments[0].startswith("-"):
+    if not name or name in OWN or name.startswith("-"):
         return False
     from importlib.metadata import entry_points
 
-    return bool(entry_points(group="surfaces.surface", name=arguments[0]))
+    return bool(entry_points(group="surfaces.surface", name=name))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -242,11 +243,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _done(arguments: Sequence[str], options: argparse.Namespace) -> int:
     """Do what the arguments say; they are noted in the options."""
-    if arguments and arguments[0] in PROGRAMS:  # everything behind it belongs to that program, `--help` included
-        return plugged.program(arguments[0], arguments[1:])
-    if _is_driver(arguments):
-        options.command, options.driver = "report", arguments[0]
-        plugged.reports_parser(arguments[0]).parse_args(arguments[1:], options)
+    loud = list(takewhile(LOUD.__contains__, arguments))
+    name, behind = "".join(arguments[len(loud) : len(loud) + 1]), arguments[len(loud) + 1 :]
+    if name in PROGRAMS:  # everything behind it belongs to that program, `--help` included
+        Parser(prog="surfaces").parse_args(loud, options)
+        return plugged.program(name, behind)
+    if _is_driver(name):
+        options.command, options.driver = "report", name
+        plugged.reports_parser(name).parse_args([*loud, *behind], options)
     else:
         parser().parse_args(arguments, options)
         _check(options)

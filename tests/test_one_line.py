@@ -59,6 +59,14 @@ def test_a_line_more_for_each_cause(said: Said, arguments: Sequence[str]) -> Non
     assert "because: FileNotFoundError" in long.removeprefix(short)
 
 
+@pytest.mark.parametrize("arguments", [("-v", "chat", "--help"), ("--debug", "-v", "matrix", "doctor", "--help")])
+def test_what_others_bring_is_found_behind_a_flag(said: Said, arguments: Sequence[str]) -> None:
+    """`-v` before a program or a report of another distribution."""
+    code, printed, line = said(*arguments)
+    assert (code, line) == (0, "")
+    assert printed.startswith(f"usage: surfaces {' '.join(arguments[arguments.index('-v') + 1 : -1])}")
+
+
 def test_the_line_more_holds_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     """What a library says of a value stays with the library."""
     error = ConfigError("surfaces.work.password", "must be text")
@@ -141,6 +149,15 @@ def test_what_the_system_refuses(said: Said) -> None:
     assert line == "surfaces: FILE: /proc/nowhere: No such file or directory; make it, or name another place\n"
 
 
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(errno.ECONNRESET, "reset by peer")], ids=repr)
+def test_a_network_that_nobody_reckoned_with_is_a_bug(error: OSError, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no matter of files and rights leaves a trace to report."""
+    assert explain(error) == os.EX_SOFTWARE
+    said = capsys.readouterr().err
+    assert said.startswith(type(error).__name__)
+    assert "surfaces: BUG: " in said
+
+
 @pytest.mark.parametrize("broken", [None, "a: [", "storage: 1"], ids=["absent", "no-yaml", "wrong"])
 def test_a_program_hears_of_every_problem_as_json(said: Said, broken: str | None) -> None:
     """`--json` says it where a program reads, though there is no config at all."""
@@ -216,6 +233,16 @@ def test_a_reset_takes_what_surfaces_keep_beside_the_state(said: Said) -> None:
     assert (code, files.exists()) == (0, False)
     assert "Rooms" not in done
     assert "removed the state: nothing" in done
+
+
+@pytest.mark.parametrize("socket", ["${NOBODY_SET_THIS}", "${NOBODY_SET_THIS}/terminal.sock"])
+def test_a_reset_leaves_what_an_empty_value_may_name(said: Said, socket: str) -> None:
+    """Where the environment names no place nothing is removed, and it says why."""
+    Path("surfaces.yaml").write_text(CONFIG.replace("var/terminal.sock", f'"{socket}"'))
+    code, pretended, line = said("reset", "--mode", "local-only", "--dry-run")
+    assert (code, line) == (0, "")
+    assert pretended.count("would remove") == 1
+    assert "by hand: Files of terminal beside the state are still there: nothing gave surfaces.terminal" in pretended
 
 
 def test_who_hangs_up_does_not_agree(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:

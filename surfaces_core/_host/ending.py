@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TypeGuard
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,7 +24,7 @@ from surfaces_core._config.plain import printable
 from surfaces_core._engine import log
 from surfaces_core._engine.log import Sink
 from surfaces_core._engine.redaction import traceback_of
-from surfaces_core._host.notify import tell
+from surfaces_core._host.notify import one_line, tell
 from surfaces_core._operating import stacks
 from surfaces_core.errors import ConfigError, StateError, SurfacesError, Unavailable
 
@@ -40,6 +41,7 @@ REMEDIES = {
     errno.EISDIR: "name a file in it",
     errno.EBUSY: "a file that is mounted by itself cannot be replaced; mount its folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "look at the health of its disk",
 }
 """What helps against what the system says."""
 
@@ -69,7 +71,7 @@ def exit_code(error: BaseException) -> int:
             return 130
         case PermissionError():
             return os.EX_NOPERM
-        case OSError():
+        case OSError() if _is_of_system(error):
             return os.EX_IOERR
         case _:
             return os.EX_SOFTWARE
@@ -82,7 +84,7 @@ def explain(error: BaseException, *, verbose: bool = False, debug: bool = False)
     """
     cause = first(error)
     stderr = Sink(sys.stderr)
-    known = isinstance(cause, SurfacesError | OSError) and not isinstance(cause, BrokenPipeError)
+    known = isinstance(cause, SurfacesError) or _is_of_system(cause)
     if debug and known:
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
     if isinstance(cause, SurfacesError):
@@ -90,7 +92,7 @@ def explain(error: BaseException, *, verbose: bool = False, debug: bool = False)
         stderr.write("".join(f"surfaces: {problem.code}: {printable(str(problem))}\n" for problem in problems))
     elif isinstance(cause, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
-    elif isinstance(cause, OSError):
+    elif _is_of_system(cause):
         stderr.write(f"surfaces: FILE: {printable(_of_system(cause))}\n")
     elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
@@ -98,6 +100,11 @@ def explain(error: BaseException, *, verbose: bool = False, debug: bool = False)
     if verbose and known:
         stderr.write("".join(f"  because: {printable(line)}\n" for line in _causes(cause)))
     return exit_code(cause)
+
+
+def _is_of_system(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it says what the system refused; a time-out or a cut connection that nobody caught is a bug."""
+    return isinstance(error, OSError) and (error.filename is not None or error.errno in REMEDIES)
 
 
 def _of_system(error: OSError) -> str:
@@ -124,11 +131,11 @@ def say_why(error: BaseException) -> None:
         others = len(cause.others) if isinstance(cause, ConfigError) else 0
         more = f" (and {others} more problems)" if others else ""
         reason = f"{cause.code}: {printable(str(cause))}{more}"
-    elif isinstance(cause, OSError):
+    elif _is_of_system(cause):
         reason = f"FILE: {printable(_of_system(cause))}"
     else:  # what a bug says of itself may be anything
         reason = f"BUG: {type(cause).__qualname__}; its log has the rest"
-    line = " ".join(reason.split())
+    line = one_line(reason)
     tell(f"STATUS={line}\nX_SURFACES_END={line}")
 
 

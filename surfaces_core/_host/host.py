@@ -253,8 +253,8 @@ def _status(engine: Engine) -> str:
     if not engine.opened:
         return "Opening the state"
     report = engine.operations.health.report()
-    said = "; ".join(" ".join(reason.split()) for reason in report.reasons)
-    return f"{'Ready' if report.ready else 'Not ready'}{': ' if said else ''}{said}"[:500]
+    said = "; ".join(report.reasons)
+    return f"{'Ready' if report.ready else 'Not ready'}{': ' if said else ''}{said}"
 
 
 def announce(facts: dict[str, object], word: str = "READY") -> None:

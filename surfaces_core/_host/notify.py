@@ -13,6 +13,8 @@ from pathlib import Path
 from surfaces_core._config.sources import Source
 
 MICROSECONDS = 1_000_000
+MOST = 500
+"""Characters of a line for people."""
 
 
 def tell(state: str) -> None:
@@ -23,6 +25,11 @@ def tell(state: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
         notify.connect("\0" + address[1:] if address.startswith("@") else address)
         notify.sendall(state.encode())
+
+
+def one_line(text: str) -> str:
+    """Text as it may be told, whatever it is made of: a second line would be taken for an order."""
+    return " ".join(text.split())[:MOST]
 
 
 def tell_files(source: Source, registry: Source) -> None:
@@ -44,10 +51,10 @@ def beating(loop: asyncio.AbstractEventLoop, status: Callable[[], str]) -> Itera
     def beat() -> None:
         nonlocal handle, told
         tell("WATCHDOG=1")
+        handle = loop.call_later(interval_s, beat)  # first: the loop turns, whatever comes of what is said of it
         if (now := status()) != told:
             told = now
-            tell(f"STATUS={now}")
-        handle = loop.call_later(interval_s, beat)
+            tell(f"STATUS={one_line(now)}")
 
     if interval_s:
         beat()

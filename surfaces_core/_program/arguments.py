@@ -12,6 +12,8 @@ from surfaces_core._config.plain import printable
 DEFAULT_CONFIG = "surfaces.yaml"
 LOUDER = (("-v", "--verbose"), "say more, and what was behind an error")
 LOUDEST = (("--debug",), "show tracebacks and log everything")
+LOUD = frozenset((*LOUDER[0], *LOUDEST[0]))
+"""What may stand before any command."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -29,7 +29,6 @@ from surfaces_core._program import (
     check,
     copying,
     init,
-    plugged,
     plugins,
     reports,
     reset,
@@ -97,11 +96,6 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError("", "--surfaces wants a mapping like the config's, as in '{terminal: {}}'")
     return value
-
-
-def program(options: argparse.Namespace) -> int:
-    """`surfaces chat` and `surfaces demo`, where something stands before their names."""
-    return plugged.program(options.command, options.rest)
 
 
 def agents(options: argparse.Namespace) -> int:
