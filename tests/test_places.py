@@ -11,6 +11,7 @@ from surfaces_commands_context import chats, context
 from surfaces_core import Address, Agent, Binding, Inbound, Kind, Opening, Pace, Rejected, Storage, Unavailable
 from surfaces_core._config.settings import HostSettings
 from surfaces_core._engine import words
+from surfaces_core._engine.usages import Usage
 from surfaces_core._host.lifecycle import Engine
 from surfaces_core.testing.bot import TestBot
 from surfaces_core.testing.memory_surface import NAME, MemoryRooms
@@ -227,6 +228,18 @@ async def test_a_conversation_goes_on_where_it_was_moved_to() -> None:
         book = bot.engine.book
         assert book.live(NAME, "@ann") == [replace(old, address=replace(old.address, conversation="new"))]
         assert (await book.usages.of(Address(surface=NAME, conversation="new"))).messages == 2
+
+
+async def test_what_is_counted_while_it_is_looked_up_stays_counted() -> None:
+    """Nor does a look into the state bring back what a new context has put behind it."""
+    bot = Bot()
+    async with bot.running():
+        usages, address = bot.engine.book.usages, Address(surface=NAME, conversation="new")
+        async with asyncio.TaskGroup() as group, bot.engine.journal.changing():  # whoever looks waits
+            look = group.create_task(usages.of(address))
+            await asyncio.sleep(0)
+            usages.know(address, Usage(since=1.0))
+        assert look.result() == await usages.of(address) == Usage(since=1.0)
 
 
 async def test_what_shows_elsewhere_under_the_same_context_has_moved() -> None:

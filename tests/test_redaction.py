@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from surfaces_core import CommandError, Unavailable
 from surfaces_core._engine import log
-from surfaces_core._engine.redaction import Said
+from surfaces_core._engine.redaction import Content
 from surfaces_core.testing.checks.examples import MESSAGES
 
 SAID = "xylophone"
@@ -89,7 +89,7 @@ def test_values_are_judged_by_their_type(written: Any) -> None:
     written(content=False)
     secret = SecretStr(SAID)
     log.logger().info(
-        "it", a=MESSAGES, b={"c": [secret, SAID.encode()]}, d=secret, e=Said(SAID), f=object(), g=3, h=["x"]
+        "it", a=MESSAGES, b={"c": [secret, SAID.encode()]}, d=secret, e=Content(SAID), f=object(), g=3, h=["x"]
     )
     (line,) = written()
     assert SAID not in json.dumps(line)
@@ -109,6 +109,7 @@ def test_what_libraries_and_threads_say(written: Any) -> None:
     library.error("cannot read %s", SAID)
     library.error("cannot read " + SAID)
     logging.getLogger("asyncio").error(f"Task exception was never retrieved\nfuture: {SAID}")  # noqa: G004
+    logging.getLogger("asyncio").error(f"Exception in callback work({SAID!r}) at a.py:1")  # noqa: G004
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
@@ -118,6 +119,7 @@ def test_what_libraries_and_threads_say(written: Any) -> None:
         "cannot read %s",
         "[cut]",
         "Task exception was never retrieved",
+        "Exception in callback work",
         None,
     ]
     assert (lines[-1]["event"], "in work" in lines[-1]["exception"]) == ("thread.bug", True)
@@ -129,7 +131,7 @@ def test_content_where_it_is_wanted(written: Any) -> None:
     try:
         chained()
     except RuntimeError:
-        log.logger().exception("a.bug", text=Said(SAID), secret=SecretStr(SAID))
+        log.logger().exception("a.bug", text=Content(SAID), secret=SecretStr(SAID))
     logging.getLogger("library").error("cannot read %s", SAID)
     bug, library = written()
     assert (bug["text"], bug["secret"], library["message"]) == (SAID, "[secret]", f"cannot read {SAID}")
@@ -144,3 +146,5 @@ def test_a_terminal_is_left_alone(written: Any, monkeypatch: pytest.MonkeyPatch)
     log.logger().info("it", room="!a\x1b[2J\x07:hs")
     assert "\x1b[2J" not in stream.getvalue()
     assert "\\x1b[2J" in stream.getvalue()
+    log.logger().error("it", exc_info=Unavailable("no\x1b[2J way"))
+    assert "no?[2J way" in stream.getvalue()

@@ -21,7 +21,7 @@ from surfaces_core._engine.journal import Changes, Journal, Part
 from surfaces_core._engine.killpoints import point
 from surfaces_core._engine.lanes import Lanes
 from surfaces_core._engine.log import about
-from surfaces_core._engine.redaction import Said
+from surfaces_core._engine.redaction import Content
 from surfaces_core._engine.steps import Step, stepping
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import Rejected, StateError, Unavailable
@@ -111,7 +111,7 @@ class Delivery:
         with self._step("store", part):
             await self._journal.delivered(part, self._shown(part.outbound, receipt))
         self._failures.pop(part.seq, None)
-        self._log.info("part.shown", key=part.outbound.key, text=Said(part.outbound.text))
+        self._log.info("part.shown", key=part.outbound.key, text=Content(part.outbound.text))
         self._observe(Delivered(outbound=part.outbound, receipt=receipt))
         return None
 

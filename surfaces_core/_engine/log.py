@@ -107,7 +107,9 @@ def _words(record: logging.LogRecord) -> str:
     if shown.content or record.name == "py.warnings":
         return record.getMessage()
     template = str(record.msg)
-    return template if record.args else template.partition("\n")[0] if record.name == "asyncio" else "[cut]"
+    if record.name == "asyncio" and not record.args:  # what it names is called with what people say
+        return template.partition("\n")[0].partition("(")[0]
+    return template if record.args else "[cut]"
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from pathlib import PurePath
 from pydantic import SecretBytes, SecretStr
 from structlog.typing import EventDict, WrappedLogger
 
+from surfaces_core._config.plain import printable
 from surfaces_core.errors import CommandError, SurfacesError
 
 CUT = "[cut]"
@@ -24,7 +25,7 @@ _SAYS_NAMES_ONLY = (AttributeError, NameError, ImportError)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Content:
     """What people or agents say, and how their files are called: logged only where the operator wants that."""
 
     value: object
@@ -44,7 +45,7 @@ def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 def without_content(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Cut out what is secret, and what is said."""
     for name, value in list(event.items()):
-        if isinstance(value, Said):
+        if isinstance(value, Content):
             del event[name]
         elif name != "exc_info":
             event[name] = _plain(value, content=False)
@@ -62,7 +63,7 @@ def _plain(value: object, *, content: bool, depth: int = 0) -> object:
             return str(value)
         case None | str() | int() | float():
             return value
-        case Said():
+        case Content():
             return _plain(value.value, content=content, depth=depth) if content else CUT
         case _ if depth > _DEPTH:
             return "…"
@@ -77,12 +78,11 @@ def _plain(value: object, *, content: bool, depth: int = 0) -> object:
 
 
 def traceback_of(error: BaseException | None, *, content: bool) -> str:
-    """Where an error came from, with those behind it."""
+    """Where an error came from, with those behind it; nothing in it moves a terminal's cursor."""
     if error is None:
         return ""
-    if content:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
-    return "".join(_lines(error, set())).rstrip("\n")
+    lines = traceback.format_exception(error) if content else _lines(error, set())
+    return "\n".join(map(printable, "".join(lines).rstrip("\n").split("\n")))
 
 
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from surfaces_core._engine.languages import Languages
 from surfaces_core._engine.limits import Limits
 from surfaces_core._engine.log import about
 from surfaces_core._engine.questions import Questions
-from surfaces_core._engine.redaction import Said
+from surfaces_core._engine.redaction import Content
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.steps import stepping
 from surfaces_core._engine.work import Outcome, Say, Work
@@ -347,7 +347,7 @@ class Turns:
             raise
         except SurfacesError as error:
             self._log.info(
-                "turn.failed", code=error.code, error=Said(error) if isinstance(error, CommandError) else error
+                "turn.failed", code=error.code, error=Content(error) if isinstance(error, CommandError) else error
             )
             return Outcome(says=[Say(text=error.public)], kind="failed")
         except Exception:  # noqa: BLE001 - where a bug of a plugin, or of ours, meets a person: it ends this turn alone

@@ -39,7 +39,8 @@ class Usages:
         if address not in self._known:
             async with self._journal.storage.transaction() as tx:
                 value = await tx.get(key("stat", *place(address)))
-            self._known[address] = Usage() if value is None else USAGES.load(value)
+            found = Usage() if value is None else USAGES.load(value)
+            self._known.setdefault(address, found)  # what was counted or cleared meanwhile is newer
         return self._known[address]
 
     async def used(self, address: Address, tokens: int) -> Changes:

@@ -41,7 +41,7 @@ from surfaces_core._engine.people import People
 from surfaces_core._engine.points import Points
 from surfaces_core._engine.pushes import Pushes
 from surfaces_core._engine.questions import Questions
-from surfaces_core._engine.redaction import Said
+from surfaces_core._engine.redaction import Content
 from surfaces_core._engine.snapshots import Snapshots
 from surfaces_core._engine.spots import Spot
 from surfaces_core._engine.staging import Staging
@@ -451,7 +451,7 @@ class Engine:
 
     def _log_accepted(self, entry: Entry) -> None:
         message = entry.message
-        files = Said([file.name for file in message.attachments])
+        files = Content([file.name for file in message.attachments])
         where, kind = message.address, message.kind.value
         self.log.info(
             "turn.accepted",
@@ -459,7 +459,7 @@ class Engine:
             surface=where.surface,
             conversation=where.conversation,
             kind=kind,
-            text=Said(message.text),
+            text=Content(message.text),
             files=files,
         )
 
