@@ -40,7 +40,9 @@ class Run:
         server.world.watchers.append(self._watch)
 
     def _watch(self, event: Event) -> None:
-        if event.sender == BOT and event.type == "m.room.message":
+        # A turn that takes long shows a draft, which its answer then replaces.
+        replaces = event.content.get("m.relates_to", {}).get("rel_type") == "m.replace"
+        if event.sender == BOT and event.type == "m.room.message" and not replaces:
             self.answers[event.room_id].append(event.content["body"])
             self.answered += 1
             self.last_at = time.perf_counter()
