@@ -49,9 +49,8 @@ def run(options: argparse.Namespace) -> int:
     if answers.given:
         raise ConfigError("", f"nothing here is called {', '.join(sorted(answers.given))}; take it out")
     config.parent.mkdir(parents=True, exist_ok=True)
-    with whole(secrets, mode=READABLE) as file:  # the config last: where it stands, all of it does
-        file.write("".join(f"{name}=\n" for name in answers.environment).encode())
-    with whole(config, mode=READABLE) as file:
+    with whole(secrets, mode=READABLE) as names, whole(config, mode=READABLE) as file:
+        names.write("".join(f"{name}=\n" for name in answers.environment).encode())
         file.write(text.encode())
     say(f"{config}: written; read it once, it says what else may be set")
     say(f"{secrets}: copy it to {config.with_name('.env')} (chmod 600) and fill it in")
