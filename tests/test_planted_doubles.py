@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +242,11 @@ def forgets_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryRooms, "record", record)
 
 
+def everything_is_residue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reset would remove the whole disk."""
+    monkeypatch.setattr(MemorySurface, "residue", classmethod(lambda _, settings: [Path("/")]))
+
+
 def _sending(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     original = MemorySurface.send
 
@@ -263,5 +269,6 @@ test_planted_surface = planted.are_caught(
         empty_parts: "split_is_lossless",
         opens_anew: "opened_once",
         forgets_names: "recorded",
+        everything_is_residue: "reset",
     },
 )

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 from unittest import SkipTest
 
@@ -363,6 +364,21 @@ async def check_reports(bench: SurfaceBench) -> None:
             pass
 
 
+async def check_reset(bench: SurfaceBench) -> None:
+    """What a reset is to remove, and what it leaves to a person, is told without a look at the disk."""
+    surface = bench.make()
+    with watched() as deeds:
+        residue: Sequence[object] = surface.residue(surface.settings)
+        by_hand: Sequence[object] = surface.by_hand
+    promise(not deeds, f"residue only names places; this one {', '.join(deeds)}")
+    for place in residue:
+        named = isinstance(place, Path) and bool(place.name)
+        promise(named, f"residue must name files and folders of the surface's own, not {place!r}")
+    promise(not isinstance(by_hand, str), "by_hand must be several lines")
+    for line in by_hand:
+        promise(isinstance(line, str) and line.isprintable(), f"by_hand must be lines of text, not {line!r}")
+
+
 async def check_acknowledge(bench: SurfaceBench) -> None:
     """Showing that a message was taken up, or that it waits, says nothing and may be repeated."""
     intake = RecordingIntake()
@@ -561,6 +577,7 @@ SURFACE_CHECKS: tuple[SurfaceCheck, ...] = (
     check_condition,
     check_device,
     check_reports,
+    check_reset,
     check_acknowledge,
     check_fetch_refused,
     check_replaces,
