@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from surfaces_supervisor.lines import plain
+
 
 class Parser(argparse.ArgumentParser):
     """One whose complaints fit on a line, and which knows the config and the supervisor's folder."""
@@ -31,5 +33,5 @@ class Parser(argparse.ArgumentParser):
 
 def complain(text: str, code: int) -> int:
     """One line on standard error; the exit code."""
-    sys.stderr.write(f"surfaces: SUPERVISOR: {text}\n")
+    sys.stderr.write(f"surfaces: SUPERVISOR: {plain(text)}\n")
     return code

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Child:
         self.files: Mapping[str, list[str]] = {}
         """By which files it lives: what each is, its path and its digest."""
         self.aborted = False
-        command = [sys.executable, "-m", "surfaces_core.cli", "run", "-c", str(config)]
+        command = [sys.executable, "-P", "-m", "surfaces_core.cli", "run", "-c", str(config)]
         environ = {
             **os.environ,
             "NOTIFY_SOCKET": ear.address,
@@ -45,6 +46,8 @@ class Child:
 
         def dies_with_parent() -> None:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload may be asked for before it listens for that
+            resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # holds messages
             if os.getppid() != parent:  # it was quicker
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -86,6 +89,13 @@ class Child:
         self.signal(signal.SIGKILL if self.aborted else signal.SIGABRT)
         self.aborted = True
         return ABORTING_S
+
+
+def bury(own: Collection[int]) -> None:
+    """Take note of the ends of others, which come to the first process of a container; those in `own` wait."""
+    with suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in own:
+            os.waitpid(found.si_pid, 0)
 
 
 def _files(text: str) -> Mapping[str, list[str]]:

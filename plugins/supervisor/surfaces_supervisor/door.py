@@ -77,7 +77,7 @@ class Client:
             return None
         try:
             requests = [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return requests if all(isinstance(request, dict) for request in requests) else None
 

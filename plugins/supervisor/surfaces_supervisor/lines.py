@@ -47,8 +47,13 @@ def _never_waiting(fd: int) -> int:
     return fd
 
 
+def plain(text: str) -> str:
+    """One line, in which everything that a terminal might obey is a question mark: others may have had it written."""
+    return "".join(char if char.isprintable() else " " if char == "\n" else "?" for char in text)
+
+
 def say(text: str) -> None:
     """A line for the person who called a command."""
     with suppress(BrokenPipeError):  # nobody wants to know any more
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{plain(text)}\n")
         sys.stdout.flush()

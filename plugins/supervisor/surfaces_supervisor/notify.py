@@ -7,20 +7,37 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 _CREDENTIALS = struct.Struct("3i")
+NAME = "notify"
 LONGEST = 64 * 1024
+LONGEST_ADDRESS = 100
+"""Bytes of a path that surely fit into the address of a socket (unix(7): 108)."""
 MICROSECONDS = 1_000_000
 
 
 class Ear:
-    """Hears one process, and no other, for the kernel says who speaks."""
+    """Hears one process, and no other, for the kernel says who speaks. Other users cannot even reach it, and so not
+    drown what the host says.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.bind("")  # Linux picks a name that leaves nothing in any folder
-        self.address = "@" + os.fsdecode(self.socket.getsockname()[1:])
+        self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        path = folder / NAME
+        if len(os.fsencode(path)) > LONGEST_ADDRESS:
+            path = Path(f"/proc/{os.getpid()}/fd/{self._folder}/{NAME}")
+        path.unlink(missing_ok=True)  # of a supervisor that was killed
+        self.address = str(path)
+        self.socket.bind(self.address)
+        path.chmod(0o600)
+
+    def clear(self) -> None:
+        """Forget what was said: nobody should speak now."""
+        for _ in self.heard(0):
+            pass
 
     def heard(self, pid: int) -> Iterator[Mapping[str, str]]:
         """What a process has said since, message by message."""

@@ -47,9 +47,10 @@ class Place:
         with Line(self.folder) as line:
             return line.ask("status")
 
-    def releases(self) -> Sequence[Release]:
-        """Those of this config."""
-        return [one for one in Releases(self.folder).all() if one.config.path == str(self.config)]
+    def releases(self) -> tuple[Sequence[Release], bool]:
+        """Those of this config, and whether nobody but this user can have written them."""
+        known, own = Releases(self.folder).read()
+        return [one for one in known if one.config.path == str(self.config)], own
 
 
 def status(rest: Sequence[str]) -> int:
@@ -108,7 +109,7 @@ def releases(rest: Sequence[str]) -> int:
         running = place.status()["release"]
     except NobodyThere:
         running = ""
-    known = place.releases()
+    known, _ = place.releases()
     rows = [
         {
             "release": one.id,
@@ -137,14 +138,13 @@ def rollback(rest: Sequence[str]) -> int:
     parser.add_argument("--wait-s", type=float, default=60.0, metavar="N", help="how long to watch the host start")
     options = parser.parse_args(rest)
     place = Place.of(options)
-    known = place.releases()
+    known, own = place.releases()
     try:
         made = _chosen(known, options.release)
         for line in [f"release {made.release.id}, ready {_moment(made.release.ready_at)}:", *made.lines()]:
             say(line)
         if options.dry_run:
             return os.EX_OK
-        own = place.folder.stat().st_uid == os.geteuid()
         rolling.refuse_doubtful(made, place.config, own=own)
         return _carried_out(place, made, options.wait_s)
     except (CannotInstall, LookupError) as error:

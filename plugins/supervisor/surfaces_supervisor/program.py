@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from surfaces_supervisor.arguments import Parser, complain
@@ -66,18 +68,26 @@ def supervise(rest: Sequence[str]) -> int:
         return complain(f"{options.config} is not there", os.EX_CONFIG)
     folder = folder_of(options.config, options.folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError as error:
-        return complain(f"{error.filename}: {error.strerror}; --folder names another place", os.EX_NOPERM)
+        lock = _lock_of(folder)
+    except OSError as error:
+        code = os.EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else os.EX_IOERR
+        return complain(f"{error.filename}: {error.strerror}; --folder names another place", code)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode().strip()
         return complain(f"process {holder} supervises {options.config} already", os.EX_TEMPFAIL)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    with suppress(OSError):  # a full disk keeps it from nothing: this is for people alone
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
     return _run(options, folder)
+
+
+def _lock_of(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0 and (owner := folder.stat().st_uid) != 0:  # who could lay links there for root to follow
+        raise PermissionError(errno.EPERM, f"root is not its owner, user {owner} is", str(folder))
+    return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _run(options: argparse.Namespace, folder: Path) -> int:

@@ -24,6 +24,11 @@ class Recorder:
         self.running = ""
         """The release that runs, once it has run well."""
 
+    @property
+    def pid(self) -> int:
+        """Of the process that records; 0 when there is none."""
+        return 0 if self._process is None else self._process.pid
+
     def starting(self) -> None:
         """A host is about to start, of what is installed now."""
         self.running = ""
@@ -36,7 +41,7 @@ class Recorder:
         if places.installed() != self._installed:
             self._log.warning("supervise.unrecorded", reason="something was installed since the host started")
             return
-        command = [sys.executable, "-m", "surfaces_supervisor.recording", str(self._folder), json.dumps(files)]
+        command = [sys.executable, "-P", "-m", "surfaces_supervisor.recording", str(self._folder), json.dumps(files)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True

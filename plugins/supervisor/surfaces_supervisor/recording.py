@@ -32,7 +32,11 @@ def main(arguments: Sequence[str]) -> int:
         prefix=sys.prefix,
         ready_at=time.time(),
     )
-    Releases(folder).keep(release)
+    try:
+        Releases(folder).keep(release)
+    except OSError as error:
+        say(f"{folder}: {error.strerror}")
+        return 1
     say(release.id)
     return 0
 

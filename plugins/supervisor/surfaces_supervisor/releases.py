@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = 10
 """How many releases are kept, those that were ready last."""
 
@@ -63,8 +65,28 @@ class Releases:
 
     def all(self) -> Sequence[Release]:
         """Every release that can be read, the last ready one first."""
-        found = [_read(path) for path in sorted(self._folder.glob("*.json"))]
-        return sorted((one for one in found if one is not None), key=lambda one: one.ready_at, reverse=True)
+        return self.read()[0]
+
+    def read(self) -> tuple[Sequence[Release], bool]:
+        """Them, and whether nobody but this user can have written what was read.
+
+        That is told from the very files that are read, for another user may lay links, and exchange what names lead to.
+        """
+        found, own = [], True
+        with suppress(FileNotFoundError, NotADirectoryError), ExitStack() as stack:
+            inside = None
+            for path in (self._folder.parent, self._folder):
+                inside = os.open(path if inside is None else path.name, FOLDER, dir_fd=inside)
+                stack.callback(os.close, inside)
+                own = own and _own(os.fstat(inside))
+            for name in sorted(name for name in os.listdir(inside) if name.endswith(".json")):  # noqa: PTH208 - of this one
+                if name.startswith("."):
+                    continue
+                content, ours = _content(name, inside)
+                found.append(_read(content))
+                own = own and ours
+        known = [one for one in found if one is not None]
+        return sorted(known, key=lambda one: one.ready_at, reverse=True), own
 
     def keep(self, release: Release) -> None:
         """Add one, durably, or bring it up to date; the oldest beyond those that are kept go."""
@@ -96,10 +118,24 @@ def write_whole(path: Path, content: bytes, *, mode: int, owner: tuple[int, int]
         os.close(folder)
 
 
-def _read(path: Path) -> Release | None:
+def _own(known: os.stat_result) -> bool:
+    return known.st_uid == os.geteuid() and not known.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _content(name: str, inside: int | None) -> tuple[bytes, bool]:
     try:
-        return _release(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=inside)
+    except OSError:
+        return b"", True
+    with os.fdopen(descriptor, "rb") as file:
+        known = os.fstat(descriptor)
+        return file.read() if stat.S_ISREG(known.st_mode) else b"", _own(known)
+
+
+def _read(content: bytes) -> Release | None:
+    try:
+        return _release(json.loads(content))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None  # one that is damaged is none
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,13 +70,27 @@ def refuse_doubtful(made: Plan, config: Path, *, own: bool) -> None:
     check_names(made.versions)
     strange = [name for name in made.versions if name not in made.present]
     if strange and not own:
-        raise CannotInstall(f"another user's list may not bring in what is not installed now: {', '.join(strange)}")
+        wanted = " ".join(f"{name}=={made.versions[name]}" for name in strange)
+        raise CannotInstall(
+            f"another user's list may not bring in what is not installed now: {', '.join(strange)}; if you want it: "
+            f"{sys.executable} -m pip install --no-deps {wanted}"
+        )
     for file in made.files:
         folder = Path(file.path).parent
-        if not own and folder != config.parent:
-            raise CannotInstall(f"another user's list may only change files in {config.parent}, not {file.path}")
+        if not own:
+            _refuse_foreign(Path(file.path), config)
         if not os.access(folder, os.W_OK):
             raise CannotInstall(f"{folder} cannot be written here; run this as its owner, or put {file.path} right")
+
+
+def _refuse_foreign(path: Path, config: Path) -> None:
+    if path.parent != config.parent or (path != config and path.suffix not in (".yaml", ".yml")):
+        raise CannotInstall(f"another user's list may only change YAML files in {config.parent}, not {path}")
+    for folder in config.parents:
+        known = folder.stat()
+        shared = known.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not known.st_mode & stat.S_ISVTX
+        if known.st_uid not in (os.geteuid(), 0) or shared:  # a name in there may lead elsewhere a moment later
+            raise CannotInstall(f"others may change {folder}; run this as the user of the host, or put {path} right")
 
 
 def carry_out(made: Plan) -> list[Path]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surfaces_supervisor import places
-from surfaces_supervisor.child import Child
+from surfaces_supervisor.child import Child, bury
 from surfaces_supervisor.door import Client, Words, listening
 from surfaces_supervisor.limits import AWAY, Course, Done, Hold, Limits, Wait, said_of
 from surfaces_supervisor.lines import Log
@@ -49,7 +49,7 @@ class Supervisor:
         self._limits = options.limits
         self._log = log
         self._voice = voice
-        self._ear = Ear()
+        self._ear = Ear(options.folder)
         self._course = Course(options.limits, random.random)
         self._recorder = Recorder(options.config, options.folder, log)
         self._selector = selectors.DefaultSelector()
@@ -134,6 +134,7 @@ class Supervisor:
     def _heard(self) -> None:
         child = self._child
         if child is None:
+            self._ear.clear()
             return
         was_ready, files, status = child.ready, child.files, child.status
         if not child.listen():
@@ -168,6 +169,7 @@ class Supervisor:
         self._recorder.reap()
         child = self._child
         code = None if child is None else child.ended()
+        bury({self._recorder.pid, 0 if child is None else child.pid})
         if child is None or code is None:
             return
         child.listen()  # its last words
@@ -265,7 +267,10 @@ class Supervisor:
     # Operators
 
     def _meet(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # it has gone again
+            return
         client = Client(connection)
         if client.may_ask():
             self._selector.register(connection, selectors.EVENT_READ, lambda: self._asked(client))

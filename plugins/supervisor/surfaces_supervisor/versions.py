@@ -11,6 +11,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+MODULE = ("-P", "-m")
+"""Runs a module, and never one of the folder in which an operator happens to stand."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 SAFE_VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 
@@ -61,11 +63,11 @@ def installer() -> Sequence[str]:
     """How things are installed into this very environment. Raises `CannotInstall`."""
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
     if find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip", "install", *quiet]
+        return [sys.executable, *MODULE, "pip", "install", *quiet]
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--quiet", "--python", sys.executable]
     base = getattr(sys, "_base_executable", sys.executable)
-    if subprocess.run([base, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:  # noqa: S603
-        return [base, "-m", "pip", "--python", sys.executable, "install", *quiet]
+    if subprocess.run([base, *MODULE, "pip", "--version"], capture_output=True, check=False).returncode == 0:  # noqa: S603
+        return [base, *MODULE, "pip", "--python", sys.executable, "install", *quiet]
     raise CannotInstall(f"there is neither pip nor uv; {Path(base).name} -m ensurepip brings one")

@@ -138,7 +138,7 @@ def test_another_users_list_is_held_short(desk: Desk, tmp_path: Path) -> None:
     desk.write("a", "x")
     release = desk.release(2.0)
     desk.write("a", "y")
-    with pytest.raises(CannotInstall, match="may only change files in"):
+    with pytest.raises(CannotInstall, match="may only change YAML files in"):
         rolling.refuse_doubtful(rolling.plan(release, [], release.versions), desk.config, own=False)
 
 
@@ -168,3 +168,48 @@ def test_only_what_the_host_has_read_is_recorded(
     else:
         assert [one.id for one in desk.list.all()] == [said]
         assert "surfaces-core" in desk.list.all()[0].versions
+
+
+def test_a_list_of_anothers_making_is_known_by_its_files(desk: Desk, tmp_path: Path) -> None:
+    """Whoever wrote one release of it, or may write into its folder, may have written all that it says."""
+    desk.write("a", "x")
+    desk.release(1.0)
+    folder = tmp_path / "surfaces.supervisor/releases"
+    assert desk.list.read()[1]
+    for doubtful, right in ((folder, 0o700), (folder.parent, 0o700), (next(folder.iterdir()), 0o600)):
+        doubtful.chmod(right | stat.S_IWOTH)  # as /tmp is, where anybody may make a folder `releases`
+        assert not desk.list.read()[1]
+        doubtful.chmod(right)
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(elsewhere)
+    assert desk.list.all() == [], "a link was followed"
+
+
+def test_another_users_list_writes_only_where_names_stay(desk: Desk, tmp_path: Path) -> None:
+    """In a folder of others a name may lead elsewhere a moment later; and an environment is no config."""
+    desk.write("a", "x")
+    release = desk.release(1.0)
+    desk.write("b", "x")
+    made = rolling.plan(release, [], release.versions)
+    rolling.refuse_doubtful(made, desk.config, own=False)
+    tmp_path.chmod(0o777)
+    with pytest.raises(CannotInstall, match=f"others may change {tmp_path}"):
+        rolling.refuse_doubtful(made, desk.config, own=False)
+    tmp_path.chmod(0o700)
+    desk.agents = tmp_path / "environment"
+    desk.write("a", "LD_PRELOAD=x")
+    release = desk.release(2.0)
+    desk.write("a", "y")
+    with pytest.raises(CannotInstall, match="may only change YAML files"):
+        rolling.refuse_doubtful(rolling.plan(release, [], release.versions), desk.config, own=False)
+
+
+def test_what_cannot_be_written_down_is_said_in_a_line(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk, say, or a file in the place of the list."""
+    desk.write("a", "x")
+    (tmp_path / "file").touch()
+    told = {"config": [str(desk.config), digest_of(desk.config.read_bytes())]}
+    assert record([str(tmp_path / "file"), json.dumps(told)]) == 1
+    assert capsys.readouterr().out.strip() == f"{tmp_path}/file: Not a directory"
