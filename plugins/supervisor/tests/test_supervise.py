@@ -245,7 +245,10 @@ async def test_a_bad_config_is_rolled_back(site: Site) -> None:
     """What cannot start is held with its reason; the last config that ran comes back, and the bad one is kept."""
     good = site.config.read_text()
     async with site.supervisor() as supervisor:
+        await supervisor.logged("supervise.started", PATIENCE_S)
+        supervisor.signal(signal.SIGHUP)  # before the host can listen for it
         await supervisor.logged("supervise.recorded", PATIENCE_S)
+        assert "supervise.ended" not in supervisor.log()
         assert await supervisor.stop() == 0
     site.config.write_text(good.replace('"echo"}', '"nobody"}'))
     async with site.supervisor(name="bad") as supervisor:
