@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -96,6 +97,17 @@ def test_a_state_that_cannot_be_found_is_not_held(tmp_path: Path, change: tuple[
     path.write_text(CONFIG.replace(*change))
     with pytest.raises(ConfigError):
         load(path)
+
+
+def test_who_ends_a_host_at_once_is_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal is no bug."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        say_why(asyncio.CancelledError())
+        with pytest.raises(BlockingIOError):
+            notify.recv(1000)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ REMEDIES = {
     errno.EIO: "look at the health of its disk",
 }
 """What helps against what the system says."""
+_WANTED = (SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+"""Somebody asked for this end, and knows why."""
 
 
 def first(error: BaseException) -> BaseException:
@@ -94,7 +96,7 @@ def explain(error: BaseException, *, verbose: bool = False, debug: bool = False)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
     elif _is_of_system(cause):
         stderr.write(f"surfaces: FILE: {printable(_of_system(cause))}\n")
-    elif not isinstance(cause, SystemExit | KeyboardInterrupt | asyncio.CancelledError):
+    elif not isinstance(cause, _WANTED):
         stderr.write(traceback_of(error, content=log.shown.content) + "\n")
         stderr.write("surfaces: BUG: this should not happen; please report it with the lines above\n")
     if verbose and known:
@@ -127,6 +129,8 @@ def _causes(error: BaseException) -> Iterator[str]:
 def say_why(error: BaseException) -> None:
     """Tell a supervisor what ends the host, in one line in which nothing of a message can be."""
     cause = first(error)
+    if isinstance(cause, _WANTED):
+        return
     if isinstance(cause, SurfacesError):
         others = len(cause.others) if isinstance(cause, ConfigError) else 0
         more = f" (and {others} more problems)" if others else ""
