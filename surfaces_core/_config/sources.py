@@ -126,6 +126,12 @@ def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
         return f"{problem}; put the value in quotes"
     if "another document" in problem:
         return "a second document begins here (`---`); keep one"
+    if "<stream end>" in problem:
+        return f"{problem}; close the bracket that is open above"
+    if "expected <block end>" in problem:
+        return f"{problem}; indent this line like those it belongs with"
+    if "mapping values are not allowed" in problem:
+        return f"{problem}; indent this line like those it belongs with, or put the value in quotes"
     return problem
 
 

@@ -190,7 +190,9 @@ async def taking(settings: PushSettings, take: Take, log: FilteringBoundLogger) 
     try:
         server = await asyncio.start_server(Inlet(settings, take, log).handle, host, port, limit=LONGEST_HEAD)
     except OSError as error:
-        raise StateError(f"push.listen: {settings.listen} cannot be had: {error.strerror or error}") from error
+        raise StateError(
+            f"push.listen: {settings.listen} cannot be had: {error.strerror or error}; name a free one"
+        ) from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

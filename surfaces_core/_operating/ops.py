@@ -68,7 +68,9 @@ async def serving(settings: OpsSettings, pages: Pages, log: FilteringBoundLogger
     try:
         server = await asyncio.start_server(handle, host, port, limit=8192)
     except OSError as error:
-        raise StateError(f"ops.listen: {settings.listen} cannot be had: {error.strerror or error}") from error
+        raise StateError(
+            f"ops.listen: {settings.listen} cannot be had: {error.strerror or error}; name a free one"
+        ) from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

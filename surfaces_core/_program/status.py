@@ -13,7 +13,7 @@ from surfaces_core._operating.spans import span
 from surfaces_core._program import asking
 from surfaces_core._program.tables import say, table
 
-NOBODY = "no host runs on this state; start it, or wait until it is open"
+NOBODY = "no host runs on this state; start it, or wait until it is open (a supervisor's log says why it is away)"
 
 
 def run(options: argparse.Namespace) -> int:

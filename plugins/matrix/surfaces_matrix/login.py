@@ -128,7 +128,8 @@ class Login:
         try:
             answer = await self.client.call_as(None, "POST", "/v3/login", body, needs="access_token")
         except (Refused, LoggedOut) as error:
-            self._fail("password", f"the homeserver refused the login of {self.settings.user_id} ({error})")
+            said = f"the homeserver refused the login of {self.settings.user_id} ({error})"
+            self._fail("password", f"{said}; correct user_id or password")
         self._check_user(answer.get("user_id"))
         return str(answer["access_token"])
 

@@ -126,7 +126,7 @@ def releases(rest: Sequence[str]) -> int:
         differs = "; ".join(row["differs"]) if isinstance(row["differs"], list) else ""
         say(f"{one.id}  ready {_moment(one.ready_at)}  {'runs' if row['runs'] else '    '}  {differs}".rstrip())
     if not known:
-        say("none yet: a host is recorded once it has run well under `surfaces supervise`")
+        say(f"none in {place.folder}: a host is recorded there once it has run well under `surfaces supervise`")
     return os.EX_OK
 
 
@@ -161,7 +161,10 @@ def _chosen(known: Sequence[Release], wanted: str | None) -> Plan:
     for made in plans:
         if not made.empty:
             return made
-    raise LookupError(f"release {plans[0].release.id} is what is there now, and no other is known")
+    raise LookupError(
+        f"release {plans[0].release.id} is what is there now, and no other is known that can be brought back: "
+        "what was installed anew under the same version numbers, or in another folder, put back by hand"
+    )
 
 
 def _carried_out(place: Place, made: Plan, wait_s: float) -> int:
