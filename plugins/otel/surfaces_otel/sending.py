@@ -16,7 +16,6 @@ from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import structlog
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
@@ -42,14 +41,6 @@ def is_disabled() -> bool:
     return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
 
 
-def otlp() -> SpanExporter:
-    """Protobuf over HTTP, to where the environment says. Raises `ConfigError`."""
-    try:
-        return OTLPSpanExporter()
-    except ValueError as error:
-        raise ConfigError("", f"otel: {error}; look at the variables OTEL_EXPORTER_OTLP_…") from error
-
-
 @asynccontextmanager
 async def sending_spans(make: Callable[[], SpanExporter]) -> AsyncIterator[Spans]:
     """Spans that are sent while the block lasts, and for `STOP_S` behind it."""
@@ -59,13 +50,21 @@ async def sending_spans(make: Callable[[], SpanExporter]) -> AsyncIterator[Spans
         outlet = Outlet(make(), said, log)
         resource = Resource.create({**DEFAULTS, **OTELResourceDetector().detect().attributes})
         sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler  # the environment's
-        processor = BatchSpanProcessor(outlet)
+        processor = _processor(outlet)
         try:
             yield Spans(resource=resource, sampler=sampler, end=processor.on_end)
         finally:
             if not await _ended(processor):
                 outlet.shutdown()  # ends its waiting for another try
                 log.warning("traces.unsent", waited_s=STOP_S)
+
+
+def _processor(outlet: Outlet) -> BatchSpanProcessor:
+    """A queue and a thread, as the environment says. Raises `ConfigError`."""
+    try:
+        return BatchSpanProcessor(outlet)
+    except ValueError as error:
+        raise ConfigError("", f"otel: {str(error).rstrip('.')}; look at the variables OTEL_BSP_…") from error
 
 
 async def _ended(processor: BatchSpanProcessor) -> bool:

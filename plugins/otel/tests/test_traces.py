@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from structlog.testing import capture_logs
 
-from surfaces_core import AgentRequest, End, File, Rejected, Text, Unavailable
+from surfaces_core import AgentRequest, ConfigError, End, File, Rejected, Text, Unavailable
 from surfaces_core._config.settings import HostSettings
 from surfaces_core.testing import contract
 from surfaces_core.testing.bot import TestBot
@@ -421,3 +421,10 @@ async def test_the_environment_may_want_no_span(monkeypatch: pytest.MonkeyPatch,
         await bot.push("hello")
         await bot.pop()
     assert kept.spans == []
+
+
+async def test_what_the_sdk_refuses_of_the_environment_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line that names the variables."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with pytest.raises(ConfigError, match="must be a positive integer; look at the variables OTEL_BSP_…"):
+        await TestBot(hooks=[Traces()]).build().run()
