@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -161,9 +162,14 @@ def _chosen(known: Sequence[Release], wanted: str | None) -> Plan:
     for made in plans:
         if not made.empty:
             return made
+        if made.release.prefix not in (sys.prefix, os.path.realpath(sys.prefix)):  # to go on would be to go too far
+            one = made.release
+            raise LookupError(
+                f"release {one.id} has this config and these versions, and ran in {one.prefix}: start that"
+            )
     raise LookupError(
         f"release {plans[0].release.id} is what is there now, and no other is known that can be brought back: "
-        "what was installed anew under the same version numbers, or in another folder, put back by hand"
+        "what was installed anew under the same version numbers, put back by hand"
     )
 
 

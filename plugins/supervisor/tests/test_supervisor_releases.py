@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from surfaces_supervisor import rolling
+from surfaces_supervisor import operators, rolling, versions
 from surfaces_supervisor.recording import main as record
 from surfaces_supervisor.releases import KEPT, File, Release, Releases, digest_of
 from surfaces_supervisor.versions import CannotInstall, differences
@@ -213,3 +214,18 @@ def test_what_cannot_be_written_down_is_said_in_a_line(
     told = {"config": [str(desk.config), digest_of(desk.config.read_bytes())]}
     assert record([str(tmp_path / "file"), json.dumps(told)]) == 1
     assert capsys.readouterr().out.strip() == f"{tmp_path}/file: Not a directory"
+
+
+def test_a_release_of_another_folder_is_not_passed_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No installer tells two checkouts of one version apart: it is named, and no older config comes in its place."""
+    present = dict(versions.installed_versions())
+    desk.write("old", "x")
+    old = desk.release(1.0, present)
+    desk.write("a", "x")
+    release = desk.release(2.0, present)
+    with pytest.raises(LookupError, match=f"ran in {release.prefix}: start that"):
+        operators._chosen([release, old], None)
+    monkeypatch.setattr(sys, "prefix", release.prefix)
+    assert operators._chosen([release, old], None).release == old
+    with pytest.raises(LookupError, match="is what is there now, and no other is known"):
+        operators._chosen([release], None)
