@@ -122,6 +122,30 @@ async def test_a_restart_keeps_the_keys(house: House) -> None:
     assert (aside.text, aside.thread) == ("aside", event)
 
 
+async def test_an_older_copy_of_the_keys_goes_on(house: House) -> None:
+    """What a backup brings back sends with no key that was sent with, and reads her however far she went on since."""
+
+    async def talk(text: str) -> None:
+        async with house.bot.live() as surface:
+            await house.ann.discard_session(house.room)
+            await house.ann.say(house.room, text)
+            await house.bot.intake.wait_until(lambda: house.bot.intake.said()[-1:] == [text], f"what she says: {text}")
+            answer = outbound(f"Heard {text}.", address=house.here)
+            await surface.send(replace(answer, key=f"{text}.0", turn=text))
+        await house.ann.see_text(house.room, house.bot_id, f"Heard {text}.")
+
+    await talk("before the copy")
+    copy = dict(house.bot.store.rows)
+    await talk("since")
+    await talk("and since")
+    before = {event["content"].get("session_id") for event in await raw(house) if event["sender"] == house.bot_id}
+    house.bot.store.rows = copy
+    await talk("to the copy")
+    await talk("and on")
+    after = [event["content"] for event in await raw(house) if event["sender"] == house.bot_id]
+    assert len({content["session_id"] for content in after} - before) == 2
+
+
 async def test_files_go_both_ways(house: House) -> None:
     """And lie unreadable on the homeserver."""
     content = b"very secret " * 50_000

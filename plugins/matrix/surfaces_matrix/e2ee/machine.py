@@ -479,14 +479,27 @@ class Machine:
             await self._add(*found)
 
     async def _take_forwarded(self, opened: Opened, device: Device | None) -> None:
-        """One of our own verified devices gives us the key of somebody else's session."""
-        if opened.sender != self.user_id or device is None or device.trust is not Trust.VERIFIED:
+        """One of our own verified devices gives us a session's key, or its maker does, who was asked."""
+        ours = opened.sender == self.user_id and device is not None and device.trust is Trust.VERIFIED
+        if not (ours or self._waits_for(opened)):
             self._log.warning("room_key.refused", sender=opened.sender)
             return
         claimed = {"ed25519": opened.content.get("sender_claimed_ed25519_key")}
         found = imported({**opened.content, "sender_claimed_keys": claimed}, "forwarded")
         if found is not None:
             await self._add(*found)
+
+    def _waits_for(self, opened: Opened) -> bool:
+        """Whether it is for messages of the same person, which wait, and of the very device that gives it."""
+        content = opened.content
+        wanted = (content.get("room_id"), content.get("session_id"), opened.sender)
+        made_by = (content.get("sender_key"), content.get("sender_claimed_ed25519_key"))
+        return (
+            opened.sender != self.user_id
+            and self._allowed(opened.sender)
+            and made_by == (opened.curve25519, opened.ed25519)
+            and any((held.room_id, held.session_id, held.event.get("sender")) == wanted for held in self._held)
+        )
 
     async def _take_dummy(self, opened: Opened, _: Device | None) -> None:
         """A device begins anew with us (Matrix spec, "Recovering from undecryptable messages")."""
