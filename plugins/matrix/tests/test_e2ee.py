@@ -12,7 +12,7 @@ from vodozemac import MegolmMessage
 from surfaces_core import ConfigError, StateError
 from surfaces_matrix.e2ee.crosskeys import CrossSigning
 from surfaces_matrix.e2ee.device import Device, Trust
-from surfaces_matrix.e2ee.olm import Undecryptable
+from surfaces_matrix.e2ee.olm import Opened, Undecryptable
 from surfaces_matrix.references import Reference
 
 from .keyserver import KeyServer, Party
@@ -103,6 +103,30 @@ async def test_a_crash_before_anything_is_kept_loses_nothing(ann: Party, bot: Pa
     await bot.start()
     await bot.sync(*waiting)
     assert await body_of(bot, event) == "one"
+
+
+async def test_only_its_maker_gives_a_key_that_is_waited_for(ann: Party, bot: Party):
+    """What a person's own device sends once more is taken, for messages that wait; nobody else's word counts."""
+    event = await ann.say(ROOM, "hello")
+    bot.server.inboxes.clear()
+    (known,) = [await ann.machine.export_session(*one) for one in await ann.machine.sessions()]
+    assert known is not None
+    maker = {"sender": ANN, "curve25519": ann.machine.curve25519, "ed25519": ann.machine.ed25519}
+    claimed = {**known, "sender_claimed_ed25519_key": ann.machine.ed25519}
+
+    async def given(content: Mapping[str, Any], **by: Any) -> None:
+        opened = Opened(type="m.forwarded_room_key", content=content, device_keys={}, **{**maker, **by})
+        await bot.machine._take_forwarded(opened, None)
+
+    await given(claimed)
+    assert await unreadable(bot, event) == "NO_KEY", "nobody waited for it"
+    assert await bot.machine.read(ROOM, event, hold=True) is None
+    await given(claimed, sender=EVE)
+    await given(claimed, curve25519=bot.machine.curve25519)
+    await given({**claimed, "sender_key": bot.machine.curve25519})
+    assert await unreadable(bot, event) == "NO_KEY"
+    await given(claimed)
+    assert await body_of(bot, event) == "hello"
 
 
 async def test_an_index_belongs_to_one_event(ann: Party, bot: Party):
