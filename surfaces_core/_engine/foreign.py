@@ -14,8 +14,12 @@ from types import TracebackType
 _STRAY = (SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
+class PluginBug(RuntimeError):
+    """A plugin did what none may, in words of ours, so that they may stand in a log."""
+
+
 def contained() -> AbstractContextManager[None]:
-    """Turn what code of others must not raise into a `RuntimeError`; a cancellation that was meant passes."""
+    """Turn what code of others must not raise into a `PluginBug`; a cancellation that was meant passes."""
     return _CONTAINED
 
 
@@ -29,11 +33,11 @@ class _Contained(AbstractContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, _STRAY) and not _is_meant(error):
-            raise RuntimeError(f"raised {type(error).__name__}, which no plugin may") from error
+            raise PluginBug(f"raised {type(error).__name__}, which no plugin may") from error
         if isinstance(error, BaseExceptionGroup):
             stray, others = error.split(_STRAY)
             if stray is not None and (others is None or isinstance(others, Exception)):
-                raise RuntimeError("raised in a group what no plugin may") from error
+                raise PluginBug("raised in a group what no plugin may") from error
 
 
 _CONTAINED = _Contained()

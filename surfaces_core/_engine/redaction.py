@@ -16,6 +16,7 @@ from pydantic import SecretBytes, SecretStr
 from structlog.typing import EventDict, WrappedLogger
 
 from surfaces_core._config.plain import printable
+from surfaces_core._engine.foreign import PluginBug
 from surfaces_core.errors import CommandError, SurfacesError
 
 CUT = "[cut]"
@@ -113,6 +114,8 @@ def _reason(error: BaseException) -> str:
             return f": {error.code}"
         case SurfacesError():
             return f": {error.code}: {error}"
+        case PluginBug():
+            return f": {error}"
         case OSError(strerror=str(said)):
             return f": {said}"  # and not of which file
         case _ if isinstance(error, _SAYS_NAMES_ONLY):

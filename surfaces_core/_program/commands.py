@@ -21,6 +21,7 @@ from surfaces_core._config.config import survey
 from surfaces_core._config.discovery import load_driver, offers
 from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
+from surfaces_core._engine.foreign import PluginBug
 from surfaces_core._host import holding, host
 from surfaces_core._host.ending import LAST_S, Deadline, explain, first, say_why
 from surfaces_core._program import (
@@ -72,7 +73,7 @@ def _unasked(error: BaseException) -> BaseException:
     """A plugin that ends the process with `sys.exit` must not look like a clean stop."""
     if not isinstance(first(error), SystemExit):
         return error
-    bug = RuntimeError("a plugin called sys.exit")
+    bug = PluginBug("a plugin called sys.exit")
     bug.__cause__ = error
     return bug
 
