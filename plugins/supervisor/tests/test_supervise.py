@@ -40,6 +40,8 @@ class Feed(Surface):
     Settings = FeedSettings
 
     async def run(self, intake):
+        while (self.settings.folder / "away").exists():
+            await asyncio.sleep(0.02)
         intake.ready()
         done = int(await intake.cursor() or 0)
         while True:
@@ -334,7 +336,12 @@ async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> Non
             found = await site.status()
             assert (found["state"], found["host_pid"]) == ("held", None)
             assert "is no valid YAML" in found["reason"]
+            (site.folder / "away").touch()
             site.config.write_text(good)
+            await supervisor.logged("host.open", PATIENCE_S)
+            assert (await site.status())["state"] == "starting"
+            assert (await site.run("releases"))[1].startswith("none in ")
+            (site.folder / "away").unlink()
             await supervisor.logged("supervise.recorded", PATIENCE_S)
             assert await supervisor.stop() == 0
         heard = list[bytes]()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surfaces_supervisor.limits import AWAY, USELESS, Course, Done, Hold, Limits, Wait
+from surfaces_supervisor.lines import Log
+from surfaces_supervisor.notify import Voice
+from surfaces_supervisor.supervisor import Options, Supervisor
 
 LIMITS = Limits()
 unclean = st.sampled_from([-signal.SIGKILL, -signal.SIGSEGV, 1, os.EX_SOFTWARE, 130])
@@ -75,6 +79,20 @@ def test_a_host_that_ran_well_is_started_at_once_again() -> None:
     one.settled()
     assert one.ended(os.EX_IOERR, 2.0) == Wait(seconds=LIMITS.wait_s)
     assert isinstance(one.ended(-9, 3.0), Hold)
+
+
+def test_a_host_that_has_settled_counts_as_one(tmp_path: Path) -> None:
+    """The supervisor says so to its course."""
+    options = Options(config=tmp_path / "surfaces.yaml", folder=tmp_path, limits=LIMITS)
+    supervisor = Supervisor(options, Log(), Voice({}))
+    for _ in range(5):
+        supervisor._course.ended(os.EX_IOERR, 0.0)
+    supervisor._settle()
+    after = supervisor._course.ended(os.EX_IOERR, 0.0)
+    supervisor._ear.socket.close()
+    supervisor._selector.close()
+    assert isinstance(after, Wait)
+    assert after.seconds <= LIMITS.wait_s
 
 
 def test_a_person_who_looked_is_given_all_tries_again() -> None:
