@@ -341,6 +341,7 @@ async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> Non
             await supervisor.logged("host.open", PATIENCE_S)
             assert (await site.status())["state"] == "starting"
             assert (await site.run("releases"))[1].startswith("none in ")
+            assert "recorded" not in supervisor.log()
             (site.folder / "away").unlink()
             await supervisor.logged("supervise.recorded", PATIENCE_S)
             assert await supervisor.stop() == 0
