@@ -126,7 +126,7 @@ class Web:
             user_id=device.user_id if device is not None else "",
             device_id=device.device_id if device is not None else "",
             args=args,
-            since=http.query.get("since"),
+            since=http.query.get("since", http.query.get("from")),
         )
         self._record.requests.append(request)
         self._world.changes.touch()

@@ -23,7 +23,7 @@ class Request:
     body: str = ""
     """What came with it; of what is bigger than an event the beginning."""
     since: str | None = None
-    """Of `/sync`: the token that was used."""
+    """The token that it begins at: `since` of `/sync`, `from` of `/messages`."""
     status: int = 0
     """0: no answer (yet)."""
     answered_at: float | None = None
