@@ -46,8 +46,10 @@ class ConfigError(SurfacesError):
     code = "CONFIG"
 
     def __init__(self, where: str, problem: str, *, file: str | None = None, line: int | None = None) -> None:
-        place = "" if file is None else f" ({file})" if line is None else f" ({file}:{line})"
-        super().__init__(f"{where}: {problem}{place}" if where else f"{problem}{place}")
+        self.place = "" if file is None else file if line is None else f"{file}:{line}"
+        """The file and the line, as far as they are known."""
+        said = f"{where}: {problem}" if where else problem
+        super().__init__(f"{said} ({self.place})" if self.place else said)
         self.where = where
         self.problem = problem
         self.others: tuple[ConfigError, ...] = ()

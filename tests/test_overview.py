@@ -104,6 +104,11 @@ def failing(times: int) -> AgentFacts:
         (reported(stopping=True), "not served", "the host is stopping"),
         (reported(storage=StorageState(writable=False, problem="full")), "not served", "cannot be written: full"),
         (reported(loop_lag_s=1.5), "degraded", "the event loop was 1.5 s late"),
+        (
+            reported(registry="a.yaml:3: no agent has the id x"),
+            "degraded",
+            "the registry was refused: a.yaml:3: no agent has the id x; the old one is in use",
+        ),
         (reported(surfaces={"matrix": AWAY}), "not served", "matrix: the messenger is away"),
         (reported(surfaces={"matrix": AWAY, "other": WELL}), "degraded", "matrix: the messenger is away"),
         (reported(surfaces={"matrix": replace(AWAY, reasons=())}), "not served", "matrix: it is not connected"),
@@ -338,7 +343,7 @@ def test_without_a_host_nobody_is_served(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 async def test_faults_show_on_the_page_of_a_real_host(homeserver: FakeHomeserver, tmp_path: Path) -> None:
-    """An agent that is gone, a homeserver that is away and a disk that is full each turn the verdict."""
+    """A wrong registry, an agent that is gone, a homeserver that is away and a full disk each turn the verdict."""
     workspace, port = tmp_path / "agents" / WORKSPACE, free_port()
     workspace.mkdir(parents=True)
     program = Program((*AGENT, "--workspace", str(workspace)), log=tmp_path / "agent.log")
@@ -357,6 +362,15 @@ async def test_faults_show_on_the_page_of_a_real_host(homeserver: FakeHomeserver
             assert person.room not in html
             code, printed = await status(house)
             assert (code, printed.splitlines()[0]) == (0, "Users are being served.")
+            right = house.config.read_text()
+            wrong = json.loads(right) | {"user_agents": {"@ann:hs.test": "nobody"}}
+            house.config.write_text(json.dumps(wrong))
+            host.signal(signal.SIGHUP)
+            refused = f"the registry was refused: {house.config}:1: no agent has the id nobody; there are: reference"
+            assert "@ann" not in await watching.sees(200, f"Degraded: {refused}; the old one is in use.")
+            house.config.write_text(right)
+            host.signal(signal.SIGHUP)
+            await watching.sees(200, "Users are being served.")
             program.signal(signal.SIGKILL)
             person.say("are you there?")
             await watching.sees(503, "Not served: agent reference cannot be reached (AGENT_UNREACHABLE).")

@@ -64,7 +64,7 @@ async def test_the_agent_of_the_command_line_stays(tmp_path: Path) -> None:
     taken: asyncio.Queue[Registry] = asyncio.Queue()
     reloading = Reloading(config, registry, lambda registry: None, structlog.get_logger())
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(reloading.run(taken.put))
+        running = group.create_task(reloading.run(taken.put, lambda refused: None))
         config.write_text(f"user_agents: {{ann: a}}\n{text}{rest}")
         reloading.ask()
         new = await taken.get()

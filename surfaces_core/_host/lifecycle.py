@@ -399,7 +399,7 @@ class Engine:
             tasks = [group.create_task(self._source(name)) for name in self.drivers.surfaces]
             tasks.append(group.create_task(self._housekeep()))
             if self.reloading is not None:
-                tasks.append(group.create_task(self.reloading.run(self.reload)))
+                tasks.append(group.create_task(self.reloading.run(self.reload, self.operations.health.registry)))
             await self._stop.wait()
             self.log.info("host.stopping")
             for accepting in self._accepting.values():

@@ -21,7 +21,7 @@ Stamp = tuple[int, int, int]
 
 
 class Reloading:
-    """Looks after one config's registry. What is wrong with a new one is logged, and the old one stays."""
+    """Looks after one config's registry. What is wrong with a new one is said, and the old one stays."""
 
     def __init__(
         self, config: Path, registry: Registry, check: Callable[[Registry], None], log: FilteringBoundLogger
@@ -37,8 +37,10 @@ class Reloading:
         """Read it now, changed or not."""
         self._asked.set()
 
-    async def run(self, use: Callable[[Registry], Awaitable[None]]) -> None:
-        """Hand each new registry on, until cancelled."""
+    async def run(
+        self, use: Callable[[Registry], Awaitable[None]], refused: Callable[[ConfigError | None], None]
+    ) -> None:
+        """Hand each new registry on, and what is wrong with one; None: nothing any more. Until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -55,8 +57,10 @@ class Reloading:
                 self._check(registry)
             except ConfigError as error:
                 self._log.warning("registry.refused", error=str(error))
+                refused(error)
                 continue
             self._registry = registry
+            refused(None)
             await use(registry)
             self._log.info("registry.loaded", agents=len(registry.agents), people=len(registry.people))
 

@@ -16,7 +16,7 @@ from surfaces_core._engine.gate import Trouble
 from surfaces_core._engine.journal import Journal, key
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core.contracts import Condition, Surface
-from surfaces_core.errors import StateError, Unavailable
+from surfaces_core.errors import ConfigError, StateError, Unavailable
 
 LATE_S = 1.0
 """A loop that is later than this makes everybody wait."""
@@ -71,10 +71,14 @@ class Report:
     dead_letters: int
     reasons: Sequence[str]
     """A sentence for everything that is not as it should be, whether ready or not."""
+    registry: str = ""
+    """Why a changed registry is not in use, with its place; empty: it is."""
 
     def as_json(self) -> dict[str, object]:
-        """For `/readyz`."""
-        return asdict(self)
+        """For `/readyz`, where what is wrong with a registry is one of the reasons."""
+        shown = asdict(self)
+        del shown["registry"]
+        return shown
 
 
 class Health:
@@ -108,6 +112,8 @@ class Health:
         """When each had its last one, on the monotonic clock."""
         self._lost: dict[str, Trouble] = {}
         self._buggy: set[str] = set()
+        self._registry = ""
+        """Why a changed one is not in use."""
         self._storage = StorageState()
         self._next_probe = 0.0
 
@@ -127,6 +133,10 @@ class Health:
         first = surface in self._new
         self._new.discard(surface)
         return first and not self._new
+
+    def registry(self, refused: ConfigError | None) -> None:
+        """A changed registry was refused, or with None the one that stands there is in use."""
+        self._registry = "" if refused is None else _refusal(refused)
 
     # What it tells
 
@@ -164,6 +174,7 @@ class Health:
             inbox=self._waiting(),
             outbox=sum(state.outbox for state in surfaces.values()),
             dead_letters=self._journal.dead,
+            registry=self._registry,
             reasons=[*self._own_reasons(), *reasons, *self._agents()],
         )
 
@@ -176,6 +187,7 @@ class Health:
             f"held: {self._held}": bool(self._held),
             "the host is stopping": self._stopping(),
             f"storage: {self._storage.problem}": not self._storage.writable,
+            f"the registry was refused: {self._registry}; the old one is in use": bool(self._registry),
             f"the event loop was {self._pulse.lag_s:.1f} s late": self._pulse.lag_s > LATE_S,
         }
         return [reason for reason, holds in reasons.items() if holds]
@@ -215,6 +227,12 @@ class Health:
                 self._buggy.add(name)
                 self._log.exception("surface.condition.bug", surface=name)
             return Condition(connected=False, reasons=("how it is cannot be told, because of a bug",))
+
+
+def _refusal(error: ConfigError) -> str:
+    """Without the keys that lead there: among them are people."""
+    more = f" (and {len(error.others)} more)" if error.others else ""
+    return f"{error.place}: {error.problem}{more}" if error.place else f"{error.problem}{more}"
 
 
 def _since(trouble: Trouble) -> str:

@@ -97,6 +97,11 @@ READINGS = (
         read=lambda view: _one(bool(view.report.held)),
     ),
     Reading(
+        name="surfaces_registry_refused",
+        help="1 when a changed agent registry was refused and the old one is in use; /readyz says why.",
+        read=lambda view: _one(bool(view.report.registry)),
+    ),
+    Reading(
         name="surfaces_surface_connected",
         help="1 when the messenger of a surface takes and gives messages.",
         labels=("surface",),

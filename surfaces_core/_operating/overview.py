@@ -180,6 +180,9 @@ def _own(facts: Facts) -> Iterator[Why]:
     if not report.storage.writable:
         remedy = "make room, or give the host's user the folder of the state; nothing is lost meanwhile"
         yield Why(problem=f"the state cannot be written: {report.storage.problem}", remedy=remedy, fatal=True)
+    if report.registry:
+        problem = f"the registry was refused: {report.registry}; the old one is in use"
+        yield Why(problem=problem, remedy="correct it: the host takes it up by itself; `surfaces check` names the rest")
     if facts.free_mib is not None and facts.free_mib < LITTLE_MIB:
         yield Why(problem=f"only {facts.free_mib} MiB of disk are left", remedy="make room on the disk of the state")
     if report.loop_lag_s > LATE_S:
