@@ -98,7 +98,8 @@ def test_the_board_shows_metrics_that_there_are() -> None:
         name.removesuffix("_bucket") for query in queries for name in re.findall(r"(?:surfaces|process)_\w+", query)
     }
     assert asked <= known
-    assert {name for name in known if name.startswith("surfaces_")} - asked == {"surfaces_info", "surfaces_reconciled"}
+    elsewhere = {"surfaces_info", "surfaces_reconciled", "surfaces_registry_refused"}
+    assert {name for name in known if name.startswith("surfaces_")} - asked == elsewhere
     vital = [query for query in queries if query.startswith(("min(surfaces_ready", "min(surfaces_surface_connected"))]
     assert len(vital) == 2
     assert all(query.endswith(" or vector(0)") for query in vital), "a host that is gone serves nobody"
