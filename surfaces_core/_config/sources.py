@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from surfaces_core.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Where in a file a value stands, from its root."""
+REGISTRY = ("agents", "user_agents", "default_agent")
+"""The sections that a running host takes up."""
 MOST_BYTES = 8 << 20
 """Files larger than this are something else; a registry of ten thousand agents is much smaller."""
 UNKNOWN = "?"
@@ -33,6 +35,8 @@ class Source:
     lines: Mapping[Place, int] = field(default_factory=dict)
     digest: str = ""
     """Of its bytes as they were read (SHA-256)."""
+    settings: str = ""
+    """Digest of what it says beside agents and people: what a running host does not take up."""
     filled: set[Place] = field(default_factory=set)
     """Places whose value came from the environment or from a file."""
     missing: set[Place] = field(default_factory=set)
@@ -91,11 +95,29 @@ def read(
     root = _tree(path, content)
     if root is None:
         raise source.error((), "the file is empty")
+    source = replace(source, settings=_settings(root))
     reader = _Reader(source, lines, environment, needed)
     data = reader.value(root, ())
     if not isinstance(data, dict):
         raise source.error((), "the file must be a mapping of keys to values")
     return source, data, reader.problems
+
+
+def _settings(root: yaml.Node) -> str:
+    """A digest of everything but the registry, whatever its form, before anything is filled in."""
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return _digest([pair for pair in pairs if pair[0].value not in REGISTRY], {}).hex()
+
+
+def _digest(part: Any, known: dict[int, bytes]) -> bytes:
+    if isinstance(part, (list, tuple)):
+        return hashlib.sha256(b"".join(_digest(one, known) for one in part)).digest()
+    if not isinstance(part, yaml.Node):
+        return hashlib.sha256(str(part).encode()).digest()
+    if id(part) not in known:  # an alias stands for what was seen before
+        known[id(part)] = b""
+        known[id(part)] = hashlib.sha256(str(part.tag).encode() + b"\0" + _digest(part.value, known)).digest()
+    return known[id(part)]
 
 
 def _tree(path: Path, content: bytes) -> yaml.Node | None:

@@ -244,8 +244,7 @@ def _tell_of(engine: Engine, config: Config, started: float) -> None:
         gc.freeze()  # what the start made stays: thousands of rooms need not be looked through again and again
 
     engine.on_ready = ready
-    if config.registry.source.file != config.source.file:  # else there is more in the file than was taken up now
-        engine.on_registry = lambda registry: tell_files(config.source, registry.source)
+    engine.on_registry = lambda registry: tell_files(config.source, registry.source)
 
 
 def _status(engine: Engine) -> str:

@@ -33,9 +33,19 @@ def one_line(text: str) -> str:
 
 
 def tell_files(source: Source, registry: Source) -> None:
-    """Say which files the host lives by, and their digests as it has read them: what a supervisor may bring back."""
+    """Say which files the host lives by, and their digests as it has read them: what a supervisor may bring back.
+
+    Where the registry stands in the config itself, the config is as it was read for that, if nothing else in it is
+    newer than what the host was started with.
+    """
+    if registry.file == source.file:
+        if registry.settings != source.settings:
+            return  # there is more in the file than was taken up
+        source = registry
     found = {"config": source, "registry": registry}
-    told = {name: [str(Path(one.file).resolve()), one.digest] for name, one in found.items() if one.digest}
+    told = {
+        name: [str(Path(one.file).resolve()), one.digest, one.settings] for name, one in found.items() if one.digest
+    }
     tell(f"X_SURFACES_FILES={json.dumps(told)}")
 
 

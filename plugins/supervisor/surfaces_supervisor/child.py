@@ -32,7 +32,7 @@ class Child:
         self.why = ""
         """What it said of its end."""
         self.files: Mapping[str, list[str]] = {}
-        """By which files it lives: what each is, its path and its digest."""
+        """By which files it lives: what each is, its path, its digest, and that of what is no registry."""
         self.aborted = False
         command = [sys.executable, "-P", "-m", "surfaces_core.cli", "run", "-c", str(config)]
         environ = {
@@ -103,6 +103,6 @@ def _files(text: str) -> Mapping[str, list[str]]:
 
     try:
         found = json.loads(text)
-        return {str(name): [str(path), str(digest)] for name, (path, digest) in found.items()}
+        return {str(name): [str(part) for part in parts] for name, parts in found.items()}
     except (ValueError, TypeError, AttributeError):
         return {}

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,14 @@ class Release:
     """Of the environment."""
     ready_at: float
     """Unix seconds: when it had last been ready for a while."""
+    settings: str = ""
+    """Digest of what the config says beside agents and people, as the host told it."""
 
     @cached_property
     def id(self) -> str:
-        """Made of the config and the versions; agents come and go in one release."""
-        whole = json.dumps([self.config.path, self.config.text, dict(self.versions), self.prefix], sort_keys=True)
+        """Made of the config and the versions; agents and people come and go in one release."""
+        config = self.settings or self.config.text
+        whole = json.dumps([self.config.path, config, dict(self.versions), self.prefix], sort_keys=True)
         return digest_of(whole.encode())[:10]
 
 
@@ -87,6 +90,22 @@ class Releases:
                 own = own and ours
         known = [one for one in found if one is not None]
         return sorted(known, key=lambda one: one.ready_at, reverse=True), own
+
+    def take_up(
+        self, path: str, *, config: File | None = None, settings: str = "", registry: File | None = None
+    ) -> None:
+        """A host with the config at `path` lives with other agents and people: the releases have them from now on.
+
+        They stand in the `config`, and then concern releases with the same `settings`; or in a `registry` of their own.
+        """
+        for one in self.all():
+            newer = one
+            if config is not None and settings and one.settings == settings:
+                newer = replace(one, config=config)
+            if registry is not None and one.registry is not None and one.registry.path == registry.path:
+                newer = replace(one, registry=registry)
+            if one.config.path == path and newer != one:
+                self.keep(newer)
 
     def keep(self, release: Release) -> None:
         """Add one, durably, or bring it up to date; the oldest beyond those that are kept go."""
@@ -147,4 +166,5 @@ def _release(found: Mapping[str, Any]) -> Release:
         versions={str(name): str(version) for name, version in found["versions"].items()},
         prefix=str(found["prefix"]),
         ready_at=float(found["ready_at"]),
+        settings=str(found.get("settings", "")),
     )

@@ -149,8 +149,11 @@ class Supervisor:
             self._become("ready")
             self._voice.tell("READY=1")
             self._log.info("supervise.ready", pid=child.pid)
-        if child.ready and (not was_ready or child.files != files):
             self._settle_at = time.monotonic() + self._limits.settle_s
+        if child.ready and child.files and (not was_ready or child.files != files):
+            self._recorder.take_up(child.files)
+            if self._settle_at == NEVER and not self._recorder.running:  # a file had been changed again by then
+                self._settle_at = time.monotonic()
 
     def _settle(self) -> None:
         self._settle_at = NEVER

@@ -285,6 +285,10 @@ async def test_a_bad_version_is_rolled_back(site: Site) -> None:
     old.mkdir()
     async with site.supervisor("--crashes", "2") as supervisor:
         await supervisor.logged("supervise.recorded", PATIENCE_S)
+        site.configure(hooks=["fragile"], agents=[{"id": name, "transport": "echo"} for name in ("a", "newcomer")])
+        supervisor.signal(signal.SIGHUP)
+        recorded = site.folder / "surfaces.supervisor/releases"
+        await site.until(lambda: any("newcomer" in path.read_text() for path in recorded.glob("*.json")))
         for path in packages.glob("fragile*"):
             path.rename(old / path.name)
         zipfile.ZipFile(wheels["2.0"]).extractall(packages)
@@ -296,6 +300,7 @@ async def test_a_bad_version_is_rolled_back(site: Site) -> None:
             assert await rollback.ended(PATIENCE_S) == 0, said + rollback.log()
         assert "fragile 2.0 -> 1.0" in said
         assert "ready since" in said
+        assert "newcomer" in site.config.read_text(), "an agent of the meantime is gone"
         assert [path.name for path in packages.glob("fragile-*")] == ["fragile-1.0.dist-info"]
         assert await supervisor.stop() == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,24 @@ def test_agents_are_no_release_of_their_own(desk: Desk) -> None:
     assert desk.list.all() == [release]
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_agents_that_a_host_lives_with_are_in_all_releases_at_once(desk: Desk, tmp_path: Path, apart: bool) -> None:
+    """Whether that host ever ran well, and whether they stand in the config itself."""
+    desk.write("same, ann: a", "ann: a")
+    for number, version in enumerate("12"):
+        release = replace(desk.release(number, {"a": version}), settings="same", registry=None)
+        if not apart:
+            desk.list.keep(release)
+    old = desk.list.all()
+    desk.write("same, ann: a" if apart else "same, ann: b", "ann: b")
+    files = {"config": desk.config, "registry": desk.agents if apart else desk.config}
+    told = {name: [str(path), digest_of(path.read_bytes()), "same"] for name, path in files.items()}
+    assert record([str(tmp_path / "surfaces.supervisor"), json.dumps(told)]) == 0
+    newer = desk.list.all()
+    assert [(one.id, one.versions) for one in newer] == [(one.id, one.versions) for one in old]
+    assert [rolling.plan(one, [], one.versions).files for one in newer if one.settings or apart] == [(), ()]
+
+
 def test_only_what_differs_is_installed() -> None:
     """What is there beside a release is left alone."""
     assert differences({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == {"b": "2"}
@@ -161,7 +180,7 @@ def test_only_what_the_host_has_read_is_recorded(
     files = {"config": desk.config, "registry": desk.agents}
     told = {name: [str(path), digest_of(path.read_bytes())] for name, path in files.items()}
     desk.write("b" if changed == "config" else "a", "y" if changed == "agents" else "x")
-    code = record([str(tmp_path / "surfaces.supervisor"), json.dumps(told)])
+    code = record([str(tmp_path / "surfaces.supervisor"), json.dumps(told), "well"])
     said = capsys.readouterr().out.strip()
     if changed:
         assert (code, desk.list.all()) == (1, [])
@@ -212,7 +231,7 @@ def test_what_cannot_be_written_down_is_said_in_a_line(
     desk.write("a", "x")
     (tmp_path / "file").touch()
     told = {"config": [str(desk.config), digest_of(desk.config.read_bytes())]}
-    assert record([str(tmp_path / "file"), json.dumps(told)]) == 1
+    assert record([str(tmp_path / "file"), json.dumps(told), "well"]) == 1
     assert capsys.readouterr().out.strip() == f"{tmp_path}/file: Not a directory"
 
 
