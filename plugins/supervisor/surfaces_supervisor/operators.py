@@ -78,7 +78,15 @@ def status(rest: Sequence[str]) -> int:
 def _in_words(found: Words) -> str:
     reason = f": {found['reason']}" if found["reason"] else ""
     after = f" {found['next_start_s']:g} s" if found["state"] == "waiting" and found["next_start_s"] else ""
-    return f"{found['state']}{after} since {_moment(found['since'])}{reason}"
+    return f"{found['state']}{after} since {_moment(found['since'])}{reason}{_last_end(found)}"
+
+
+def _last_end(found: Words) -> str:
+    last = found.get("last_end")
+    if last is None:
+        return ""
+    ago = f"the last end {max(0.0, time.time() - last['at']):.0f} s ago"
+    return f"; {ago}" if last["how"] in found["reason"] else f"; {ago}: {last['how']}"
 
 
 def _moment(at: float) -> str:
@@ -147,7 +155,7 @@ def rollback(rest: Sequence[str]) -> int:
         if options.dry_run:
             return os.EX_OK
         rolling.refuse_doubtful(made, place.config, own=own)
-        return _carried_out(place, made, options.wait_s)
+        return _carried_out(place, made, options.wait_s, otherwise=_otherwise(known, made))
     except (CannotInstall, LookupError) as error:
         return complain(str(error.args[0]), os.EX_UNAVAILABLE if isinstance(error, CannotInstall) else os.EX_NOINPUT)
 
@@ -173,7 +181,17 @@ def _chosen(known: Sequence[Release], wanted: str | None) -> Plan:
     )
 
 
-def _carried_out(place: Place, made: Plan, wait_s: float) -> int:
+def _otherwise(known: Sequence[Release], made: Plan) -> str:
+    """What to do where this release cannot be installed: the next one that could be gone back to."""
+    present = installed_versions()
+    further = known[[one.id for one in known].index(made.release.id) + 1 :]
+    for one in further:
+        if not rolling.plan(one, known, present).empty and one.versions != made.release.versions:
+            return f"`surfaces rollback {one.id}` goes back to the one before, ready {_moment(one.ready_at)}"
+    return "no release of other versions is known before it"
+
+
+def _carried_out(place: Place, made: Plan, wait_s: float, *, otherwise: str) -> int:
     with ExitStack() as stack:
         line: Line | None = None
         try:
@@ -183,7 +201,13 @@ def _carried_out(place: Place, made: Plan, wait_s: float) -> int:
                 return complain(answer["error"], os.EX_TEMPFAIL)
         except NobodyThere:
             line = None
-        for kept in rolling.carry_out(made):
+        try:
+            replaced = rolling.carry_out(made)
+        except CannotInstall as error:
+            raise CannotInstall(
+                f"release {made.release.id} is not brought back, nothing changed: {error}; {otherwise}"
+            ) from error
+        for kept in replaced:
             say(f"what was there is kept as {kept}")
         if line is None:
             say(BY_HAND)

@@ -19,7 +19,8 @@ class Recorder:
         self._config = config
         self._folder = folder
         self._log = log
-        self._installed: frozenset[str] = frozenset()
+        self.installed: frozenset[str] = frozenset()
+        """What the host that started last is made of."""
         self._process: subprocess.Popen[str] | None = None
         self._waiting: list[tuple[Mapping[str, list[str]], bool]] = []
         """What is to be recorded after what is being recorded: the last that was taken up, and what runs well."""
@@ -34,7 +35,7 @@ class Recorder:
     def starting(self) -> None:
         """A host is about to start, of what is installed now."""
         self.running = ""
-        self._installed = places.installed()
+        self.installed = places.installed()
 
     def take_up(self, files: Mapping[str, list[str]]) -> None:
         """A host lives by these files: their agents and people are safe from a rollback from now on."""
@@ -42,7 +43,7 @@ class Recorder:
 
     def record(self, files: Mapping[str, list[str]]) -> None:
         """The host that started last runs well by these files."""
-        if places.installed() != self._installed:
+        if places.installed() != self.installed:
             self._log.warning("supervise.unrecorded", reason="something was installed since the host started")
             return
         self._ask(files, well=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 from surfaces_supervisor import places
 from surfaces_supervisor.child import Child, bury
 from surfaces_supervisor.door import Client, Words, listening
-from surfaces_supervisor.limits import AWAY, Course, Done, Hold, Limits, Wait, said_of
+from surfaces_supervisor.doubts import Doubts
+from surfaces_supervisor.limits import AWAY, USELESS, Course, Done, Hold, Limits, Wait, said_of
 from surfaces_supervisor.lines import Log
 from surfaces_supervisor.notify import Ear, Voice
 from surfaces_supervisor.recorder import Recorder
@@ -52,6 +53,7 @@ class Supervisor:
         self._ear = Ear(options.folder)
         self._course = Course(options.limits, random.random)
         self._recorder = Recorder(options.config, options.folder, log)
+        self._doubts = Doubts(options.folder, options.limits.within_s)
         self._selector = selectors.DefaultSelector()
         self._child: Child | None = None
         self._then: Callable[[], None] | None = None
@@ -61,6 +63,7 @@ class Supervisor:
         """With which exit code to end."""
         self._starts = 0
         self._state, self._reason, self._since = "", "", time.time()
+        self._last_end: Words | None = None
         self._mendable = False
         self._stamp: places.Stamp = frozenset()
         # Times of the monotonic clock when something is due.
@@ -158,7 +161,10 @@ class Supervisor:
     def _settle(self) -> None:
         self._settle_at = NEVER
         self._course.settled()
-        if self._child is not None:
+        doubted_s = self._doubts.last_s(self._recorder.installed)
+        if doubted_s:
+            self._settle_at = time.monotonic() + doubted_s
+        elif self._child is not None:
             self._recorder.record(self._child.files)
 
     def _hang(self, now: float) -> None:
@@ -193,6 +199,9 @@ class Supervisor:
     def _follow(self, child: Child, code: int) -> None:
         """A host ended by itself."""
         why = "it hung" if child.aborted else child.why
+        if code != os.EX_OK and code not in USELESS | AWAY:
+            self._doubts.unclean(self._recorder.installed)
+        self._last_end = {"at": round(time.time(), 3), "how": f"{said_of(code)}{': ' if why else ''}{why}"}
         match self._course.ended(code, time.monotonic(), why=why):
             case Done():
                 self._code = os.EX_OK
@@ -203,6 +212,7 @@ class Supervisor:
             case Hold(reason=reason, mendable=mendable):
                 self._mendable = mendable
                 self._become("held", reason)
+                self._voice.tell("READY=1")  # whoever waits for the start learns of it now, in STATUS
                 self._log.error("supervise.held", reason=reason)
                 stamp = self._stamp
                 self._start(hold=reason)
@@ -339,6 +349,7 @@ class Supervisor:
             "host_pid": None if child is None else child.pid,
             "host_says": "" if child is None else child.status,
             "operators_served": child is not None and child.ready,
+            "last_end": self._last_end,
             "starts": self._starts,
             "unclean": self._course.unclean,
             "release": self._recorder.running,

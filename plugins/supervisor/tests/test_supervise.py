@@ -217,7 +217,7 @@ async def test_a_host_that_dies_every_second_message(site: Site) -> None:
     assert site.told == words(1, 2)
 
     site.say(*words(3, 6))
-    async with site.supervisor("--settle-s", "600") as supervisor:
+    async with site.supervisor() as supervisor:
         await supervisor.logged("host.held", PATIENCE_S)
         told = list(site.told)
         assert await site.get("/livez") == (200, '{"live": true}\n')
@@ -237,6 +237,8 @@ async def test_a_host_that_dies_every_second_message(site: Site) -> None:
         site.configure()
         assert (await site.run("resume"))[0] == 0
         await site.until(lambda: len(site.told) == 6)
+        assert "s ago: killed by SIGKILL" in (await site.run("supervise", "status"))[1]
+        assert (await site.run("releases"))[1].startswith("none in "), "what dies was recorded as good"
         assert await supervisor.stop() == 0
     assert site.told == words(1, 6)
     written = [*site.folder.rglob("*.log"), *(site.folder / "surfaces.supervisor").rglob("*")]
@@ -354,9 +356,10 @@ async def test_a_supervisor_without_a_host_waits_for_a_config(site: Site) -> Non
         while heard[-1:] != [b"STOPPING=1"]:
             heard.append(await loop.sock_recv(notify, 1000))
     assert heard[:2] == [b"STATUS=starting", b"WATCHDOG=1"]
-    assert any(line.startswith(b"STATUS=held: exit code 78") for line in heard)
+    (held,) = [number for number, line in enumerate(heard) if line.startswith(b"STATUS=held: exit code 78")]
+    assert heard[held + 1] == b"READY=1", "`systemctl start` would wait for a person"
     start = [b"STATUS=starting", b"STATUS=ready", b"READY=1"]
-    assert [line for line in heard[3:] if line in start] == start
+    assert [line for line in heard[held + 2 :] if line in start] == start
     assert b"STATUS=Opening the state" in heard
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from surfaces_supervisor import operators, rolling, versions
+from surfaces_supervisor.doubts import Doubts
 from surfaces_supervisor.recording import main as record
 from surfaces_supervisor.releases import KEPT, File, Release, Releases, digest_of
 from surfaces_supervisor.versions import CannotInstall, differences
@@ -248,3 +249,23 @@ def test_a_release_of_another_folder_is_not_passed_over(desk: Desk, monkeypatch:
     assert operators._chosen([release, old], None).release == old
     with pytest.raises(LookupError, match="is what is there now, and no other is known"):
         operators._chosen([release], None)
+
+
+def test_the_next_one_is_named_where_a_release_cannot_be_installed(desk: Desk) -> None:
+    """An older config of the same versions would not be installed either."""
+    desk.write("a", "x")
+    first = desk.release(1.0, {"gone": "1"})
+    second = desk.release(2.0, {"gone": "2"})
+    desk.write("b", "x")
+    third = desk.release(3.0, {"gone": "2"})
+    known = [third, second, first]
+    made = rolling.plan(third, known, {})
+    assert f"`surfaces rollback {first.id}`" in operators._otherwise(known, made)
+
+
+def test_what_ended_uncleanly_is_in_doubt_for_a_while(tmp_path: Path) -> None:
+    """The same versions are, under another supervisor too; others are not."""
+    Doubts(tmp_path, 300.0).unclean(frozenset({"a-1"}))
+    assert 0.0 < Doubts(tmp_path, 300.0).last_s(frozenset({"a-1"})) <= 300.0
+    assert Doubts(tmp_path, 300.0).last_s(frozenset({"a-2"})) == 0.0
+    assert Doubts(tmp_path, 1e-9).last_s(frozenset({"a-1"})) == 0.0
