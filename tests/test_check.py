@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -175,6 +176,35 @@ async def test_what_others_could_read_is_said(site: Site) -> None:
         "host log",
         "host log_content",
     ]
+
+
+async def test_what_will_not_do_what_was_meant_is_said(site: Site) -> None:
+    """A missing folder beside one that no agent has, an address that somebody else has, and a person of no surface."""
+    (site.folder / "agents" / "zero").mkdir()
+    (site.folder / "agents" / "1").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        site.change(ops={"listen": listen}, user_agents={"ann": "agent-0", "@bob:hs.test": "agent-1"})
+        done = await site.check("--offline", "--json")
+    assert {name: look["said"] for name, look in done.looks.items() if look["level"] == "doubtful"} == {
+        "host user_agents": "ann can be nobody (matrix: people are @name:server there)",
+        "files agent-0": f"{site.folder}/agents/0: is not there; it is made with the first file, or is misspelt: "
+        "no agent has zero",
+    }
+    taken = f"{listen} is taken, and not by a host on this state; stop who has it, or name a free one"
+    assert (done.code, done.looks["host ops.listen"]["said"]) == (69, taken)
+
+
+async def test_the_address_of_our_own_host_is_no_fault(site: Site) -> None:
+    """Where a host keeps the door of this state, it is taken to have its addresses, too."""
+    door = site.folder / "state" / "surfaces.db.sock"
+    door.parent.mkdir(mode=0o700)
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.socket(socket.AF_UNIX) as kept:
+        kept.bind(str(door))
+        kept.listen()
+        site.change(ops={"listen": f"127.0.0.1:{own.getsockname()[1]}"})
+        done = await site.check("--offline", "--json")
+    assert "host ops.listen" not in done.looks
 
 
 async def test_every_problem_of_a_config_at_once(site: Site) -> None:

@@ -104,7 +104,9 @@ def test_the_program_changes_the_registry(tmp_path: Path, capsys: pytest.Capture
     code, listed = surfaces("list")
     assert (code, listed.splitlines()[1]) == (0, "agent-1  Agent 1  (agent_api)  @bob:example.org")
     before = (tmp_path / "agents.yaml").read_text()
-    for wrong in (("add", "agent-1"), ("add", "agent-2"), ("add", "agent-2", "base=x"), ("move", "@bob", "agent-9")):
+    for wrong in (("add", "agent-1"), ("add", "agent-2"), ("add", "agent-2", "base=x"), ("move", "@bob:hs", "agent-9")):
         assert surfaces(*wrong)[0] == os.EX_CONFIG
+    code, said = surfaces("move", "bob", "agent-1")
+    assert (code, "bob can be nobody (work: people are @name:server there)" in said) == (os.EX_CONFIG, True)
     assert (tmp_path / "agents.yaml").read_text() == before
     assert comments(before) == comments(BLOCK)

@@ -199,6 +199,21 @@ def check_agents(registry: Registry, models: Mapping[str, type[BaseModel]]) -> N
     all_of(partial(check, agent) for agent in registry.agents.values() if agent.transport in models)
 
 
+def misnamed(person: str, surfaces: Iterable[Instance]) -> str:
+    """Why no surface can know somebody by this id; empty: one may."""
+    problems = {}
+    for instance in surfaces:
+        try:
+            found = load_driver("surfaces.surface", instance.use)[1]
+        except ConfigError:  # nobody can say
+            return ""
+        problems[instance.name] = found.misnamed(person) if issubclass(found, Surface) else ""
+    if not problems or not all(problems.values()):
+        return ""
+    said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    return f"{person} can be nobody ({said})"
+
+
 def check_accounts(surfaces: Iterable[Instance]) -> None:
     """Refuse two surfaces that speak for one account: each would answer everything. Raises `ConfigError`."""
     first: dict[tuple[type[Driver], str], Instance] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import time
@@ -13,14 +14,15 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from surfaces_core._config.checking import is_secret
-from surfaces_core._config.discovery import check_settings, make
-from surfaces_core._config.listening import parted
+from surfaces_core._config.discovery import check_settings, make, misnamed
+from surfaces_core._config.listening import obstacle, parted
 from surfaces_core._config.settings import Config, Instance
 from surfaces_core._config.sources import dotted
 from surfaces_core._engine import log
 from surfaces_core._engine.journal import Journal
 from surfaces_core._engine.store import NoFiles
 from surfaces_core._host import host
+from surfaces_core._operating.control import is_kept
 from surfaces_core.contracts import AgentTool, Context, Driver, Files, Finding, Storage, Transport, TransportContext
 from surfaces_core.errors import DriverError, SurfacesError
 from surfaces_core.events import Agent, AgentRequest, Confirm, Text
@@ -70,6 +72,7 @@ async def examine(config: Config, *, online: bool, probe: Probe | None) -> list[
     if online:
         drivers += [("surface", name, host.lone_surface(config, journal, name, files)) for name in config.surfaces]
     looks = [Look(kind="host", name="host", finding=finding) for finding in _own(config)]
+    looks += [Look(kind="host", name="host", finding=finding) for finding in _taken(config, storage)]
     if not storage.lasting:
         said = "keeps nothing beyond the end of the process: for demos and tests alone"
         finding = Finding(what="lasting", said=said, level="doubtful")
@@ -134,12 +137,39 @@ def _own(config: Config) -> Iterator[Finding]:
         said = f"{secrets} may be read by others on this machine; chmod 600 it"
         yield Finding(what="secrets", said=said, level="doubtful")
     yield from _readable_secrets(config)
+    yield from _misnamed(config)
     if os.environ.get("SURFACES_DEBUG_WS"):
         said = "SURFACES_DEBUG_WS is set: what people and agents say is logged; unset it"
         yield Finding(what="log", said=said, level="doubtful")
     if config.host.log_content:
         said = "host.log_content is on: what people and agents say is logged; take it out once you have seen enough"
         yield Finding(what="log_content", said=said, level="doubtful")
+
+
+def _misnamed(config: Config) -> Iterator[Finding]:
+    """Entries that never will be anybody's."""
+    named = {"user_agents": config.registry.people, "host.operators": config.host.operators}
+    for place, people in named.items():
+        for person in people:
+            if said := misnamed(person, config.surfaces.values()):
+                yield Finding(what=place, said=said, level="doubtful")
+
+
+def _taken(config: Config, storage: Storage) -> Iterator[Finding]:
+    """Addresses that a start could not have."""
+    for name, settings in {"ops": config.ops, "push": config.push}.items():
+        error = None if settings is None else obstacle(settings.listen)
+        if settings is None or error is None:
+            continue
+        if error.errno != errno.EADDRINUSE:
+            said = f"{settings.listen} cannot be had: {error.strerror or error}; name another address"
+            yield Finding(what=f"{name}.listen", said=said, level="wrong")
+        elif storage.control is None:
+            said = f"{settings.listen} is taken; if that is not this host, which runs already, name a free one"
+            yield Finding(what=f"{name}.listen", said=said, level="doubtful")
+        elif not is_kept(storage.control):
+            said = f"{settings.listen} is taken, and not by a host on this state; stop who has it, or name a free one"
+            yield Finding(what=f"{name}.listen", said=said, level="wrong")
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:

@@ -187,6 +187,19 @@ def ask(path: Path, request: Request) -> Iterator[Line]:
                 yield line
 
 
+def is_kept(path: Path) -> bool:
+    """Whether a host keeps the door of this state."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ASKING_S)
+        try:
+            _connect(connection, path)
+        except NobodyThere:
+            return False
+        except (OSError, StateError):  # somebody is behind it, though not for us
+            return True
+    return True
+
+
 def _connect(connection: socket.socket, path: Path) -> None:
     try:
         with _address(path) as address:

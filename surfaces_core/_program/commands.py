@@ -18,7 +18,7 @@ import yaml
 from surfaces_core._config.checking import together, validate
 from surfaces_core._config.config import load as load_config
 from surfaces_core._config.config import survey
-from surfaces_core._config.discovery import load_driver, offers
+from surfaces_core._config.discovery import load_driver, misnamed, offers
 from surfaces_core._config.settings import AgentEntry, Config
 from surfaces_core._engine import log
 from surfaces_core._engine.foreign import PluginBug
@@ -112,6 +112,8 @@ def agents(options: argparse.Namespace) -> int:
         if options.agent != "default" and options.agent not in config.registry.agents:
             known = ", ".join(config.registry.agents)
             raise ConfigError("", f"no agent has the id {options.agent}; there are: {known}")
+        if options.agent != "default" and (problem := misnamed(options.person, config.surfaces.values())):
+            raise ConfigError("", f"{problem}; write the whole id")
         text = roster.with_person(text, options.person, None if options.agent == "default" else options.agent)
     roster.write(path, text)
     say(f"{path}: written; a running host takes it up by itself")

@@ -195,6 +195,14 @@ class Surface(Driver):
         """Which account these settings speak for: two surfaces of one config may not share it; empty, they may."""
         return ""
 
+    @classmethod
+    def misnamed(cls, person: str) -> str:
+        """Why nobody can have this native id here, and how one looks; empty: somebody may. Without I/O.
+
+        Operators are told where nobody of any surface can have an id that their config names.
+        """
+        return ""
+
     @property
     def device(self) -> str:
         """Under which name (a device, a session) the messenger recognises a repeated key; stable over restarts."""

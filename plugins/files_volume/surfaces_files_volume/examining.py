@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from surfaces_core import Agent, Finding, Rejected
 from surfaces_files_volume.beneath import by_walk
@@ -12,6 +13,8 @@ from surfaces_files_volume.folders import Folders
 from surfaces_files_volume.settings import VolumeSettings
 
 LITTLE_BYTES = 200 << 20
+NAMED = 5
+"""Folders that a finding names."""
 
 
 def examine(settings: VolumeSettings, folders: Folders, agents: Sequence[Agent]) -> Iterator[Finding]:
@@ -28,8 +31,9 @@ def examine(settings: VolumeSettings, folders: Folders, agents: Sequence[Agent])
         said = "this kernel has no openat2; paths are walked part by part, which is as safe and slower"
         yield Finding(what="kernel", said=said)
     yield from _giving(settings)
+    strays = _strays(folders, agents)
     for agent in agents:
-        yield _workspace(folders, agent, may_make=writable)
+        yield _workspace(folders, agent, strays, may_make=writable)
 
 
 def _giving(settings: VolumeSettings) -> Iterator[Finding]:
@@ -42,11 +46,29 @@ def _giving(settings: VolumeSettings) -> Iterator[Finding]:
         yield Finding(what="gid", said=said, level="wrong")
 
 
-def _workspace(folders: Folders, agent: Agent, *, may_make: bool) -> Finding:
+def _strays(folders: Folders, agents: Sequence[Agent]) -> Sequence[str]:
+    """Folders of the root that no agent has: where one is missing, it may be meant to be one of them."""
+    claimed = set()
+    for agent in agents:
+        with suppress(Rejected):
+            claimed.add(folders.own_folder(agent.workspace).removeprefix(f"{folders.root.rstrip('/')}/").split("/")[0])
+    try:
+        with os.scandir(folders.fd) as entries:
+            there = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ()
+    return sorted(name for name in there if name not in claimed and name != "lost+found" and not name.startswith("."))
+
+
+def _workspace(folders: Folders, agent: Agent, strays: Sequence[str], *, may_make: bool) -> Finding:
     try:
         own = folders.own_folder(agent.workspace)
         folder = folders.open(agent.workspace)
     except FileNotFoundError:
+        if may_make and strays:
+            named = ", ".join(strays[:NAMED]) + (", …" if len(strays) > NAMED else "")
+            said = f"{own}: is not there; it is made with the first file, or is misspelt: no agent has {named}"
+            return Finding(what=agent.id, said=said, level="doubtful")
         if may_make:
             return Finding(what=agent.id, said=f"{own}: is made with the first file")
         said = f"{own}: is not there, and {folders.root} may not be written; make the folder for the host's user"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -50,6 +51,8 @@ from surfaces_matrix.sync import Sync
 from surfaces_matrix.tempo import Tempo
 from surfaces_matrix.trusted import Trusted
 from surfaces_matrix.waiting import Waiting
+
+USER_ID = re.compile(r"@[^:\s]+:[^\s@/]+")
 
 
 class MatrixSurface(Surface):
@@ -140,6 +143,11 @@ class MatrixSurface(Surface):
     def account(cls, settings: MatrixSettings) -> str:
         """The bot's own id, which is the only one of its kind."""
         return settings.user_id
+
+    @classmethod
+    def misnamed(cls, person: str) -> str:
+        """As the Matrix specification has it: `@localpart:server` (Appendices, 4.2.1 User Identifiers)."""
+        return "" if USER_ID.fullmatch(person) else "people are @name:server there"
 
     async def __aenter__(self) -> Self:
         await self._login.recall()
