@@ -156,9 +156,10 @@ async def test_a_wrong_password_and_a_missing_volume(site: Site) -> None:
 
 async def test_no_homeserver_there(site: Site) -> None:
     """An address where nobody listens is one line."""
-    site.change(surfaces={"matrix": {"homeserver": "http://127.0.0.1:1", "user_id": BOT, "password": "x"}})
+    site.change(surfaces={"matrix": {"homeserver": "https://127.0.0.1:1", "user_id": BOT, "password": "x"}})
     done = await site.check("--json")
     assert (done.code, done.looks["matrix homeserver"]["level"]) == (69, "wrong")
+    assert done.looks["matrix homeserver"]["said"].endswith("https was tried: where it speaks no TLS, write http")
 
 
 async def test_what_others_could_read_is_said(site: Site) -> None:

@@ -252,3 +252,11 @@ def test_who_hangs_up_does_not_agree(said: Said, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdin", keyboard)
     code, _, line = said("reset", "--mode", "local-only")
     assert (code, line) == (os.EX_CONFIG, "surfaces: CONFIG: nothing was done\n")
+
+
+def test_programs_have_versions_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Distributions that offer no driver and no hook are told with the others, each once."""
+    assert main(["version"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"surfaces-core", "surfaces-supervisor", "surfaces-matrix"} <= set(names)
+    assert len(names) == len(set(names))

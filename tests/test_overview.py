@@ -27,7 +27,7 @@ from surfaces_core._engine.peers import Record
 from surfaces_core._operating import looks
 from surfaces_core._operating.health import Report, StorageState, SurfaceState
 from surfaces_core._operating.looks import Look
-from surfaces_core._operating.overview import MOST_AGENTS, AgentFacts, Facts, Overview, overview
+from surfaces_core._operating.overview import MOST_AGENTS, AgentFacts, Facts, Standing, overview
 from surfaces_core._operating.page import HEADERS, page
 from surfaces_core._operating.queue import Waiting
 from surfaces_core.cli import main
@@ -196,7 +196,7 @@ def test_the_page_names_nobody() -> None:
 # A host in memory -------------------------------------------------------------------------------------
 
 
-async def look(bot: TestBot) -> Overview:
+async def look(bot: TestBot) -> Standing:
     """What the host says of itself now."""
     assert bot.engine.operations.asked.overview is not None
     return await bot.engine.operations.asked.overview()

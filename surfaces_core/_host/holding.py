@@ -28,7 +28,7 @@ from surfaces_core._operating.gathering import gathered
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.letters import Letters, Taken
 from surfaces_core._operating.ops import Page, serving
-from surfaces_core._operating.overview import Overview, overview
+from surfaces_core._operating.overview import Standing, overview
 from surfaces_core._operating.pages import pages
 from surfaces_core._operating.pulse import Pulse
 from surfaces_core._operating.queue import Waiting, stored
@@ -79,7 +79,7 @@ class HeldHost:
             folder=None if storage.control is None else storage.control.parent,
         )
 
-    async def overview(self) -> Overview:
+    async def overview(self) -> Standing:
         """The whole of it on one page."""
         await self.health.probe()
         lanes = self._lanes()

@@ -17,7 +17,7 @@ from surfaces_core._engine.peers import Peers, Record
 from surfaces_core._engine.people import People
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.looks import Looks
-from surfaces_core._operating.overview import AgentFacts, Facts, Overview, overview
+from surfaces_core._operating.overview import AgentFacts, Facts, Standing, overview
 from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Transport
 from surfaces_core.events import Address
@@ -76,7 +76,7 @@ class Gathering:
         self._started_at = time.time()
         self.looks = Looks(people, transports, peers, log)
 
-    async def overview(self) -> Overview:
+    async def overview(self) -> Standing:
         """How the host is at this moment."""
         used = self._used()
         async with asyncio.TaskGroup() as group:

@@ -90,7 +90,7 @@ class AgentRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Standing:
     """The host on one page."""
 
     state: State
@@ -118,7 +118,7 @@ class Overview:
         return asdict(self)
 
 
-def overview(facts: Facts) -> Overview:
+def overview(facts: Facts) -> Standing:
     """Judge a host by what is known of it."""
     rows = sorted(
         (_agent(name, agent, facts.now) for name, agent in facts.agents.items()),
@@ -128,7 +128,7 @@ def overview(facts: Facts) -> Overview:
         [*_own(facts), *_surfaces(facts.report), *_agents(rows), *_late(facts)], key=lambda why: not why.fatal
     )
     state = _state(reasons)
-    return Overview(
+    return Standing(
         state=state,
         verdict=_verdict(state, reasons),
         reasons=reasons,

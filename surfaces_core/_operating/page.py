@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from surfaces_core._operating.health import SurfaceState
 from surfaces_core._operating.ops import Answer
-from surfaces_core._operating.overview import AgentRow, Overview
+from surfaces_core._operating.overview import AgentRow, Standing
 from surfaces_core._operating.spans import span
 
 EVERY_S = 10
@@ -61,13 +61,13 @@ _ANSWERS = {
 }
 
 
-def page(told: Overview) -> Answer:
+def page(told: Standing) -> Answer:
     """The whole page; 503 where nobody is served, so that whatever watches addresses can watch this one."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if told.state == "not served" else HTTPStatus.OK
     return Answer(body=_html(told).encode(), status=status, content_type="text/html; charset=utf-8", headers=HEADERS)
 
 
-def _html(told: Overview) -> str:
+def _html(told: Standing) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -80,11 +80,11 @@ def _html(told: Overview) -> str:
     )
 
 
-def _verdict(told: Overview) -> str:
+def _verdict(told: Standing) -> str:
     return f'<header class="{told.state.replace(" ", "-")}"><h1>{escape(told.verdict)}</h1>{_reasons(told)}</header>'
 
 
-def _reasons(told: Overview) -> str:
+def _reasons(told: Standing) -> str:
     if len(told.reasons) < 2:  # the verdict says it already
         return "".join(f"<p><small>{_code(why.remedy)}</small></p>" for why in told.reasons)
     items = (f"<li>{escape(why.problem)}<small>{_code(why.remedy)}</small></li>" for why in told.reasons)
@@ -125,7 +125,7 @@ def _yes(value: bool | None) -> Cell:
     return ("good", "yes") if value else ("bad", "no")
 
 
-def _surfaces(told: Overview) -> list[list[Cell]]:
+def _surfaces(told: Standing) -> list[list[Cell]]:
     rows = [_plain("", "connected", "admits", "decrypts", "last exchange", "to be sent")]
     return rows + [_surface(name, state) for name, state in told.surfaces.items()]
 
@@ -135,7 +135,7 @@ def _surface(name: str, state: SurfaceState) -> list[Cell]:
     return [("", name), *flags, *_plain(_ago(state.exchanged_s), str(state.outbox))]
 
 
-def _agents(told: Overview) -> list[list[Cell]]:
+def _agents(told: Standing) -> list[list[Cell]]:
     rows = [_plain("", "answers", "last answer", "last failure", "running", "waiting", "oldest")]
     rows += [_agent(row) for row in told.agents]
     if told.agents_left_out:
@@ -161,7 +161,7 @@ def _numbers(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(f'<div><dt>{escape(name)}</dt><dd>{_code(value)}</dd></div>' for name, value in pairs)}</dl>"
 
 
-def _messages(told: Overview) -> Iterable[tuple[str, str]]:
+def _messages(told: Standing) -> Iterable[tuple[str, str]]:
     yield "to be answered", _depth(told.inbox, told.inbox_oldest_s)
     yield "to be shown", _depth(told.outbox, told.outbox_oldest_s)
     yield "given up", f"{told.dead_letters}, see `surfaces dead list`" if told.dead_letters else "0"
@@ -171,7 +171,7 @@ def _depth(count: int, oldest_s: float) -> str:
     return f"{count}, the oldest for {span(oldest_s)}" if count else "0"
 
 
-def _host(told: Overview) -> Iterable[tuple[str, str]]:
+def _host(told: Standing) -> Iterable[tuple[str, str]]:
     yield "state", "writable" if told.writable else "cannot be written"
     if told.write_s is not None:
         yield "one commit", f"{told.write_s * 1000:.1f} ms"

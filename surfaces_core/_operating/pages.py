@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from surfaces_core._operating.health import Health
 from surfaces_core._operating.ops import Answer, Page
-from surfaces_core._operating.overview import Overview
+from surfaces_core._operating.overview import Standing
 
 if TYPE_CHECKING:
     from surfaces_core._operating.metrics import Metrics
 
 
-def pages(health: Health, overview: Callable[[], Awaitable[Overview]], metrics: Metrics | None) -> Mapping[str, Page]:
+def pages(health: Health, overview: Callable[[], Awaitable[Standing]], metrics: Metrics | None) -> Mapping[str, Page]:
     """Every page; that of the metrics where there are any."""
 
     async def front() -> Answer:

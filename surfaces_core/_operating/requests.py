@@ -16,7 +16,7 @@ from surfaces_core._engine.journal import DEAD, DeadLetter, Journal
 from surfaces_core._operating import letters as post
 from surfaces_core._operating.export import exported, snapshot
 from surfaces_core._operating.letters import Letters, NoSuchLetter, Taken
-from surfaces_core._operating.overview import Overview
+from surfaces_core._operating.overview import Standing
 from surfaces_core._operating.queue import Waiting
 from surfaces_core.contracts import Surface
 from surfaces_core.errors import SurfacesError
@@ -63,7 +63,7 @@ class Asked:
     reasons: Callable[[], Sequence[str]]
     """Why it is not better."""
     running: bool
-    overview: Callable[[], Awaitable[Overview]] | None = None
+    overview: Callable[[], Awaitable[Standing]] | None = None
     """The whole of it, of one that runs."""
     taken: Callable[[Taken], None] = lambda _: None
     """Takes up what came back."""

@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,11 @@ def versions(options: argparse.Namespace) -> int:
     """`surfaces version`."""
     contracts = ", ".join(f"{kind} {number}" for kind, number in CONTRACTS.items())
     say(f"surfaces-core {version('surfaces-core')} (contracts: {contracts}; Python {platform.python_version()})")
-    for name, number in sorted({(offer.distribution, offer.version) for offer in offers()}):
-        say(f"{name} {number}")
+    plugins = {offer.distribution: offer.version for offer in offers()}
+    ours = {found.name: found.version for found in distributions() if found.name.startswith("surfaces-")}
+    for name, number in sorted({**ours, **plugins}.items()):
+        if name != "surfaces-core":
+            say(f"{name} {number}")
     return os.EX_OK
 
 

@@ -231,7 +231,11 @@ def _hooks() -> Iterator[str]:
     there = sorted({offer.name for offer in offers() if offer.group == HOOKS})
     usual = [name for name in USUAL_HOOKS if name in there]
     others = [name for name in there if name not in usual]
-    yield from ("", f"hooks: [{', '.join(usual)}]" + (f"  # installed, too: {', '.join(others)}" if others else ""))
+    yield from (
+        "",
+        f"hooks: [{', '.join(usual)}]"
+        + (f"  # further hooks that are installed: {', '.join(others)}" if others else ""),
+    )
 
 
 def _agent(answers: Answers, name: str, transport: type[Driver]) -> Iterator[str]:

@@ -21,6 +21,8 @@ async def examine(settings: MatrixSettings) -> AsyncIterator[Finding]:
             versions = await client.call_as(None, "GET", "/versions")
         except (Unavailable, Refused) as error:
             said = f"{settings.homeserver}: {error}; is this the address of a homeserver, and does it run?"
+            if settings.homeserver.startswith("https:"):
+                said += " https was tried: where it speaks no TLS, write http"
             yield Finding(what="homeserver", said=said, level="wrong")
             return
         yield _homeserver(settings, versions)

@@ -156,6 +156,9 @@ class _OwnHost:
         problem = problem or f"the host ended with {code}; see {self._log}"
         if code == os.EX_TEMPFAIL and not self._place.named:
             problem += f"; to talk to it, add `terminal: {{}}` to the surfaces of {self._place.config} and restart it"
+        elif code == os.EX_TEMPFAIL:
+            problem += "; to talk to it, call this with its config in the folder in which it was started"
+            problem += f" (it does not listen at {self._place.socket.absolute()})"
         failure = StateError(problem, exit_code=code if code > 0 else os.EX_SOFTWARE)
         failure.code = word or failure.code
         return failure

@@ -165,6 +165,19 @@ def test_bytes_that_are_no_letters(folder: Path):
     assert (done.returncode, "a\N{REPLACEMENT CHARACTER}b" in done.stdout.decode()) == (0, True), done.stderr
 
 
+def test_a_host_of_another_folder_is_not_to_be_stopped(folder: Path):
+    """Who chats with its config from elsewhere learns where to call it, and where nobody listens."""
+    config, elsewhere = folder / "surfaces.yaml", folder / "elsewhere"
+    config.write_text(config.read_text().replace("./state.db", f"{folder}/state.db"))
+    elsewhere.mkdir()
+    with running(folder):
+        command = [*SURFACES, "chat", "-c", str(config)]
+        done = subprocess.run(command, cwd=elsewhere, input="", capture_output=True, text=True, timeout=60)
+    assert done.returncode == os.EX_TEMPFAIL
+    assert "call this with its config in the folder in which it was started" in done.stderr
+    assert f"does not listen at {elsewhere}/chat.sock" in done.stderr
+
+
 def test_ctrl_c_in_a_pipe_that_stays_open(folder: Path):
     """It ends at once, and its host with it: nobody has to close the pipe or write a line first."""
     command = [*SURFACES, "chat"]
