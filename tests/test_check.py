@@ -167,7 +167,7 @@ async def test_what_others_could_read_is_said(site: Site) -> None:
     secrets = site.folder / ".env"
     secrets.write_text("MATRIX_PASSWORD=x\n")
     secrets.chmod(0o644)
-    site.change(ops={"listen": "0.0.0.0:9400"}, host={"log_content": True})
+    site.change(ops={"listen": "0.0.0.0:0"}, host={"log_content": True})
     site.environment["SURFACES_DEBUG_WS"] = "1"
     done = await site.check("--offline", "--json")
     assert done.code == 0
