@@ -152,12 +152,11 @@ def files_used_too_early() -> None:
 
 def draft_not_marked() -> None:
     """That a draft may show is known to this life alone."""
-    keep, mark = Journal.keep, Journal.mark_shown
+    keep = Journal.keep
 
-    async def unmarked(self: Journal, entry: Any, **options: Any) -> Any:
-        shown = await mark(self, entry, **options)
-        await keep(self, entry)
-        return shown
+    async def unmarked(self: Journal, entry: Any, *, partly: bool, device: str) -> Any:
+        kept = await keep(self, entry)  # one commit: a kill between two would leave the mark
+        return replace(kept, shown=True, shown_at=self.now(), shown_on=device, partly=entry.partly or partly)
 
     put_in(Journal, "mark_shown", unmarked)
 
