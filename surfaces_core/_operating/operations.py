@@ -89,8 +89,12 @@ class Operations:
             measured=settings is not None,
             log=log,
         )
-        self.asked = Asked(
-            journal=journal,
+        self.asked = self._answering(surfaces, taken)
+        self._metrics = None if settings is None else self._counted()
+
+    def _answering(self, surfaces: Mapping[str, Surface], taken: Callable[[Taken], None]) -> Asked:
+        return Asked(
+            journal=self._journal,
             letters=self.letters,
             lanes=lambda: [*self.inbox(), *self.outbox()],
             reasons=lambda: self.health.report().reasons,
@@ -100,7 +104,6 @@ class Operations:
             surfaces=surfaces,
             folder=None if self._control is None else self._control.parent,
         )
-        self._metrics = None if settings is None else self._counted()
 
     def _counted(self) -> Metrics:
         from surfaces_core._operating.metrics import Metrics, View  # takes a while, and most never need it
